@@ -1,0 +1,76 @@
+"""BayesTuner: find the configuration that draws the least power and still meets its throughput, in about 20 test runs.
+
+The public names below load on first use: importing the package compiles nothing, opens no device, and imports neither
+numba nor scipy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from bayestuner._version import __version__
+
+if TYPE_CHECKING:
+    from bayestuner.errors import BayesTunerError, RunFailed, SpaceExhausted
+    from bayestuner.goal import AtLeast, AtMost, Bound, Goal
+    from bayestuner.search.optimize import Result, optimize
+    from bayestuner.search.tuner import Tuner
+    from bayestuner.space import Categorical, Integer, Ordinal, Space
+    from bayestuner.trial import Failed, Measured, Reading, Trial
+
+_HOME = {
+    "AtLeast": "goal",
+    "AtMost": "goal",
+    "BayesTunerError": "errors",
+    "Bound": "goal",
+    "Categorical": "space",
+    "Failed": "trial",
+    "Goal": "goal",
+    "Integer": "space",
+    "Measured": "trial",
+    "Ordinal": "space",
+    "Reading": "trial",
+    "Result": "search.optimize",
+    "RunFailed": "errors",
+    "Space": "space",
+    "SpaceExhausted": "errors",
+    "Trial": "trial",
+    "Tuner": "search.tuner",
+    "optimize": "search.optimize",
+}
+
+__all__ = [
+    "AtLeast",
+    "AtMost",
+    "BayesTunerError",
+    "Bound",
+    "Categorical",
+    "Failed",
+    "Goal",
+    "Integer",
+    "Measured",
+    "Ordinal",
+    "Reading",
+    "Result",
+    "RunFailed",
+    "Space",
+    "SpaceExhausted",
+    "Trial",
+    "Tuner",
+    "__version__",
+    "optimize",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'bayestuner' has no attribute {name!r}")
+    value = getattr(import_module(f"bayestuner.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

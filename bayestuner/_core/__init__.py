@@ -1,0 +1,1 @@
+"""Compiled loops: numba and numpy only. Every function returns a status or arrays; none raises."""

@@ -1,0 +1,1 @@
+"""Energy meters: perf, powercap, MSR and the labelled estimate, behind one interface."""

@@ -1,0 +1,1 @@
+"""Search strategies; all of them ask and tell the same way (`bayestuner.search.strategy.Strategy`)."""

@@ -1,0 +1,237 @@
+"""What every search strategy shares: asking, telling, and the books kept in between.
+
+A strategy fills in two methods, `Strategy._choose` (which row next) and, where it learns, `Strategy._learn`. The rest, so
+that results are checked the same way and no configuration is tried twice, lives here.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from bayestuner.errors import InvalidGoal, InvalidTell, NoRecommendation, SpaceExhausted
+from bayestuner.goal import Goal
+from bayestuner.space import Space
+from bayestuner.trial import Config, Failed, Measured, Outcome, Reading, Trial
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What is expected of one metric: its mean and the ends of a 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """What to deploy.
+
+    Attributes
+    ----------
+    row, config
+        The configuration.
+    expected : dict
+        Metric name -> `Prediction`, by the strategy's model where it has one, else the reading.
+    p_feasible : float
+        The chance that every bound holds; 1.0 or 0.0 for a strategy without a model.
+    trial : Trial or None
+        The trial that measured it, if one did.
+    """
+
+    row: int
+    config: Config
+    expected: dict[str, Prediction]
+    p_feasible: float
+    trial: Trial | None
+
+
+class Strategy(ABC):
+    """Base of all search strategies.
+
+    Parameters
+    ----------
+    space : Space
+    goal : Goal
+        With absolute bounds (see `Goal.resolve`).
+    seed : int
+        Same seed and same results told in the same order give the same configurations.
+    """
+
+    name = ""
+
+    def __init__(self, space: Space, goal: Goal, *, seed: int = 0) -> None:
+        if goal.relative:
+            raise InvalidGoal(f"the goal '{goal}' has a relative bound; give it a reference with goal.resolve({{metric: value}}) first")
+        self.space = space
+        self.goal = goal
+        self.seed = int(seed)
+        self._trials: list[Trial] = []
+        self._outstanding: dict[int, Trial] = {}
+        self._taken = np.zeros(space.n_rows, dtype=np.bool_)  # tried, outstanding or forbidden
+        if space.allowed is not None:
+            self._taken |= ~space.allowed
+        self._n_free = len(space)
+        self._lock = threading.RLock()
+
+    # -- asking and telling -------------------------------------------------------------------------------------------
+
+    def ask(self) -> Trial:
+        """Return the next configuration to run; call again before a `tell` for runs in parallel.
+
+        Raises
+        ------
+        SpaceExhausted
+            When every allowed configuration has been tried or is outstanding.
+        """
+        with self._lock:
+            return self._issue(*self._next())
+
+    def adopt(self, config: Mapping[str, Any]) -> Trial:
+        """Return a trial for a configuration of the caller's own choice: a default, an earlier result, a repeat."""
+        with self._lock:
+            row = self.space.row(config)
+            return self._issue(row, repeat=bool(self._taken[row]))
+
+    def tell(self, trial: Trial, metrics: Mapping[str, float | Reading] | None = None, /, **more: float | Reading) -> Trial:
+        """Take the metrics a trial measured, as numbers or `Reading` s; return the trial with its outcome.
+
+        Raises
+        ------
+        InvalidTell
+            For a value that is not finite, a metric of the goal that is missing, a trial not asked here or told before. The
+            state is then unchanged.
+        """
+        given = {**(metrics or {}), **more}
+        readings = {name: _reading(name, value, trial) for name, value in given.items()}
+        return self.tell_outcome(trial, Measured(readings))
+
+    def tell_failed(self, trial: Trial, kind: str = "error", message: str = "") -> Trial:
+        """Take that a trial failed: ``"oom"``, ``"timeout"``, ``"error"``, or ``"transient"`` (nothing is learnt; may be asked again)."""
+        return self.tell_outcome(trial, Failed(kind, message))
+
+    def tell_outcome(self, trial: Trial, outcome: Outcome) -> Trial:
+        """Take an `Outcome` as it is; `tell` and `tell_failed` end here."""
+        with self._lock:
+            self._check_tell(trial, outcome)
+            told = replace(self._outstanding.pop(trial.number), outcome=outcome)
+            self._trials[trial.number] = told
+            if isinstance(outcome, Failed) and outcome.kind == "transient":
+                self._release(told.row)
+            else:
+                self._learn(told)
+            return told
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """Every trial asked so far, in order; those still running have no outcome."""
+        return tuple(self._trials)
+
+    @property
+    def outstanding(self) -> tuple[Trial, ...]:
+        """Trials asked and not yet told."""
+        return tuple(self._outstanding.values())
+
+    @property
+    def best_feasible(self) -> Trial | None:
+        """The best trial measured that meets the goal, or None."""
+        best: Trial | None = None
+        best_values: dict[str, float] = {}
+        for trial in self._trials:
+            values = self.values_of(trial)
+            if values and self.goal.feasible(values) and (best is None or self.goal.better(values, best_values)):
+                best, best_values = trial, values
+        return best
+
+    def values_of(self, trial: Trial) -> dict[str, float]:
+        """Metrics of a measured trial, with any numeric knob the goal names as a metric; empty unless measured."""
+        if not isinstance(trial.outcome, Measured):
+            return {}
+        return {**{n: float(trial.config[n]) for n in self._knob_metrics()}, **trial.metrics}
+
+    def recommend(self) -> Recommendation:
+        """What to deploy: without a model, the best feasible trial, or the least violating one where none is feasible."""
+        trial = self.best_feasible
+        if trial is None:
+            measured = [t for t in self._trials if self.values_of(t)]
+            if not measured:
+                raise NoRecommendation("nothing has been measured yet; tell at least one result first")
+            trial = min(measured, key=lambda t: self.goal.violation(self.values_of(t)))
+        values = self.values_of(trial)
+        expected = {n: Prediction(v, v, v) for n, v in values.items() if n in self.goal.metrics}
+        return Recommendation(trial.row, trial.config, expected, float(self.goal.feasible(values)), trial)
+
+    # -- for strategies -----------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _choose(self) -> int:
+        """Return the row to try next, not among those taken; `_n_free` is at least 1."""
+
+    def _learn(self, trial: Trial) -> None:  # noqa: B027 - many strategies need no more than the books
+        """Take in a trial that was told (never a transient failure)."""
+
+    def _next(self) -> tuple[int, bool]:
+        """Row to issue, and whether it repeats one already tried."""
+        if self._n_free == 0:
+            raise SpaceExhausted(f"all {len(self.space)} configurations of this space have been tried or are running")
+        return self._choose(), False
+
+    # -- the books ----------------------------------------------------------------------------------------------------
+
+    def _issue(self, row: int, repeat: bool) -> Trial:
+        trial = Trial(len(self._trials), int(row), self.space.config(int(row)), repeat)
+        if not self._taken[row]:
+            self._taken[row] = True
+            self._n_free -= 1
+        self._trials.append(trial)
+        self._outstanding[trial.number] = trial
+        return trial
+
+    def _release(self, row: int) -> None:
+        """Make a row free again unless another trial holds it."""
+        if any(t.row == row and not _transient(t) for t in self._trials):
+            return
+        self._taken[row] = False
+        self._n_free += 1
+
+    def _knob_metrics(self) -> list[str]:
+        return [k.name for k in self.space.knobs if k.numeric and k.name in self.goal.metrics]
+
+    def _check_tell(self, trial: Trial, outcome: Outcome) -> None:
+        if not isinstance(trial, Trial):
+            raise InvalidTell(f"tell takes the Trial that ask returned, not {trial!r}")
+        if not 0 <= trial.number < len(self._trials) or self._trials[trial.number].row != trial.row:
+            raise InvalidTell(f"trial {trial.number} ({trial.config}) was not asked here; tell the trials that ask returned")
+        if trial.number not in self._outstanding:
+            raise InvalidTell(f"trial {trial.number} was already told; each trial is told once")
+        if isinstance(outcome, Measured):
+            have = {*outcome.metrics, *self._knob_metrics()}
+            missing = [m for m in self.goal.metrics if m not in have]
+            if missing:
+                told = ", ".join(outcome.metrics) or "nothing"
+                raise InvalidTell(f"trial {trial.number} was told {told}, but the goal '{self.goal}' also needs {', '.join(missing)}")
+
+
+def _transient(trial: Trial) -> bool:
+    return isinstance(trial.outcome, Failed) and trial.outcome.kind == "transient"
+
+
+def _reading(name: str, value: float | Reading, trial: Trial) -> Reading:
+    if isinstance(value, Reading):
+        return value
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise InvalidTell(f"metric {name!r} of trial {trial.number} is a number or a Reading, not {value!r}") from None
+    try:
+        return Reading(number)
+    except InvalidTell as error:
+        raise InvalidTell(f"metric {name!r} of trial {trial.number}: {error}") from None

@@ -1,0 +1,332 @@
+"""The finite grid that is searched: knobs, and the three ways to name one of its configurations.
+
+``row``
+    index into the grid (int);
+``config``
+    knob name -> value (dict);
+``codes``
+    position of each value in its knob's list, (d,) ints; ``x``, the unit coordinates, follows from them by
+    `Knob.coordinates`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from bayestuner.errors import InvalidSpace
+from bayestuner.trial import Config
+
+MoreIs = Literal["safer", "riskier"]
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+
+class Knob:
+    """One knob: a name and the finite list of values it can take. Use `Integer`, `Ordinal` or `Categorical`.
+
+    Attributes
+    ----------
+    name : str
+    values : tuple
+        In order; a configuration's ``code`` is the position in it.
+    more_is : {"safer", "riskier"} or None
+        What a larger value does to the chance that a run fails, where the user knows (more memory is safer). One failure then
+        rules out all that is at least as risky; the hint is dropped when a result contradicts it.
+    """
+
+    kind: ClassVar[str] = ""
+    __slots__ = ("_code", "more_is", "name", "values")
+
+    def __init__(self, name: str, values: Sequence[Any], more_is: MoreIs | None = None) -> None:
+        if not isinstance(name, str) or not name.isidentifier():
+            raise InvalidSpace(f"a knob's name is a word of letters, digits and underscores, not {name!r}")
+        if more_is not in (None, "safer", "riskier"):
+            raise InvalidSpace(f"knob {name!r}: more_is is 'safer', 'riskier' or None, not {more_is!r}")
+        self.name = name
+        self.values: tuple[Any, ...] = tuple(values)
+        self.more_is: MoreIs | None = more_is
+        if not self.values:
+            raise InvalidSpace(f"knob {name!r} has no values; give it at least one")
+        for value in self.values:
+            if not isinstance(value, (bool, int, float, str, np.bool_, np.integer, np.floating)):
+                raise InvalidSpace(f"knob {name!r}: a value is a number, a text or a boolean, not {value!r}")
+            if isinstance(value, (float, np.floating)) and not math.isfinite(value):
+                raise InvalidSpace(f"knob {name!r} has the value {value!r}; values must be finite")
+        self._code: dict[Any, int] = {value: code for code, value in enumerate(self.values)}
+        if len(self._code) != len(self.values):
+            twice = next(v for i, v in enumerate(self.values) if v in self.values[:i])
+            raise InvalidSpace(f"knob {name!r} has the value {twice!r} twice")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def code(self, value: Any) -> int:
+        """Position of `value` in this knob's list."""
+        try:
+            return self._code[value]
+        except (KeyError, TypeError):
+            raise InvalidSpace(f"knob {self.name!r} can't be {value!r}; it takes {self.describe()}") from None
+
+    @property
+    def numeric(self) -> bool:
+        """True where the values are numbers in rising order, so that distances between them mean something."""
+        return False
+
+    def coordinates(self) -> FloatArray:
+        """Unit coordinate of each value, (len(self),): scaled to [0, 1] by value, or by rank where values are no numbers."""
+        if self.numeric and len(self) > 1:
+            v = np.asarray(self.values, dtype=np.float64)
+            return (v - v[0]) / (v[-1] - v[0])
+        return np.arange(len(self), dtype=np.float64) / max(len(self) - 1, 1)
+
+    def describe(self) -> str:
+        """The values in short, for messages."""
+        if len(self) <= 8:
+            return "one of " + ", ".join(map(repr, self.values))
+        return f"one of {self.values[0]!r}, {self.values[1]!r}, ..., {self.values[-1]!r} ({len(self)} values)"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Knob):
+            return NotImplemented
+        return type(self) is type(other) and (self.name, self.values, self.more_is) == (other.name, other.values, other.more_is)
+
+    def __hash__(self) -> int:
+        return hash((type(self).__name__, self.name, self.values, self.more_is))
+
+    def __repr__(self) -> str:
+        hint = f", more_is={self.more_is!r}" if self.more_is else ""
+        return f"{type(self).__name__}({self.name!r}, {list(self.values)!r}{hint})"
+
+
+class Integer(Knob):
+    """Whole numbers ``low, low + step, ..., <= high``."""
+
+    kind = "integer"
+    __slots__ = ()
+
+    def __init__(self, name: str, low: int, high: int, step: int = 1, *, more_is: MoreIs | None = None) -> None:
+        for what, given in (("low", low), ("high", high), ("step", step)):
+            if isinstance(given, (bool, np.bool_)) or not isinstance(given, (int, np.integer)):
+                raise InvalidSpace(f"knob {name!r}: {what} is a whole number, not {given!r}")
+        if step < 1:
+            raise InvalidSpace(f"knob {name!r}: step is at least 1, not {step}")
+        if high < low:
+            raise InvalidSpace(f"knob {name!r} is empty: its low, {low}, is above its high, {high}")
+        super().__init__(name, range(int(low), int(high) + 1, int(step)), more_is)
+
+    @property
+    def numeric(self) -> bool:
+        return True
+
+
+class Ordinal(Knob):
+    """Values with an order: numbers in rising order, or labels from least to most."""
+
+    kind = "ordinal"
+    __slots__ = ()
+
+    def __init__(self, name: str, values: Iterable[Any], *, more_is: MoreIs | None = None) -> None:
+        values = list(values)
+        super().__init__(name, values, more_is)
+        if self._all_numbers() and any(b <= a for a, b in zip(self.values, self.values[1:], strict=False)):
+            raise InvalidSpace(f"knob {name!r}: an ordinal's numbers stand in rising order, not as {values!r}; or use Categorical")
+
+    def _all_numbers(self) -> bool:
+        return all(isinstance(v, (int, float, np.integer, np.floating)) and not isinstance(v, bool) for v in self.values)
+
+    @property
+    def numeric(self) -> bool:
+        return self._all_numbers()
+
+
+class Categorical(Knob):
+    """Values without an order; the order they are listed in changes nothing."""
+
+    kind = "categorical"
+    __slots__ = ()
+
+    def __init__(self, name: str, values: Iterable[Any]) -> None:
+        super().__init__(name, list(values))
+
+
+class Space:
+    """A finite grid of configurations.
+
+    Parameters
+    ----------
+    *knobs : Knob
+    where : callable, optional
+        ``where(config) -> bool``; configurations for which it is false are never suggested and never cost a run.
+
+    Examples
+    --------
+    >>> space = Space(Integer("cores", 1, 4), Ordinal("batch_size", [1, 2, 4]), where=lambda c: c["batch_size"] <= c["cores"])
+    >>> len(space), space.n_rows
+    (8, 12)
+    >>> space.config(4)
+    {'cores': 2, 'batch_size': 2}
+    """
+
+    def __init__(self, *knobs: Knob, where: Callable[[Config], bool] | None = None) -> None:
+        self.knobs = self._check_knobs(knobs)
+        self.shape: tuple[int, ...] = tuple(len(k) for k in self.knobs)
+        self.n_rows: int = math.prod(self.shape)
+        self.table: npt.NDArray[np.int32] | None = None
+        self.allowed: npt.NDArray[np.bool_] | None = None
+        if where is not None:
+            self.allowed = self._mask(where)
+        self._row_of: dict[bytes, int] | None = None
+
+    @classmethod
+    def from_rows(cls, knobs: Sequence[Knob], rows: Iterable[Mapping[str, Any] | Sequence[Any]]) -> Space:
+        """Make a space of exactly these configurations; ``row`` is then the position in `rows`.
+
+        Parameters
+        ----------
+        knobs : sequence of Knob
+        rows : iterable of dict, or of sequences in the order of `knobs`
+        """
+        space = cls(*knobs)
+        codes = [space._codes_of(given) for given in rows]
+        if not codes:
+            raise InvalidSpace("from_rows was given no rows; a space needs at least one configuration")
+        space.table = np.ascontiguousarray(np.array(codes, dtype=np.int32))
+        space.n_rows = len(codes)
+        space._row_of = {key.tobytes(): row for row, key in enumerate(space.table)}
+        if len(space._row_of) != len(codes):
+            seen: dict[tuple[int, ...], int] = {}
+            for row, key in enumerate(codes):
+                if key in seen:
+                    raise InvalidSpace(f"rows {seen[key]} and {row} are the same configuration, {space.config(row)}; list each once")
+                seen[key] = row
+        return space
+
+    @staticmethod
+    def _check_knobs(knobs: tuple[Knob, ...]) -> tuple[Knob, ...]:
+        if not knobs:
+            raise InvalidSpace("a space needs at least one knob")
+        for knob in knobs:
+            if not isinstance(knob, Knob):
+                raise InvalidSpace(f"a space is made of Integer, Ordinal and Categorical knobs, not {knob!r}")
+        names = [k.name for k in knobs]
+        for name in names:
+            if names.count(name) > 1:
+                raise InvalidSpace(f"two knobs are called {name!r}; names must differ")
+        return tuple(knobs)
+
+    def _mask(self, where: Callable[[Config], bool]) -> npt.NDArray[np.bool_]:
+        allowed = np.empty(self.n_rows, dtype=np.bool_)
+        for row in range(self.n_rows):
+            config = self.config(row)
+            try:
+                allowed[row] = bool(where(config))
+            except Exception as error:
+                raise InvalidSpace(f"where(config) failed for {config}: {type(error).__name__}: {error}") from error
+        if not allowed.any():
+            raise InvalidSpace("where(config) is false for every configuration; nothing is left to search")
+        return allowed
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The knobs' names, in order."""
+        return tuple(k.name for k in self.knobs)
+
+    def __len__(self) -> int:
+        """Number of allowed configurations."""
+        return self.n_rows if self.allowed is None else int(self.allowed.sum())
+
+    def __iter__(self) -> Iterator[Config]:
+        """Every allowed configuration, in row order."""
+        return (self.config(row) for row in range(self.n_rows) if self.is_allowed(row))
+
+    def is_allowed(self, row: int) -> bool:
+        """True where `row` is in the grid and `where` doesn't forbid it."""
+        return 0 <= row < self.n_rows and (self.allowed is None or bool(self.allowed[row]))
+
+    def codes(self, rows: npt.ArrayLike) -> IntArray:
+        """Codes of the given rows.
+
+        Parameters
+        ----------
+        rows : array_like of int, (m,)
+
+        Returns
+        -------
+        ndarray of int64, (m, d)
+        """
+        index = np.asarray(rows, dtype=np.int64)
+        if self.table is not None:
+            return self.table[index].astype(np.int64)
+        return np.stack(np.unravel_index(index, self.shape), axis=-1).astype(np.int64)
+
+    def config(self, row: int) -> Config:
+        """The configuration of a row."""
+        if not 0 <= row < self.n_rows:
+            raise InvalidSpace(f"row {row} is not in this space; its rows are 0 to {self.n_rows - 1}")
+        codes: list[int] = []
+        if self.table is not None:
+            codes = [int(c) for c in self.table[row]]
+        else:
+            rest = int(row)
+            for size in reversed(self.shape):
+                rest, code = divmod(rest, size)
+                codes.append(code)
+            codes.reverse()
+        return {knob.name: knob.values[code] for knob, code in zip(self.knobs, codes, strict=True)}
+
+    def row(self, config: Mapping[str, Any]) -> int:
+        """The row of a configuration; raises `InvalidSpace` where it isn't in the space."""
+        codes = self._codes_of(config)
+        if self._row_of is not None:
+            found = self._row_of.get(np.asarray(codes, dtype=np.int32).tobytes())
+            if found is None:
+                raise InvalidSpace(f"{dict(config)} is not among the {self.n_rows} listed rows of this space")
+            return found
+        row = 0
+        for code, size in zip(codes, self.shape, strict=True):
+            row = row * size + code
+        if not self.is_allowed(row):
+            raise InvalidSpace(f"{dict(config)} is forbidden by this space's where(config)")
+        return row
+
+    def _codes_of(self, given: Mapping[str, Any] | Sequence[Any]) -> tuple[int, ...]:
+        if isinstance(given, Mapping):
+            missing = [n for n in self.names if n not in given]
+            extra = [n for n in given if n not in self.names]
+            if missing or extra:
+                wrong = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has the unknown {', '.join(map(str, extra))}"] * bool(extra)
+                raise InvalidSpace(f"the configuration {dict(given)} {' and '.join(wrong)}; the knobs are {', '.join(self.names)}")
+            values: Sequence[Any] = [given[n] for n in self.names]
+        else:
+            values = given
+            if len(values) != len(self.knobs):
+                raise InvalidSpace(f"a row has {len(values)} values, but there are {len(self.knobs)} knobs: {', '.join(self.names)}")
+        return tuple(knob.code(value) for knob, value in zip(self.knobs, values, strict=True))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Space):
+            return NotImplemented
+        return (
+            self.knobs == other.knobs
+            and _same_array(self.table, other.table)
+            and _same_array(self.allowed, other.allowed)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        forbidden = f", {self.n_rows - len(self)} forbidden" if self.allowed is not None else ""
+        listed = ", listed" if self.table is not None else ""
+        return f"Space({', '.join(map(repr, self.names))}: {len(self)} configurations{forbidden}{listed})"
+
+
+def _same_array(a: npt.NDArray[Any] | None, b: npt.NDArray[Any] | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return bool(np.array_equal(a, b))

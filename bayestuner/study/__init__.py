@@ -1,0 +1,1 @@
+"""A search kept on disk: strategy, store, budget, stopping rule."""

@@ -1,0 +1,1 @@
+"""The Gaussian process: covariance, posterior, hyperparameter fit, viability."""

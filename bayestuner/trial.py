@@ -1,0 +1,98 @@
+"""What is run and what comes of it: Trial, and its Outcome (Measured or Failed)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from bayestuner.errors import InvalidTell
+
+FailureKind = Literal["oom", "timeout", "error", "transient"]
+"""``oom``: killed for memory; ``timeout``: too slow to finish; ``error``: the job itself failed;
+``transient``: the machine's fault, nothing is learnt and the configuration may be asked again."""
+
+FAILURE_KINDS: tuple[str, ...] = get_args(FailureKind)
+
+Config = dict[str, Any]
+"""Knob name -> value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One measured metric: its value and, where known, the standard deviation of its noise."""
+
+    value: float
+    sd: float | None = None
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):
+            raise InvalidTell(f"a reading must be a finite number, not {self.value!r}; use tell_failed for a failed run")
+        if self.sd is not None and not (math.isfinite(self.sd) and self.sd >= 0.0):
+            raise InvalidTell(f"a reading's sd must be a finite number >= 0 or None, not {self.sd!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A run that ended well. `flags` names what makes its figures doubtful (``"unsteady"``, ``"contended"``, ...)."""
+
+    metrics: Mapping[str, Reading]
+    flags: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Metric name -> value, without the standard deviations."""
+        return {name: reading.value for name, reading in self.metrics.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A run that failed, as one of `FAILURE_KINDS`."""
+
+    kind: str
+    message: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in FAILURE_KINDS:
+            raise InvalidTell(f"a failure is one of {', '.join(FAILURE_KINDS)}, not {self.kind!r}")
+
+
+Outcome = Measured | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A configuration to run, or one that was run.
+
+    Attributes
+    ----------
+    number : int
+        Position in the order of asking, from 0.
+    row : int
+        Index into the space's grid.
+    config : dict
+        Knob name -> value.
+    repeat : bool
+        True where this measures a configuration again on purpose, because its readings are noisy.
+    outcome : Measured, Failed or None
+        None until told.
+    """
+
+    number: int
+    row: int
+    config: Config = field(hash=False)
+    repeat: bool = False
+    outcome: Outcome | None = field(default=None, hash=False)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Metric name -> value; empty unless measured."""
+        return self.outcome.values if isinstance(self.outcome, Measured) else {}
+
+    @property
+    def state(self) -> str:
+        """``running``, ``measured`` or ``failed``."""
+        if self.outcome is None:
+            return "running"
+        return "measured" if isinstance(self.outcome, Measured) else "failed"
