@@ -1,0 +1,72 @@
+"""How a space looks to the Gaussian process: its knobs' levels as flat arrays, and which covariance is used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bayestuner.space import Categorical, Knob, Space
+
+# The same numbers stand in _core.covariance; repeated here so that describing a model does not import numba (a test compares them).
+FAMILIES = {"matern52": 0, "matern32": 1, "rbf": 2}
+FORMS = {"product": 0, "ard": 1}
+FIXED, WARPED, CATEGORICAL = 0, 1, 2
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A space as arrays.
+
+    Attributes
+    ----------
+    levels : ndarray, (sum of L,)
+        Every knob's levels one after the other: log(v / v_0) where the knob's scale is learnt, the unit coordinate where it is fixed.
+    starts : ndarray of int, (d + 1,)
+        Where each knob's levels begin.
+    kinds : ndarray of int, (d,)
+        FIXED, WARPED or CATEGORICAL.
+    shape : ndarray of int, (d,)
+        Number of levels of each knob.
+    family, form : int
+        See `FAMILIES`, `FORMS`.
+    """
+
+    levels: FloatArray
+    starts: IntArray
+    kinds: IntArray
+    shape: IntArray
+    family: int
+    form: int
+
+    @classmethod
+    def of(cls, space: Space, *, family: str = "matern52", form: str = "product", warp: bool = True) -> Geometry:
+        """Describe `space`; `warp` False keeps every knob's scale as it is."""
+        kinds = np.array([_kind(knob, warp) for knob in space.knobs], dtype=np.int64)
+        parts = [_levels(knob, kind) for knob, kind in zip(space.knobs, kinds, strict=True)]
+        starts = np.concatenate([[0], np.cumsum([len(p) for p in parts])]).astype(np.int64)
+        return cls(np.concatenate(parts), starts, kinds, np.array(space.shape, dtype=np.int64), FAMILIES[family], FORMS[form])
+
+    @property
+    def d(self) -> int:
+        """Number of knobs."""
+        return int(self.kinds.size)
+
+
+def _kind(knob: Knob, warp: bool) -> int:
+    if isinstance(knob, Categorical):
+        return CATEGORICAL
+    return WARPED if warp and len(knob) > 2 else FIXED
+
+
+def _levels(knob: Knob, kind: int) -> FloatArray:
+    if kind != WARPED:
+        return knob.coordinates()
+    v = np.asarray(knob.values, dtype=np.float64) if knob.numeric else np.arange(1.0, len(knob) + 1.0)
+    if v[0] <= 0.0:  # a power needs positive levels: let the lowest lie one smallest step above zero
+        v = v - v[0] + np.diff(v).min()
+    return np.log(v / v[0])

@@ -1,0 +1,136 @@
+"""The Gaussian process over a finite grid.
+
+==============  ==========================  ==============================================================
+name            shape                       meaning
+==============  ==========================  ==============================================================
+n, d, m, p                                  observations, knobs, grid rows, hyperparameters
+codes           (n, d) int                  level of each knob at each observation
+y               (n,)                        standardised outputs
+K, L            (n, n)                      covariance with noise, its lower Cholesky factor
+W               (n, n)                      L^-1; a prediction's solve is W k
+beta            (n,)                        W y, so that alpha = K^-1 y = W^T beta
+theta           (p,), p = 2 d + 3           packed log hyperparameters, then warps (`_core.likelihood`)
+z_levels        (sum of L,)                 warped coordinate of every level of every knob
+mean, variance  (m,)                        posterior of the latent function, without noise
+reps, known     (n,)                        readings averaged in an observation; known variance of its noise
+jitter                                      numerical, never physical; reported apart from noise_variance
+==============  ==========================  ==============================================================
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from bayestuner.errors import BayesTunerError
+from bayestuner.surrogate.covariance import Geometry
+from bayestuner.surrogate.fit import Priors, fit
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+class GaussianProcess:
+    """A Gaussian process with constant mean, linear trend and Matern covariance.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    priors : Priors
+    theta : ndarray, (2 d + 3,), optional
+        Fixed hyperparameters; None fits them.
+    """
+
+    def __init__(self, geometry: Geometry, *, priors: Priors | None = None, theta: FloatArray | None = None) -> None:
+        self.geometry = geometry
+        self.prior_mean, self.prior_sd = (priors or Priors()).pack(geometry)
+        self._fixed = theta is not None
+        self.theta: FloatArray = self.prior_mean.copy() if theta is None else np.array(theta, dtype=np.float64)
+        self.codes: IntArray = np.empty((0, geometry.d), dtype=np.int64)
+        self.W: FloatArray = np.empty((0, 0))
+        self.beta: FloatArray = np.empty(0)
+        self.z_levels: FloatArray = np.empty(geometry.levels.size)
+        self.jitter = 0.0
+
+    @property
+    def n(self) -> int:
+        """Number of observations."""
+        return int(self.codes.shape[0])
+
+    def fit(
+        self, codes: IntArray, y: FloatArray, reps: FloatArray, known: FloatArray, *, refit: bool = True, extra_starts: FloatArray | None = None
+    ) -> None:
+        """Take the observations, fit theta to them unless it is fixed or `refit` is False, and factor the posterior.
+
+        codes (n, d), y, reps, known (n,); extra_starts (s, p) are tried beside the last theta and the prior mean.
+        """
+        if refit and not self._fixed:
+            starts = np.stack([self.prior_mean, self.theta]) if self.n else self.prior_mean[None, :]
+            if extra_starts is not None:
+                starts = np.concatenate([starts, extra_starts])
+            theta, value = fit(
+                self.geometry, codes, y, reps, known, starts=starts, prior_mean=self.prior_mean, prior_sd=self.prior_sd
+            )
+            self.theta = theta if np.isfinite(value) else self.prior_mean.copy()
+        self._condition(codes, y, reps, known)
+
+    def _condition(self, codes: IntArray, y: FloatArray, reps: FloatArray, known: FloatArray) -> None:
+        from bayestuner._core.predict import condition
+
+        g = self.geometry
+        n = codes.shape[0]
+        self.codes = np.ascontiguousarray(codes)
+        self.W = np.zeros((n, n))
+        self.beta = np.empty(n)
+        status, self.jitter = condition(
+            self.theta, self.codes, y, reps, known, g.levels, g.starts, g.kinds, g.form, g.family, self.W, self.beta, self.z_levels,
+            np.empty(g.levels.size),
+        )  # fmt: skip
+        if status != 0:
+            raise BayesTunerError(
+                f"the covariance of {n} observations is not positive definite even with jitter {self.jitter:g} (row {status - 1}); "
+                "please report the observations"
+            )
+
+    def extend(self, code: IntArray, y: float, noise: float) -> bool:
+        """Append one observation (d,) without fitting anew; False, and nothing changed, where it adds nothing that can be told apart."""
+        from bayestuner._core.predict import extend
+
+        g = self.geometry
+        n = self.n
+        codes = np.concatenate([self.codes, code[None, :]])
+        W = np.zeros((n + 1, n + 1))
+        W[:n, :n] = self.W
+        beta = np.append(self.beta, 0.0)
+        if extend(self.theta, codes, n, y, noise, g.starts, g.kinds, g.form, g.family, W, beta, self.z_levels) != 0:
+            return False
+        self.codes, self.W, self.beta = codes, W, beta
+        return True
+
+    def predict(self, codes: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Posterior mean and variance (m,), (m,) of the latent function at codes (m, d)."""
+        from bayestuner._core.predict import predict
+
+        g = self.geometry
+        mean = np.empty(codes.shape[0])
+        variance = np.empty(codes.shape[0])
+        predict(
+            self.theta, self.codes, self.W, self.beta, np.ascontiguousarray(codes), g.starts, g.kinds, g.form, g.family, self.z_levels, mean,
+            variance,
+        )  # fmt: skip
+        return mean, variance
+
+    @property
+    def lengthscales(self) -> FloatArray:
+        """(d,), in the warped coordinates."""
+        return np.exp(self.theta[: self.geometry.d])
+
+    @property
+    def signal_variance(self) -> float:
+        """Of the standardised output."""
+        return float(np.exp(self.theta[self.geometry.d]))
+
+    @property
+    def noise_variance(self) -> float:
+        """Of one reading, standardised; `jitter` is apart."""
+        return float(np.exp(self.theta[self.geometry.d + 1]))
