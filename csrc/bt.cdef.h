@@ -1,9 +1,95 @@
 /* The extension's whole interface: cffi parses this file and the bt_*.c files include it, so there is one copy.
  * Every function returns 0 or a positive count on success and -errno on failure; outputs come last.
- * No preprocessor lines here but this comment: cffi reads it as it stands. */
+ * No preprocessor lines here but this comment: cffi reads it as it stands. C files include it through bt.h. */
 
 int bt_abi_version(void);
 
 /* --- bt_energy: raw counters of MSR, perf and sysfs files --------------------------------------------------------- */
 
+/* How the counter of a source is read. */
+enum bt_source_kind {
+    BT_SOURCE_MSR = 0,  /* eight bytes at `offset` (register number * stride) */
+    BT_SOURCE_PERF = 1, /* eight bytes from a perf event */
+    BT_SOURCE_TEXT = 2  /* a decimal number at the start of a sysfs file */
+};
+
+struct bt_source {
+    int fd;
+    int kind;
+    uint64_t offset;
+};
+
+/* Opens an MSR device (or a stand-in file) for reading. */
+int bt_msr_open(const char *path, int *fd);
+
+/* Reads one 64-bit register. The device counts registers in steps of 1 (stride 1); files that stand in for it use 8, because
+ * eight-byte registers numbered one apart would overlap. -EIO for anything but eight bytes. */
+int bt_msr_read(int fd, uint64_t reg, uint32_t stride, uint64_t *value);
+
+/* Opens a system-wide counting perf event on one CPU. */
+int bt_perf_open(uint32_t type, uint64_t config, int cpu, int *fd);
+
+/* Reads the 64-bit count of a perf event; -EIO for anything but eight bytes. */
+int bt_perf_read(int fd, uint64_t *value);
+
+/* Reads a non-negative decimal from the start of a file that is kept open; -EINVAL where there is none, -ERANGE above 2^64 - 1. */
+int bt_read_u64_text(int fd, uint64_t *value);
+
+/* Reads `count` sources back to back, with CLOCK_MONOTONIC taken before the first and after the last. At the first that fails it
+ * stops, returns its -errno and leaves its index in *failed (-1: the clock); otherwise *failed is `count`. */
+int bt_read_all(const struct bt_source *sources, int count, int64_t *before_ns, int64_t *after_ns, uint64_t *values, int *failed);
+
 /* --- bt_cgroup: writes to cgroup files and processes started inside a cgroup -------------------------------------- */
+
+/* Writes `data` to an existing file with one write(2), as kernel files want it. `path` is relative to `dirfd`; a negative dirfd
+ * means the working directory. -EIO where the kernel takes only a part. */
+int bt_write_file(int dirfd, const char *path, const char *data, size_t length);
+
+/* Where bt_spawn failed. */
+enum bt_spawn_stage {
+    BT_STAGE_NONE = 0,
+    BT_STAGE_PIPE,
+    BT_STAGE_CLONE,
+    BT_STAGE_JOIN, /* `index` in bt_spawn_result says which of join_fds */
+    BT_STAGE_AFFINITY,
+    BT_STAGE_SESSION,
+    BT_STAGE_SIGNALS,
+    BT_STAGE_PARENT,
+    BT_STAGE_PRIVILEGES,
+    BT_STAGE_LIMITS,
+    BT_STAGE_STDIO,
+    BT_STAGE_DESCRIPTORS,
+    BT_STAGE_CHDIR,
+    BT_STAGE_EXEC,
+    BT_STAGE_TIMEOUT
+};
+
+struct bt_spawn_request {
+    const char *path;         /* file to execute; looked up in PATH by the caller */
+    char *const *argv;        /* ends with NULL */
+    char *const *envp;        /* ends with NULL */
+    const char *cwd;          /* NULL: stay */
+    int cgroup_fd;            /* cgroup v2 directory to be born in (clone3, CLONE_INTO_CGROUP); -1: none */
+    const int *join_fds;      /* opened cgroup.procs files to join before exec */
+    int join_count;
+    const uint8_t *cpu_mask;  /* bit n of the little-endian mask = CPU n; NULL: leave the affinity */
+    size_t cpu_mask_bytes;    /* a multiple of sizeof(long) */
+    int stdin_fd;
+    int stdout_fd;
+    int stderr_fd;
+    const int *pass_fds;      /* stay open under the same number, all >= 3 */
+    int pass_count;
+    uint64_t address_space;   /* RLIMIT_AS in bytes; 0: leave it */
+    int die_with_thread;      /* SIGKILL the child when the calling THREAD ends (PR_SET_PDEATHSIG) */
+};
+
+struct bt_spawn_result {
+    int pid;
+    int pidfd; /* close-on-exec; -1 on kernels without pidfd_open */
+    int stage; /* enum bt_spawn_stage of the failure */
+    int index;
+};
+
+/* Starts a program as the leader of a new session, inside its cgroups and on its CPUs before its first instruction; returns when
+ * exec has happened or failed. Where it fails no child is left. */
+int bt_spawn(const struct bt_spawn_request *request, struct bt_spawn_result *result);

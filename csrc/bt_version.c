@@ -1,7 +1,4 @@
-#include <stdint.h>
-#include <sys/types.h>
-
-#include "bt.cdef.h"
+#include "bt.h"
 
 int bt_abi_version(void) {
     return 1;
