@@ -1,0 +1,41 @@
+# Everything a developer types. Each target sets up what it needs in .venv and can be run twice.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+.PHONY: help demo test lint types dist check clean
+
+help:
+	@echo "make demo    tune MobileNetV2 on this machine (sets everything up first)"
+	@echo "make test    run the tests (sets everything up first)"
+	@echo "make check   tests, lint, types and packaging: what CI runs"
+
+$(STAMP): pyproject.toml setup.py csrc/build_ffi.py $(wildcard csrc/*.c csrc/*.h)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "BayesTuner needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V). Run: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(STAMP)
+	$(VENV)/bin/bayestuner doctor
+	$(VENV)/bin/bayestuner tune examples/jobs/mobilenet_v2.toml --study demo-study
+
+test: $(STAMP)
+	$(PY) -m pytest
+
+lint: $(STAMP)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: $(STAMP)
+	$(VENV)/bin/mypy
+
+dist: $(STAMP)
+	sh tests/packaging/check_dist.sh $(PY)
+
+check: test lint types dist
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info bayestuner/_native/*.so bayestuner/_native/_ffi.c demo-study
