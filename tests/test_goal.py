@@ -1,0 +1,64 @@
+"""Goal and Bound: signs, text, relative bounds."""
+
+import pytest
+
+from bayestuner.errors import InvalidGoal
+from bayestuner.goal import AtLeast, AtMost, Bound, Goal
+
+
+def test_violation_is_positive_exactly_on_the_wrong_side():
+    assert AtLeast("t", 50).violation(49) == 1 and AtLeast("t", 50).violation(51) == -1
+    assert AtMost("t", 50).violation(51) == 1 and AtMost("t", 50).violation(49) == -1
+
+
+def test_the_limit_itself_is_feasible():
+    goal = Goal(minimize="p", subject_to=["t >= 50", AtMost("l", 2)])
+    assert goal.feasible({"p": 1, "t": 50, "l": 2})
+    assert goal.violation({"t": 50, "l": 2}) == 0
+
+
+@pytest.mark.parametrize("text", ["throughput >= 50", "latency_p99_s <= 0.2", "throughput >= 60%", "a.b >= -1e-3"])
+def test_text_reads_back(text):
+    assert Bound.parse(str(Bound.parse(text))) == Bound.parse(text)
+
+
+def test_relative_bounds_resolve_against_a_reference():
+    goal = Goal(minimize="p", subject_to=["t >= 60%", "l <= 2"])
+    assert goal.relative
+    assert goal.resolve({"t": 200.0}).bounds == (AtLeast("t", 120.0), AtMost("l", 2.0))
+    with pytest.raises(InvalidGoal, match="relative"):
+        goal.feasible({"p": 1, "t": 1, "l": 1})
+    with pytest.raises(InvalidGoal, match="measured only p"):
+        goal.resolve({"p": 1.0})
+
+
+def test_better_follows_the_direction():
+    assert Goal(minimize="p").better({"p": 1}, {"p": 2})
+    assert Goal(maximize="p").better({"p": 2}, {"p": 1})
+    assert not Goal(maximize="p").better({"p": 1}, {"p": 1})
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Goal(), "exactly one"),
+        (lambda: Goal(minimize="a", maximize="b"), "exactly one"),
+        (lambda: Goal(minimize=""), "is a name"),
+        (lambda: Goal(minimize="a", subject_to=["b > 3"]), "can't read the bound 'b > 3'"),
+        (lambda: Goal(minimize="a", subject_to=["b >= e"]), "where a number belongs"),
+        (lambda: Goal(minimize="a", subject_to=[3]), "not 3"),
+        (lambda: AtLeast("a", float("inf")), "finite"),
+        (lambda: Bound("a", ">", 1.0), "'>='"),
+    ],
+)
+def test_each_mistake_is_named(make, says):
+    with pytest.raises(InvalidGoal) as caught:
+        make()
+    assert says in str(caught.value)
+
+
+def test_one_bound_may_stand_without_a_list_and_metrics_are_listed_once():
+    goal = Goal(minimize="p", subject_to="t >= 1")
+    assert goal == Goal(minimize="p", subject_to=[AtLeast("t", 1)])
+    assert Goal(minimize="p", subject_to=["t >= 1", "t <= 9", "p <= 3"]).metrics == ("p", "t")
+    assert str(goal) == "minimize p subject to t >= 1"
