@@ -7,6 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 
+from bayestuner.errors import BayesTunerError
+
+
+class GroupFault(BayesTunerError):
+    """A group of ours can't be made, limited as asked, joined, emptied or removed; the message says which file and why."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -71,7 +77,8 @@ class RunGroup(ABC):
         """Start a process that is inside its limits before its first instruction; OSError with the path where exec fails."""
 
     @abstractmethod
-    def usage(self) -> GroupUsage: ...
+    def usage(self) -> GroupUsage:
+        """Counters since the group was made; after `remove`, those of the moment before."""
 
     @abstractmethod
     def pids(self) -> tuple[int, ...]:

@@ -1,0 +1,92 @@
+"""A started process, held by pid and pidfd."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import threading
+import time
+
+from bayestuner.measure.cgroup.isolation import Child
+
+UNKNOWN_STATUS = 255
+"""Return code where somebody else in this program reaped the process first (a handler for SIGCHLD that waits for every child)."""
+
+
+class PidChild(Child):
+    """A child of this process.
+
+    Parameters
+    ----------
+    pid : int
+        Its pid; as long as nobody else reaps it, it can't be given to another process before `poll` has seen the end.
+    pidfd : int
+        Descriptor for it, or -1 on kernels that have none (before Linux 5.3).
+    """
+
+    def __init__(self, pid: int, pidfd: int) -> None:
+        self.pid = pid
+        self._pidfd = pidfd
+        self._status: int | None = None
+        self._lock = threading.Lock()  # a sampler may poll while the main thread waits
+
+    def poll(self) -> int | None:
+        """Return code (negative: killed by that signal) or None while it runs."""
+        with self._lock:
+            if self._status is None:
+                self._status = self._reap()
+                if self._status is not None:
+                    self._close()
+            return self._status
+
+    def _reap(self) -> int | None:
+        try:
+            result = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG)
+        except ChildProcessError:
+            return UNKNOWN_STATUS
+        if result is None:
+            return None
+        return result.si_status if result.si_code == os.CLD_EXITED else -result.si_status
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Wait for the end; None after `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        pause_s = 0.001
+        while (status := self.poll()) is None:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return None
+            pidfd = self._pidfd
+            if pidfd >= 0:
+                waiting = select.poll()
+                waiting.register(pidfd, select.POLLIN)
+                waiting.poll(max(1, round(min(left_s, 3600.0) * 1000)))
+            else:
+                time.sleep(min(pause_s, left_s))
+                pause_s = min(2 * pause_s, 0.05)
+        return status
+
+    def terminate(self) -> None:
+        """Send SIGTERM to the leader; does nothing where it is gone."""
+        self.send(signal.SIGTERM)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the leader; does nothing where it is gone."""
+        with self._lock, contextlib.suppress(ProcessLookupError):
+            if self._status is not None:
+                return
+            if self._pidfd >= 0:
+                signal.pidfd_send_signal(self._pidfd, number)
+            else:
+                os.kill(self.pid, number)
+
+    def _close(self) -> None:
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    def __del__(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            self._close()

@@ -1,0 +1,182 @@
+"""What groups of cgroup v1 and v2 have in common: launching into folders, emptying them, removing them."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import time
+from abc import abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+
+from bayestuner.measure.cgroup.child import PidChild
+from bayestuner.measure.cgroup.files import CgroupFiles, explain, subtree
+from bayestuner.measure.cgroup.isolation import Child, GroupFault, GroupUsage, Launch, Limits, RunGroup
+from bayestuner.measure.cgroup.killing import send_to_members, wait_until
+from bayestuner.measure.cgroup.spawn import Placement, spawn
+
+EMPTY_TIMEOUT_S = 20.0
+RMDIR_TIMEOUT_S = 10.0
+_GONE = (errno.ENOENT, errno.ENODEV)
+_PAGE_BYTES_MAX = 65536
+
+
+class FolderGroup(RunGroup):
+    """A group that is one folder in each of its hierarchies.
+
+    Parameters
+    ----------
+    name : str
+        Its folder's name everywhere.
+    folders : iterable of Path
+        Its folders, each once.
+    limits : Limits
+        What was asked for.
+    files : CgroupFiles
+        The door to the files.
+    proc : Path
+        Where procfs is mounted.
+    """
+
+    def __init__(self, name: str, folders: Iterable[Path], limits: Limits, files: CgroupFiles, proc: Path) -> None:
+        self.name = name
+        self.folders = tuple(dict.fromkeys(folders))
+        self.limits = limits
+        self.actual = Limits(pids_max=None)
+        self.files = files
+        self._proc = proc
+        self._children: list[PidChild] = []
+        self._last_usage = GroupUsage()
+        self._removed = False
+
+    @abstractmethod
+    def _placement(self) -> Placement:
+        """How a process gets inside."""
+
+    @abstractmethod
+    def _read_usage(self) -> GroupUsage: ...
+
+    @abstractmethod
+    def _kill_once(self) -> None:
+        """SIGKILL what is inside now; may miss what is being forked meanwhile."""
+
+    def launch(self, launch: Launch) -> Child:
+        """Start a process that is inside its limits before its first instruction; OSError with the path where exec fails."""
+        if self._removed:
+            raise GroupFault(f"group {self.name} has been removed: make a new one for each run")
+        child = spawn(launch, self._placement())
+        self._children.append(child)
+        return child
+
+    def usage(self) -> GroupUsage:
+        """Counters since the group was made; after `remove`, those of the moment before."""
+        if not self._removed:
+            self._last_usage = self._read_usage()
+        return self._last_usage
+
+    def pids(self) -> tuple[int, ...]:
+        """Processes inside, now, in groups that the job made below its own as well."""
+        found: set[int] = set()
+        for folder in self.folders:
+            for path in subtree(folder):
+                try:
+                    found.update(int(line) for line in self.files.read(path / "cgroup.procs").split())
+                except OSError as error:
+                    if error.errno not in _GONE:
+                        raise
+        return tuple(sorted(found - {0}))  # 0: a process of another pid namespace
+
+    def kill(self) -> None:
+        """SIGKILL everything inside and wait until it is empty; may be called twice."""
+        pause_s, deadline = 0.002, time.monotonic() + EMPTY_TIMEOUT_S
+        while self._reap() and (pids := self.pids()):
+            if time.monotonic() > deadline:
+                raise GroupFault(f"group {self.name}: processes {pids} did not die within {EMPTY_TIMEOUT_S:.0f} s of SIGKILL")
+            self._kill_once()
+            if not self._emptied(pause_s):
+                pause_s = min(2 * pause_s, 0.25)
+        for child in self._children:
+            child.send(signal.SIGKILL)  # one that left its group: only a privileged job can
+            child.wait(1.0)
+
+    def _emptied(self, timeout_s: float) -> bool:
+        return wait_until(lambda: self._reap() and not self.pids(), timeout_s, last_pause_s=0.01)
+
+    def _reap(self) -> bool:
+        """Take the status of children that ended, so that no zombie of ours keeps the group populated. Always True."""
+        for child in self._children:
+            child.poll()
+        return True
+
+    def _belongs(self, pid: int) -> bool:
+        """Whether a process still is in this group; its name is unique, so a look for it is enough."""
+        try:
+            return self.name in (self._proc / str(pid) / "cgroup").read_text()
+        except OSError:
+            return False
+
+    def _send_to_all(self, number: signal.Signals) -> None:
+        send_to_members(self.pids(), number, self._belongs)
+
+    def remove(self) -> None:
+        """Kill, then remove; may be called twice."""
+        if self._removed:
+            return
+        self.kill()
+        try:
+            self.usage()
+        finally:
+            for folder in reversed(self.folders):
+                self._remove_folder(folder)
+            self._removed = True
+
+    def _remove_folder(self, folder: Path) -> None:
+        problem: list[OSError] = []
+
+        def removed() -> bool:
+            problem.clear()
+            for path in subtree(folder):
+                try:
+                    self.files.remove(path)
+                except OSError as error:
+                    if error.errno not in _GONE:
+                        problem.append(error)
+            return not problem
+
+        if not wait_until(removed, RMDIR_TIMEOUT_S):
+            raise GroupFault(f"a group of ours can't be removed: {explain(problem[0])}")
+
+    def _read_if_there(self, path: Path) -> str | None:
+        """A file that older kernels, or a group removed under us, may not have."""
+        try:
+            return self.files.read(path)
+        except OSError as error:
+            if error.errno in (*_GONE, errno.EOPNOTSUPP):
+                return None
+            raise
+
+
+def require_memory(asked: int, got: int, where: Path) -> None:
+    """Refuse a memory limit that the kernel didn't take as asked; it may round down to a page."""
+    if not asked - _PAGE_BYTES_MAX < got <= asked:
+        raise GroupFault(f"{where} holds {got} bytes after {asked} were asked for")
+
+
+def require_ancestors(asked: int, allowed: int, where: Path) -> None:
+    """Refuse a memory limit that a group above ours undercuts: the run would die of a limit that isn't the one measured."""
+    if allowed < asked - _PAGE_BYTES_MAX:
+        advice = "lower the largest memory of the job"
+        raise GroupFault(f"a memory limit of {asked} bytes was asked for, but {where} allows only {allowed}: {advice}")
+
+
+def require_cpus(asked: tuple[int, ...], got: tuple[int, ...], where: Path) -> None:
+    """Refuse a cpuset that the kernel silently narrowed."""
+    if set(asked) != set(got):
+        reason = "the others are offline or not given to this group"
+        raise GroupFault(f"{where} holds CPUs {got} after {tuple(sorted(asked))} were asked for: {reason}")
+
+
+def swap_not_held(error: OSError) -> str:
+    """What to say where swap is on and can't be kept from a job."""
+    remedy = "run swapoff -a, or boot with swapaccount=1"
+    return f"{error.filename} can't be set, so a job would swap instead of meeting its memory limit: {remedy}"

@@ -1,0 +1,171 @@
+"""Starting a process that is inside its limits before its first instruction.
+
+With the extension this is one call (`bt_spawn`). Where it wasn't built, a small Python program (`shim.py`) is started in its place, joins
+the groups and then becomes the job by exec: slower by a Python start-up, but as free of races. Neither uses ``preexec_fn``, which may
+deadlock in a program with threads.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bayestuner.measure.cgroup.child import PidChild
+from bayestuner.measure.cgroup.files import explain
+from bayestuner.measure.cgroup.isolation import GroupFault, Launch
+
+_FIRST_FREE_FD = 3
+_NO_CLONE_INTO = frozenset({errno.ENOSYS, errno.EPERM, errno.E2BIG, errno.EINVAL})  # old kernels, seccomp filters
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a process is to be.
+
+    `cgroup` is the v2 folder to be born in, `join` the cgroup.procs files to enter before exec, `cpus` the affinity.
+    """
+
+    cgroup: Path | None = None
+    join: tuple[Path, ...] = ()
+    cpus: tuple[int, ...] | None = None
+    address_space_bytes: int | None = None
+
+    def joining(self) -> Placement:
+        """The same place, entered through cgroup.procs instead of by birth."""
+        return self if self.cgroup is None else replace(self, cgroup=None, join=(*self.join, self.cgroup / "cgroup.procs"))
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptors:
+    """What `Placement` names, opened: the v2 folder (-1: none), the files to join, and /dev/null."""
+
+    cgroup: int
+    join: Sequence[int]
+    null: int
+
+
+class SpawnFault(Exception):
+    """Internal: a step before exec failed. `stage` is that step's name, `path` what it was about."""
+
+    def __init__(self, stage: str, number: int, path: str) -> None:
+        super().__init__(stage, number, path)
+        self.stage, self.number, self.path = stage, number, path
+
+
+def dies_with_this_thread() -> bool:
+    """Whether a child should be killed with the thread that starts it.
+
+    The kernel ties this to the thread, not to the process: a job started from a worker thread would die when that thread returns. The
+    main thread ends with the process, so only there it is asked for; what outlives a killed tuner otherwise is swept at the next start.
+    """
+    return threading.get_native_id() == os.getpid()
+
+
+def find_program(launch: Launch) -> str:
+    """The file to execute, looked up in the job's own PATH and relative to its own folder; FileNotFoundError names what was looked for."""
+    name = launch.argv[0]
+    if "/" in name:
+        return name
+    for folder in launch.env.get("PATH", os.defpath).split(":"):
+        candidate = Path(launch.cwd, folder, name)
+        if candidate.is_file() and os.access(candidate, os.X_OK):
+            return str(candidate)
+    raise FileNotFoundError(errno.ENOENT, "no such program in the PATH of the job", name)
+
+
+def spawn(launch: Launch, placement: Placement) -> PidChild:
+    """Start `launch` inside `placement`.
+
+    Raises
+    ------
+    OSError
+        The program can't be started; `filename` is the program or the folder it was to run in.
+    GroupFault
+        It can't be put into its limits.
+    ValueError
+        The launch itself has no meaning: no program, a NUL byte, a descriptor that can't be passed.
+    """
+    _check(launch)
+    program = find_program(launch)
+    try:
+        try:
+            return _spawn_once(program, launch, placement)
+        except SpawnFault as fault:
+            if placement.cgroup is None or fault.stage != "clone" or fault.number not in _NO_CLONE_INTO:
+                raise
+        return _spawn_once(program, launch, placement.joining())
+    except SpawnFault as fault:
+        raise _public_error(fault, program, launch) from None
+
+
+def _check(launch: Launch) -> None:
+    if not launch.argv:
+        raise ValueError("the command is empty: give at least the program to run")
+    texts = [*launch.argv, *launch.env, *launch.env.values(), launch.cwd]
+    if any("\0" in text for text in texts):
+        raise ValueError(f"a NUL byte in the command, environment or folder of {launch.argv[0]!r}: programs can't be given one")
+    if any("=" in name or not name for name in launch.env):
+        raise ValueError("a name in the environment is empty or holds '='")
+    if any(fd < _FIRST_FREE_FD for fd in launch.pass_fds):
+        raise ValueError(f"pass_fds {launch.pass_fds}: 0, 1 and 2 are the job's own stdin, stdout and stderr")
+
+
+def _public_error(fault: SpawnFault, program: str, launch: Launch) -> Exception:
+    if fault.stage == "chdir":
+        return OSError(fault.number, f"the folder to run in: {os.strerror(fault.number)}", launch.cwd)
+    if fault.stage == "exec":
+        if fault.number == errno.ENOENT and Path(launch.cwd, program).exists():
+            return OSError(fault.number, "the interpreter that its first line or header names does not exist", program)
+        return OSError(fault.number, os.strerror(fault.number), program)
+    if fault.stage in ("join", "clone", "affinity"):
+        error = OSError(fault.number, os.strerror(fault.number), fault.path)
+        return GroupFault(f"{launch.argv[0]} can't be started inside its limits ({fault.stage}): {explain(error)}")
+    return OSError(fault.number, f"can't be started ({fault.stage}): {os.strerror(fault.number)}", program)
+
+
+def extension_is_built() -> bool:
+    """Whether the C extension can be loaded."""
+    try:
+        import bayestuner._native  # noqa: F401  (only whether it loads)
+    except ImportError:
+        return False
+    return True
+
+
+def _spawn_once(program: str, launch: Launch, placement: Placement) -> PidChild:
+    from bayestuner.measure.cgroup.spawn_native import spawn_native
+    from bayestuner.measure.cgroup.spawn_shim import spawn_shim
+
+    with _opened(placement) as opened:
+        if extension_is_built():
+            return spawn_native(program, launch, placement, opened)
+        if placement.cgroup is not None:
+            raise SpawnFault("clone", errno.ENOSYS, str(placement.cgroup))  # only C can be born in a group: the caller joins instead
+        return spawn_shim(program, launch, placement, opened)
+
+
+@contextmanager
+def _opened(placement: Placement) -> Iterator[Descriptors]:
+    """Open what `placement` names; a failed open is a failed join."""
+    opened: list[int] = []
+
+    def open_one(path: Path, flags: int, stage: str) -> int:
+        try:
+            fd = os.open(path, flags | os.O_CLOEXEC)
+        except OSError as error:
+            raise SpawnFault(stage, error.errno or errno.EIO, str(path)) from None
+        opened.append(fd)
+        return fd
+
+    try:
+        cgroup_fd = -1 if placement.cgroup is None else open_one(placement.cgroup, os.O_RDONLY | os.O_DIRECTORY, "join")
+        join_fds = [open_one(path, os.O_WRONLY, "join") for path in placement.join]
+        yield Descriptors(cgroup_fd, join_fds, open_one(Path(os.devnull), os.O_RDONLY, "stdio"))
+    finally:
+        for fd in opened:
+            os.close(fd)
