@@ -1,0 +1,61 @@
+"""A job's command: placeholders, and whether its program exists."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+_PLACEHOLDER = re.compile(r"\{\{([A-Za-z_]\w*)\}\}|\{([A-Za-z_]\w*)\}")
+
+BUILT_IN = ("python",)
+"""Placeholders that are no knobs."""
+
+
+def placeholders(command: Iterable[str]) -> tuple[str, ...]:
+    """Every name that stands in braces, each once, in order; ``{{name}}`` is a literal and no placeholder."""
+    names = [match[2] for word in command for match in _PLACEHOLDER.finditer(word) if match[2]]
+    return tuple(dict.fromkeys(names))
+
+
+def fill(command: Iterable[str], config: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
+    """The command as it is run: placeholders filled in, a program with a slash in its name looked for from `folder`."""
+    values = {**{name: text_of(value) for name, value in config.items()}, "python": sys.executable}
+
+    def value_of(match: re.Match[str]) -> str:
+        return "{" + match[1] + "}" if match[1] else values[match[2]]
+
+    words = [_PLACEHOLDER.sub(value_of, word) for word in command]
+    if "/" in words[0] and not words[0].startswith("/"):
+        words[0] = str(folder / words[0])
+    return tuple(words)
+
+
+def text_of(value: Any) -> str:
+    """A knob's value as the job reads it: ``true``/``false``, else Python's plain text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def program_problem(program: str, env: Mapping[str, str]) -> str | None:
+    """Why a program can't be run, or None."""
+    if "/" in program:
+        path = Path(program)
+        if not path.exists():
+            return f"there is no program {program}; a program with a slash is looked for from the job file's folder"
+        if path.is_dir() or not os.access(path, os.X_OK):
+            return f"{program} can't be executed; run chmod +x on it, or put its interpreter in front, as in [\"{{python}}\", ...]"
+        return None
+    if shutil.which(program, path=env.get("PATH")) is None:
+        return f"the program {program!r} is not on PATH; give its full path, or one from the job file's folder, as in \"./{program}\""
+    return None
+
+
+def resolve_program(program: str, env: Mapping[str, str]) -> str:
+    """The full path of a program that `program_problem` found nothing wrong with."""
+    return program if "/" in program else (shutil.which(program, path=env.get("PATH")) or program)

@@ -1,0 +1,259 @@
+"""The job file: TOML -> `Job`. Every mistake in a file is found and reported at once, each with its dotted key."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from bayestuner.errors import InvalidGoal, InvalidJob
+from bayestuner.goal import Goal
+from bayestuner.measure.command import BUILT_IN, fill, placeholders, program_problem
+from bayestuner.measure.job_checks import JobKnob, build_goal, build_knobs, check_command, check_patterns
+from bayestuner.measure.metrics import METRICS, POWER_METRICS
+from bayestuner.measure.schema import JOB_KEYS, MEASURE_KEYS, SECTIONS, Report, check_table, suggestion
+from bayestuner.measure.topology import read_topology
+from bayestuner.space import Categorical, Space
+from bayestuner.trial import Config
+
+
+class MistakesInJob(InvalidJob):
+    """A job file holds mistakes.
+
+    Attributes
+    ----------
+    mistakes : tuple of (str, str)
+        Dotted key and what is wrong with it, in the order found.
+    """
+
+    def __init__(self, path: Path | str, mistakes: list[tuple[str, str]]) -> None:
+        self.mistakes = tuple(mistakes)
+        lines = [f"{key}: {problem}" if key else problem for key, problem in mistakes]
+        if len(lines) == 1:
+            super().__init__(f"{path}: {lines[0]}")
+        else:
+            super().__init__(f"{path} has {len(lines)} mistakes:\n" + "\n".join(f"  {line}" for line in lines))
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureSettings:
+    """The [measure] section; `bayestuner.measure.schema` says what each key means."""
+
+    budget: int = 20
+    min_seconds: float = 5.0
+    max_seconds: float = 30.0
+    relative_error: float = 0.02
+    startup_timeout_s: float = 60.0
+    energy: tuple[str, ...] = ("perf", "powercap", "msr")
+    isolation: Literal["cgroup", "affinity-allowed"] = "cgroup"
+    repeats: int = 3
+    seed: int = 0
+
+    @property
+    def allow_affinity(self) -> bool:
+        """Whether a run may go on with core binding alone where no cgroup can be made."""
+        return self.isolation == "affinity-allowed"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a job file says.
+
+    Attributes
+    ----------
+    name, unit : str
+    command : tuple of str
+        With its placeholders; see `argv`.
+    knobs : tuple of JobKnob
+        In the file's order.
+    space : Space
+    goal : Goal
+        Its bounds may be relative (see `Goal.resolve`).
+    measure : MeasureSettings
+    env : dict
+        Variables set for the job.
+    cwd : Path
+        Folder the job runs in, absolute.
+    throughput_regex, ready_regex : str or None
+    text : str
+        The file as read.
+    path : Path
+        Where it was read from, absolute.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    unit: str
+    knobs: tuple[JobKnob, ...]
+    space: Space
+    goal: Goal
+    measure: MeasureSettings
+    env: Mapping[str, str]
+    cwd: Path
+    throughput_regex: str | None
+    ready_regex: str | None
+    text: str
+    path: Path
+
+    @property
+    def needs_power(self) -> bool:
+        """Whether the goal can't be judged without an energy meter (or the estimate)."""
+        return bool(POWER_METRICS & set(self.goal.metrics))
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What has to be limited for this job's knobs to mean anything: a part of {"cores", "memory"}."""
+        return frozenset(knob.kind for knob in self.knobs if knob.kind in ("cores", "memory"))
+
+    def knob_of_kind(self, kind: str) -> JobKnob | None:
+        """The first knob of a kind, or None."""
+        return next((knob for knob in self.knobs if knob.kind == kind), None)
+
+    def all_max_config(self) -> Config:
+        """The default that results are compared with: every ordered knob at its last value, every other at its first."""
+        return {k.name: k.values[0] if isinstance(k, Categorical) else k.values[-1] for k in self.space.knobs}
+
+    def cores_of(self, config: Mapping[str, Any]) -> int | None:
+        """Cores that `config` asks for; None where the job has no cores knob."""
+        knob = self.knob_of_kind("cores")
+        return None if knob is None else int(config[knob.name])
+
+    def memory_bytes_of(self, config: Mapping[str, Any]) -> int | None:
+        """Memory limit that `config` asks for; None where the job has no memory knob."""
+        knob = self.knob_of_kind("memory")
+        return None if knob is None else int(config[knob.name]) * knob.unit_bytes
+
+    def argv(self, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """The command with every placeholder filled in and a relative program resolved against the job file's folder."""
+        return fill(self.command, config, self.path.parent)
+
+    def with_goal(self, goal: Goal) -> Job:
+        """This job with another goal; raises `InvalidGoal` where it names a metric that no run reports."""
+        known = self.known_metrics()
+        for metric in goal.metrics:
+            if metric not in known:
+                raise InvalidGoal(f"no run of {self.name} reports the metric {metric!r}{suggestion(metric, known)}")
+        return replace(self, goal=goal)
+
+    def known_metrics(self) -> tuple[str, ...]:
+        """Names a goal may use: what runs report, and the numeric knobs."""
+        return (*METRICS, *(k.name for k in self.space.knobs if k.numeric))
+
+
+def load_job(path: Path | str) -> Job:
+    """Read and check a job file.
+
+    Raises
+    ------
+    InvalidJob
+        The file can't be read, is no TOML, or holds mistakes (`MistakesInJob`, with all of them).
+    """
+    where = Path(path)
+    try:
+        text = where.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidJob(f"{where} is not a text in UTF-8 ({error.reason} at byte {error.start}); a job file is TOML") from None
+    except OSError as error:
+        raise InvalidJob(f"can't read the job file {where}: {error.strerror}; give the path of a TOML file") from error
+    return parse_job(text, where)
+
+
+def parse_job(text: str, path: Path | str, *, n_cpus: int | None = None) -> Job:
+    """Check the text of a job file.
+
+    Parameters
+    ----------
+    text : str
+    path : path
+        Where it stands; relative programs and folders are looked for from there.
+    n_cpus : int, optional
+        What ``max = "all"`` means; by default the number of CPUs this process may use.
+    """
+    where = Path(path).absolute()
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidJob(f"{path} is not valid TOML: {error}") from None
+    mistakes: list[tuple[str, str]] = []
+    job = _build(table, text, where, n_cpus or len(read_topology().cpus), mistakes)
+    if mistakes or job is None:
+        raise MistakesInJob(path, mistakes)
+    return job
+
+
+def _build(table: dict[str, Any], text: str, path: Path, n_cpus: int, mistakes: list[tuple[str, str]]) -> Job | None:
+    def report(key: str, problem: str) -> None:
+        mistakes.append((key, problem))
+
+    for name in table:
+        if name not in SECTIONS:
+            report(name, "unknown section" + suggestion(name, SECTIONS))
+    sections = {name: _section(table, name, report) for name in SECTIONS}
+    job = check_table(sections["job"], JOB_KEYS, "job", report)
+    knobs = build_knobs(sections["knobs"], n_cpus, report)
+    settings = _measure(sections["measure"], report)
+    goal = build_goal(sections["goal"], sections["knobs"], knobs, settings, report)
+    check_patterns(job, report)
+    cwd = _cwd(job, path, report)
+    command = tuple(job.get("command", ()))
+    if "command" in job:
+        check_command(command, sections["knobs"], knobs, job.get("env", {}), report)
+        if command and command[0] and not set(placeholders(command[:1])) - set(BUILT_IN):
+            _program(fill(command, dict.fromkeys(placeholders(command), ""), path.parent)[0], job.get("env", {}), report)
+    if mistakes or goal is None:
+        return None
+    space = Space(*(knob.knob for knob in knobs))
+    made = Job(
+        name=job["name"] or path.stem,
+        command=command,
+        unit=job["unit"],
+        knobs=tuple(knobs),
+        space=space,
+        goal=goal,
+        measure=MeasureSettings(**{**settings, "energy": tuple(settings["energy"])}),
+        env=MappingProxyType(dict(job["env"])),
+        cwd=cwd,
+        throughput_regex=job["throughput_regex"],
+        ready_regex=job["ready_regex"],
+        text=text,
+        path=path,
+    )
+    if set(placeholders(command[:1])) - set(BUILT_IN):
+        _program(made.argv(made.all_max_config())[0], made.env, report)
+    return made
+
+
+def _program(program: str, env: Mapping[str, str], report: Report) -> None:
+    problem = program_problem(program, env)
+    if problem:
+        report("job.command", problem)
+
+
+def _section(table: dict[str, Any], name: str, report: Report) -> dict[str, Any]:
+    given = table.get(name)
+    if isinstance(given, dict):
+        return given
+    if given is not None:
+        report(name, f"expected a table, [{name}], not {given!r}")
+    elif name != "measure":
+        report(name, f"missing; a job file needs a [{name}] section")
+    return {}
+
+
+def _measure(table: dict[str, Any], report: Report) -> dict[str, Any]:
+    found = check_table(table, MEASURE_KEYS, "measure", report)
+    if {"min_seconds", "max_seconds"} <= found.keys() and found["min_seconds"] > found["max_seconds"]:
+        report("measure.min_seconds", f"{found['min_seconds']:g} s is longer than measure.max_seconds, {found['max_seconds']:g} s")
+    if len(set(found.get("energy", ()))) != len(found.get("energy", ())):
+        report("measure.energy", "names a meter twice; name each once, in the order to try them")
+    return found
+
+
+def _cwd(job: dict[str, Any], path: Path, report: Report) -> Path:
+    cwd: Path = path.parent / str(job.get("cwd", "."))
+    if not cwd.is_dir():
+        report("job.cwd", f"there is no folder {cwd}; give one that exists, absolute or from the job file's folder")
+    return cwd.resolve()

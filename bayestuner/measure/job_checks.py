@@ -1,0 +1,287 @@
+"""The parts of a job file that need more than a type check: knobs, the goal, the command's placeholders."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bayestuner.errors import InvalidGoal, InvalidSpace
+from bayestuner.goal import Bound, Goal
+from bayestuner.measure.command import BUILT_IN, placeholders
+from bayestuner.measure.metrics import METRICS, POWER_METRICS
+from bayestuner.measure.schema import GOAL_KEYS, KNOB_KINDS, Report, check_table, suggestion
+from bayestuner.space import Categorical, Integer, Knob, Ordinal
+
+MAX_VALUES = 10_000
+MAX_CONFIGS = 5_000_000
+_MEMORY_UNITS = {"bytes": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+_OWN_VARIABLES = {"CORES": "cores", "MEMORY_BYTES": "memory"}
+
+
+@dataclass(frozen=True, slots=True)
+class JobKnob:
+    """A knob and how it reaches the job.
+
+    Attributes
+    ----------
+    knob : Knob
+        Its name and values, as the search sees it.
+    kind : {"cores", "memory", "argument", "environment"}
+    unit_bytes : int
+        Bytes in one unit of a memory knob; 1 for every other.
+    variable : str or None
+        Environment variable of an environment knob.
+    """
+
+    knob: Knob
+    kind: str
+    unit_bytes: int = 1
+    variable: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The knob's name."""
+        return self.knob.name
+
+
+def build_knobs(table: Mapping[str, Any], n_cpus: int, report: Report) -> list[JobKnob]:
+    """Make the knobs of the [knobs] section; what is wrong is reported and left out."""
+    knobs = [made for name, given in table.items() if (made := _build_knob(name, given, n_cpus, report)) is not None]
+    if not table:
+        report("knobs", "no knob; give at least one, as in cores = { kind = \"cores\", min = 1, max = \"all\" }")
+    for kind in ("cores", "memory"):
+        of_kind = [knob.name for knob in knobs if knob.kind == kind]
+        for name in of_kind[1:]:
+            report(f"knobs.{name}", f"a second knob of kind {kind}, after {of_kind[0]!r}; a job has one at most")
+    _check_variables(knobs, report)
+    n_configs = 1
+    for knob in knobs:
+        n_configs *= len(knob.knob)
+    if n_configs > MAX_CONFIGS:
+        report("knobs", f"these knobs make {n_configs} configurations, more than the {MAX_CONFIGS} that are searched; use a larger step")
+    return knobs
+
+
+def _build_knob(name: str, given: Any, n_cpus: int, report: Report) -> JobKnob | None:
+    key = f"knobs.{name}"
+    if not isinstance(given, dict):
+        report(key, f"expected a table like {{ kind = \"argument\", values = [1, 2, 4] }}, not {given!r}")
+        return None
+    name_problem = _name_problem(name)
+    if name_problem:
+        report(key, name_problem)
+        return None
+    kind = given.get("kind")
+    if not isinstance(kind, str) or kind not in KNOB_KINDS:
+        wrong = f"unknown kind {kind!r}" + suggestion(str(kind), KNOB_KINDS)
+        report(f"{key}.kind", wrong if kind is not None else f"missing; one of {', '.join(KNOB_KINDS)}")
+        return None
+    problems: list[str] = []
+
+    def note(where: str, problem: str) -> None:
+        problems.append(problem)
+        report(where, problem)
+
+    found = check_table(given, KNOB_KINDS[kind][1], key, note, extra=("kind",))
+    unit_bytes = _unit_bytes(name, key, note) if kind == "memory" else 1
+    if problems:
+        return None
+    values = _values(found, given, kind, key, n_cpus, note)
+    if values is None or (kind == "environment" and not _variable_fits(found["variable"], key, note)):
+        return None
+    try:
+        knob = _space_knob(name, values, kind, found.get("ordered"))
+    except InvalidSpace as error:
+        report(key, str(error))
+        return None
+    return JobKnob(knob, kind, unit_bytes, found.get("variable"))
+
+
+def _name_problem(name: str) -> str | None:
+    if not name.isidentifier() or not name.isascii():
+        return "a knob's name is a word of letters, digits and underscores that doesn't begin with a digit"
+    if name in METRICS:
+        return f"{name!r} is the name of a metric that runs report; call the knob something else"
+    if name in BUILT_IN or name.upper() == "FD":
+        return f"{name!r} is taken by BayesTuner itself; call the knob something else"
+    return None
+
+
+def _unit_bytes(name: str, key: str, report: Report) -> int:
+    unit = name.lower().rpartition("_")[2]
+    if unit not in _MEMORY_UNITS:
+        report(key, f"a memory knob's name says its unit: call it memory_mib, memory_gib, memory_kib or memory_bytes, not {name!r}")
+    return _MEMORY_UNITS.get(unit, 1)
+
+
+def _values(
+    found: Mapping[str, Any], given: Mapping[str, Any], kind: str, key: str, n_cpus: int, report: Report
+) -> Sequence[Any] | None:
+    """The values a knob takes, from `values` or from min, max and step; None where they were reported as wrong."""
+    if "values" in given:
+        extra = [name for name in ("min", "max", "step") if name in given]
+        if extra:
+            report(f"{key}.{extra[0]}", "given beside values; give either values, or min and max (and step)")
+            return None
+        values: Sequence[Any] = found["values"]
+        if not values:
+            report(f"{key}.values", "an empty list; give at least one value")
+            return None
+    else:
+        missing = [name for name in ("min", "max") if name not in given]
+        if missing:
+            report(f"{key}.{missing[0]}", "missing; give min and max (and step), or values")
+            return None
+        low, high, step = found["min"], found["max"], found["step"]
+        high = n_cpus if high == "all" else high
+        if high < low:
+            report(f"{key}.max", f"the range is empty: max, {high!r}, is below min, {low!r}")
+            return None
+        fractional = any(isinstance(v, float) for v in (low, high))
+        if fractional and "step" not in given:
+            report(f"{key}.step", "missing; a range with a fractional end needs a step")
+            return None
+        count = int((high - low) / step + 1e-9) + 1
+        if count > MAX_VALUES:
+            report(f"{key}.step", f"the range has {count} values, more than {MAX_VALUES}; use a larger step")
+            return None
+        values = [_tidy(low + i * step) for i in range(count)]
+    return values if _values_fit(values, kind, key, n_cpus, report) else None
+
+
+def _tidy(value: float) -> float:
+    return value if isinstance(value, int) else float(f"{value:.12g}")  # 0.1 + 2 * 0.1 is 0.3, for people and for the job
+
+
+def _values_fit(values: Sequence[Any], kind: str, key: str, n_cpus: int, report: Report) -> bool:
+    if kind not in ("cores", "memory"):
+        return True
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            report(f"{key}.values", f"a knob of kind {kind} takes whole numbers of at least 1, not {value!r}")
+            return False
+    if kind == "cores" and max(values) > n_cpus:
+        report(key, f"asks for up to {max(values)} cores, but this process may use {n_cpus}; use max = \"all\"")
+        return False
+    return True
+
+
+def _variable_fits(variable: str, key: str, report: Report) -> bool:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
+        report(f"{key}.variable", f"{variable!r} is no name of an environment variable")
+        return False
+    if variable.startswith("BAYESTUNER_"):
+        report(f"{key}.variable", f"{variable!r} is set by BayesTuner itself; name the variable that your program reads")
+        return False
+    return True
+
+
+def _space_knob(name: str, values: Sequence[Any], kind: str, ordered: bool | None) -> Knob:
+    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
+    if not (numbers if ordered is None else ordered):
+        return Categorical(name, values)
+    more_is: Any = "safer" if kind == "memory" else None
+    if numbers and all(isinstance(v, int) for v in values):
+        step = values[1] - values[0] if len(values) > 1 else 1
+        if step > 0 and list(values) == list(range(values[0], values[-1] + 1, step)):
+            return Integer(name, values[0], values[-1], step, more_is=more_is)
+    return Ordinal(name, values, more_is=more_is)
+
+
+def _check_variables(knobs: Sequence[JobKnob], report: Report) -> None:
+    """Every knob becomes BAYESTUNER_<KNOB>; no two things may want the same variable."""
+    seen: dict[str, str] = {}
+    for knob in knobs:
+        upper = knob.name.upper()
+        if upper in seen:
+            report(f"knobs.{knob.name}", f"gives the same variable, BAYESTUNER_{upper}, as {seen[upper]!r}; rename one")
+        seen.setdefault(upper, knob.name)
+        if _OWN_VARIABLES.get(upper, knob.kind) != knob.kind:
+            report(f"knobs.{knob.name}", f"BAYESTUNER_{upper} is what the knob of kind {_OWN_VARIABLES[upper]} sets; rename this one")
+    taken: dict[str, str] = {}
+    for knob in knobs:
+        if knob.variable is not None and taken.setdefault(knob.variable, knob.name) != knob.name:
+            first = taken[knob.variable]
+            report(f"knobs.{knob.name}.variable", f"{knob.variable!r} is set by the knob {first!r} too; use each variable once")
+
+
+def build_goal(
+    table: Mapping[str, Any], knobs: Mapping[str, Any], made: Sequence[JobKnob], settings: Mapping[str, Any], report: Report
+) -> Goal | None:
+    """Make the goal of the [goal] section; None where it was reported as wrong.
+
+    `knobs` is the raw [knobs] section: a goal over a knob that is itself wrong isn't reported as well.
+    """
+    found = check_table(table, GOAL_KEYS, "goal", report)
+    broken = set(knobs) - {knob.name for knob in made}
+    known = [*METRICS, *(knob.name for knob in made if knob.knob.numeric), *broken]
+    no_meter = settings.get("energy") == []
+    objectives = [name for name in ("minimize", "maximize") if found.get(name) is not None]
+    problems = [_metric_problem(f"goal.{name}", found[name], known, no_meter, report) for name in objectives]
+    if len(objectives) != 1 and table and {"minimize", "maximize"} <= found.keys():
+        report("goal", "needs exactly one of minimize and maximize, as in minimize = \"power_w\"")
+    bounds: list[Bound] = []
+    for index, text in enumerate(found.get("subject_to", ())):
+        try:
+            bounds.append(Bound.parse(text))
+        except InvalidGoal as error:
+            report(f"goal.subject_to[{index}]", str(error))
+            problems.append(True)
+        else:
+            problems.append(_metric_problem(f"goal.subject_to[{index}]", bounds[-1].metric, known, no_meter, report))
+    if any(problems) or len(objectives) != 1 or len(found) < len(GOAL_KEYS):
+        return None
+    return Goal(minimize=found["minimize"], maximize=found["maximize"], subject_to=bounds)
+
+
+def _metric_problem(key: str, metric: str, known: Sequence[str], no_meter: bool, report: Report) -> bool:
+    """Report a metric that can't be had; whether it was."""
+    if metric not in known:
+        report(key, f"no run reports the metric {metric!r}{suggestion(metric, known)}")
+        return True
+    if metric in POWER_METRICS and no_meter:
+        report(key, f"{metric!r} needs an energy meter, but measure.energy is empty; name meters there")
+        return True
+    return False
+
+
+def check_command(
+    command: Sequence[str], table: Mapping[str, Any], knobs: Sequence[JobKnob], env: Mapping[str, str], report: Report
+) -> None:
+    """Placeholders against knobs, in both directions; `table` is the raw [knobs] section, so that a wrong knob isn't reported twice."""
+    if not command or not command[0]:
+        report("job.command", "empty; give the program and its arguments, as in [\"./serve\", \"--batch\", \"{batch_size}\"]")
+        return
+    for word in command:
+        if "\0" in word:
+            report("job.command", "holds a NUL character, which no argument can")
+    names = placeholders(command)
+    known = [*BUILT_IN, *table]
+    for name in names:
+        if name not in known:
+            literal = f"; write {{{{{name}}}}} for the literal text"
+            report("job.command", f"the placeholder {{{name}}} names no knob{suggestion(name, known)}{literal}")
+    for knob in knobs:
+        if knob.kind == "argument" and knob.name not in names:
+            problem = f"would change nothing: {{{knob.name}}} doesn't stand in job.command; put it there, or use kind = \"environment\""
+            report(f"knobs.{knob.name}", problem)
+        if knob.variable is not None and knob.variable in env:
+            report(f"knobs.{knob.name}.variable", f"{knob.variable!r} is also set in job.env; take it out there")
+
+
+def check_patterns(job: Mapping[str, Any], report: Report) -> None:
+    """throughput_regex must say what it catches; ready_regex needs it."""
+    pattern = job.get("throughput_regex")
+    if pattern is None:
+        if job.get("ready_regex") is not None and "throughput_regex" in job:
+            report("job.ready_regex", "given without job.throughput_regex; give both, or let the job report on the pipe")
+        return
+    compiled = re.compile(pattern)
+    named = set(compiled.groupindex)
+    if not (named & {"items", "rate"} and not {"items", "rate"} <= named) and not (compiled.groups == 1 and not named):
+        report(
+            "job.throughput_regex",
+            "needs one group that catches a number: (?P<items>...) for items since the last line, or (?P<rate>...) for items per second",
+        )

@@ -1,0 +1,23 @@
+"""The metrics a test run can report: the one table that the job file is checked against, the runner fills and the docs print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+METRICS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "power_w": ("W", "mean power of the whole machine's packages and memory over the window; needs an energy meter"),
+        "energy_j_per_item": ("J", "energy over the window divided by the items done in it; needs an energy meter"),
+        "throughput": ("items/s", "items done per second between the first and the last batch completion of the window"),
+        "latency_p50_s": ("s", "median time from one batch completion to the next"),
+        "latency_p99_s": ("s", "99th percentile of the time from one batch completion to the next"),
+        "cpu_s_per_item": ("s", "CPU time of all the job's processes per item"),
+        "cpu_utilisation": ("1", "CPU time of all the job's processes divided by wall time times cores; 1 is all cores busy"),
+        "memory_peak_bytes": ("bytes", "largest memory use of the run, page cache included; needs cgroup limits"),
+    }
+)
+"""Metric name -> (unit, what it is). A run leaves out what this machine can't know."""
+
+POWER_METRICS = frozenset({"power_w", "energy_j_per_item"})
+"""Those that need an energy meter."""

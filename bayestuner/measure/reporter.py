@@ -1,0 +1,28 @@
+"""How a Python job reports to BayesTuner: call `ready` once, then `done` after every batch. Standard library only.
+
+Outside BayesTuner (without BAYESTUNER_FD) both do nothing, so they may stay in the program.
+"""
+
+import os
+import time
+
+_fd: int | None = None if not os.environ.get("BAYESTUNER_FD", "").isdecimal() else int(os.environ["BAYESTUNER_FD"])
+
+
+def _send(line: str) -> None:
+    global _fd  # noqa: PLW0603
+    if _fd is not None:
+        try:
+            os.write(_fd, line.encode("ascii"))  # one write of less than PIPE_BUF: lines of several threads don't mix
+        except OSError:  # nobody listens any more: the job itself goes on
+            _fd = None
+
+
+def ready() -> None:
+    """Say that the model is loaded and the first batch may start."""
+    _send(f"ready {time.monotonic_ns()}\n")
+
+
+def done(items: int) -> None:
+    """Say that a batch of `items` is finished."""
+    _send(f"done {items} {time.monotonic_ns()}\n")

@@ -1,0 +1,417 @@
+"""What may stand in a job file: one table that checks the file and writes docs/job-file.md.
+
+``python -m bayestuner.measure.schema`` prints the reference.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+class _Required:
+    """Marks a key without a default."""
+
+    def __repr__(self) -> str:
+        return "required"
+
+
+REQUIRED = _Required()
+
+Report = Callable[[str, str], None]
+"""``report(dotted key, what is wrong and what to do)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of a section.
+
+    Parameters
+    ----------
+    name : str
+    type : str
+        A name in `TYPES`.
+    default : object
+        `REQUIRED`, or the value where the key is left out; None where that means "no such thing".
+    unit : str
+    low, high : float, optional
+        Ends of the allowed range, both allowed; `low` is not allowed where `above`.
+    above : bool
+    choices : tuple of str
+        The allowed texts (of a text, or of each element of a list of texts).
+    description : str
+        One line for the reference.
+    """
+
+    name: str
+    type: str
+    description: str
+    default: Any = REQUIRED
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    above: bool = False
+    choices: tuple[str, ...] = ()
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return (_is_integer(value) or isinstance(value, float)) and math.isfinite(value)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(v, str) for v in value)
+
+
+def _is_values(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(v, (str, bool)) or _is_number(v) for v in value)
+
+
+def _is_table_of_texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
+
+
+TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "text": ("a text", lambda v: isinstance(v, str)),
+    "integer": ("a whole number", _is_integer),
+    "number": ("a number", _is_number),
+    "boolean": ("true or false", lambda v: isinstance(v, bool)),
+    "texts": ("a list of texts", _is_texts),
+    "values": ("a list of numbers or of texts", _is_values),
+    "text table": ("a table of texts", _is_table_of_texts),
+    "number or all": ('a whole number or "all"', lambda v: _is_integer(v) or v == "all"),
+    "pattern": ("a regular expression", lambda v: isinstance(v, str)),
+}
+
+JOB_KEYS = (
+    Key("name", "text", "What the job is called in results; by default the file's name without its ending.", None),
+    Key(
+        "command",
+        "texts",
+        "The program and its arguments, run without a shell. `{knob}` stands for a knob's value, `{python}` for the Python that runs "
+        "BayesTuner, `{{word}}` for a literal `{word}`. A program with a slash in its name is looked for from the job file's folder, any "
+        "other on PATH.",
+    ),
+    Key("unit", "text", "What one item is, for people: image, sentence, frame.", "item"),
+    Key("cwd", "text", "Folder the job runs in, from the job file's folder; by default that folder itself.", "."),
+    Key("env", "text table", "Environment variables set for the job, over those BayesTuner was started with.", {}),
+    Key(
+        "throughput_regex",
+        "pattern",
+        "For a program that can't report on the pipe: searched in each line of its standard output. The group `items` (or the only group) "
+        "is the number of items done since the line before; the group `rate` is items per second since then.",
+        None,
+    ),
+    Key(
+        "ready_regex",
+        "pattern",
+        "With throughput_regex: the line of output that says the model is loaded; by default the first line that throughput_regex finds.",
+        None,
+    ),
+)
+
+GOAL_KEYS = (
+    Key("minimize", "text", "The metric to make small. Exactly one of minimize and maximize.", None),
+    Key("maximize", "text", "The metric to make large.", None),
+    Key(
+        "subject_to",
+        "texts",
+        "Bounds that must hold, as `metric >= number` or `metric <= number`. `throughput >= 60%` is 60 % of what the all-max "
+        "configuration reaches, which is then measured first.",
+        [],
+    ),
+)
+
+MEASURE_KEYS = (
+    Key("budget", "integer", "How many test runs the search may take.", 20, "runs", low=1),
+    Key("min_seconds", "number", "Shortest measuring window.", 5.0, "s", low=0, above=True),
+    Key("max_seconds", "number", "Longest window; a run that isn't tight by then is flagged.", 30.0, "s", low=0, above=True),
+    Key(
+        "relative_error",
+        "number",
+        "A window ends once the 95 % confidence interval of the throughput is no wider than this share of it, to either side.",
+        0.02,
+        "1",
+        low=0,
+        above=True,
+        high=1,
+    ),
+    Key("startup_timeout_s", "number", "How long the job may take from its start until it is ready.", 60.0, "s", low=0, above=True),
+    Key(
+        "energy",
+        "texts",
+        "Energy meters to try, in this order; the first that works is used. `model` is an estimate and no measurement: list it to accept "
+        "one where there is no meter. An empty list measures no power.",
+        ["perf", "powercap", "msr"],
+        choices=("perf", "powercap", "msr", "model"),
+    ),
+    Key(
+        "isolation",
+        "text",
+        "`cgroup`: real limits or no run. `affinity-allowed`: where no cgroup can be made, bind the job to its cores and leave memory "
+        "unlimited; results say so.",
+        "cgroup",
+        choices=("cgroup", "affinity-allowed"),
+    ),
+    Key("repeats", "integer", "Interleaved repeats of the best and the all-max configuration behind the final figures.", 3, "runs", low=0),
+    Key("seed", "integer", "Same seed and same results give the same search.", 0, low=0),
+)
+
+_RANGE = "Either min and max (and step), or values."
+_CORES = (
+    Key("min", "integer", f"Fewest cores. {_RANGE}", None, "cores", low=1),
+    Key("max", "number or all", "Most cores; `all` is every CPU this process may use.", None, "cores", low=1),
+    Key("step", "integer", "Distance between neighbours.", 1, "cores", low=1),
+    Key("values", "values", "The numbers of cores, in rising order.", None, "cores"),
+)
+_MEMORY = (
+    Key("min", "integer", f"Smallest limit. {_RANGE}", None, "as named", low=1),
+    Key("max", "integer", "Largest limit.", None, "as named", low=1),
+    Key("step", "integer", "Distance between neighbours.", 1, "as named", low=1),
+    Key("values", "values", "The limits, in rising order.", None, "as named"),
+)
+_FREE = (
+    Key("min", "number", f"Smallest value. {_RANGE}", None),
+    Key("max", "number", "Largest value.", None),
+    Key("step", "number", "Distance between neighbours; required with a fractional min or max.", 1, low=0, above=True),
+    Key("values", "values", "The values: numbers, texts or booleans.", None),
+    Key(
+        "ordered",
+        "boolean",
+        "Whether neighbours in the list are alike; by default true for numbers, false for texts and booleans.",
+        None,
+    ),
+)
+_VARIABLE = Key("variable", "text", "Name of the environment variable that carries the value.")
+
+KNOB_KINDS: Mapping[str, tuple[str, tuple[Key, ...]]] = {
+    "cores": ("How many CPU cores the job may use: a cpuset of that many, the larger always holding the smaller. One at most.", _CORES),
+    "memory": (
+        "The job's memory limit, without swap; the knob's name ends in its unit: `memory_mib`, `memory_gib`, `memory_kib` or "
+        "`memory_bytes`. One at most.",
+        _MEMORY,
+    ),
+    "argument": ("A value that the command takes: `{name}` must stand in it.", _FREE),
+    "environment": ("A value that the job reads from an environment variable.", (_VARIABLE, *_FREE)),
+}
+
+SECTIONS: Mapping[str, tuple[str, tuple[Key, ...]]] = {
+    "job": ("What is run.", JOB_KEYS),
+    "knobs": ("What may be changed: one table per knob, `name = { kind = ..., ... }`; the name is yours.", ()),
+    "goal": ("What a good configuration is.", GOAL_KEYS),
+    "measure": ("How much effort a test run and the search may take.", MEASURE_KEYS),
+}
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """``"; did you mean 'x'?"`` for the nearest known word, else ``"; known: a, b, c"``."""
+    names = list(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(names)}"
+
+
+def check_table(
+    table: Mapping[str, Any], keys: Iterable[Key], prefix: str, report: Report, *, extra: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Check one section; return every key of `keys` that is usable, defaults filled in.
+
+    Parameters
+    ----------
+    table : dict
+        As read from the file.
+    keys : iterable of Key
+    prefix : str
+        Dotted key of the section, for messages.
+    report : callable
+        Called once per mistake.
+    extra : tuple of str
+        Keys that the caller handles itself.
+
+    Returns
+    -------
+    dict
+        Key name -> value. A key whose value is wrong is reported and left out.
+    """
+    known = {key.name: key for key in keys}
+    for name in table:
+        if name not in known and name not in extra:
+            report(f"{prefix}.{name}", "unknown key" + suggestion(name, [*extra, *known]))
+    found: dict[str, Any] = {}
+    for name, key in known.items():
+        if name not in table:
+            if key.default is REQUIRED:
+                report(f"{prefix}.{name}", f"missing; give {TYPES[key.type][0]}")
+            else:
+                found[name] = key.default
+            continue
+        problem = problem_with(table[name], key)
+        if problem:
+            report(f"{prefix}.{name}", problem)
+        else:
+            found[name] = table[name]
+    return found
+
+
+def problem_with(value: Any, key: Key) -> str | None:
+    """What is wrong with a key's value, or None."""
+    words, fits = TYPES[key.type]
+    if not fits(value):
+        return f"expected {words}, not {value!r}"
+    if key.choices:
+        for given in value if isinstance(value, list) else [value]:
+            if given not in key.choices:
+                return f"{given!r} is not one of {', '.join(key.choices)}" + suggestion(str(given), key.choices).partition("; known")[0]
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _range_problem(value, key)
+    if key.type == "pattern":
+        return _pattern_problem(value)
+    return None
+
+
+def _range_problem(value: float, key: Key) -> str | None:
+    unit = f" {key.unit}" if key.unit not in ("", "1", "as named") else ""
+    if key.low is not None and (value < key.low or (key.above and value == key.low)):
+        return f"expected {'more than' if key.above else 'at least'} {key.low:g}{unit}, not {value!r}"
+    if key.high is not None and value > key.high:
+        return f"expected at most {key.high:g}{unit}, not {value!r}"
+    return None
+
+
+def _pattern_problem(value: str) -> str | None:
+    try:
+        re.compile(value)
+    except re.error as error:
+        return f"not a regular expression: {error}"
+    return None
+
+
+# -- the reference ------------------------------------------------------------------------------------------------------
+
+_INTRO = """\
+# The job file
+
+<!-- Made by `python -m bayestuner.measure.schema > docs/job-file.md` from the table that also checks job files; don't edit. -->
+
+A job file is TOML. It says what to run, what may be changed about it, what counts as good, and how much effort a search may take.
+Every mistake in a file is reported at once, each with its key.
+
+```toml
+[job]
+name = "mobilenet_v2"
+command = ["{python}", "-m", "bayestuner.zoo", "mobilenet_v2", "--batch", "{batch_size}"]
+unit = "image"
+
+[knobs]
+cores = { kind = "cores", min = 1, max = "all" }
+memory_mib = { kind = "memory", min = 256, max = 2048, step = 256 }
+batch_size = { kind = "argument", values = [1, 2, 4, 8, 16, 32] }
+
+[goal]
+minimize = "power_w"
+subject_to = ["throughput >= 50"]
+
+[measure]
+budget = 20
+```
+"""
+
+_PROTOCOL = """\
+## How a job talks
+
+The job learns its configuration from the placeholders in its command and from its environment: `BAYESTUNER_<KNOB>` for every knob
+(`BAYESTUNER_BATCH_SIZE` for `batch_size`), `BAYESTUNER_CORES`, and `BAYESTUNER_MEMORY_BYTES` where memory is limited. Variables that
+place or count threads on their own (`OMP_PLACES`, `KMP_AFFINITY`, `GOMP_CPU_AFFINITY`, ...) are taken out and `OMP_NUM_THREADS` is set
+to the number of cores, unless `[job.env]` or a knob sets them.
+
+It reports on the pipe whose descriptor is in `BAYESTUNER_FD`, one line of text each:
+
+    ready <nanoseconds>             once, when the model is loaded
+    done <items> <nanoseconds>      after every batch
+
+Nanoseconds are those of CLOCK_MONOTONIC (`time.monotonic_ns()` in Python). Reports must not overtake each other in time. In Python:
+
+```python
+from bayestuner.measure.reporter import done, ready
+
+model = load()
+ready()
+while True:
+    model.run(batch)
+    done(len(batch))
+```
+
+Outside BayesTuner both do nothing. The job should go on until it is stopped by SIGTERM; one that ends by itself with status 0 after
+enough batches is measured over those. A program that can't be changed is read with `throughput_regex`; let it print line by line
+(`stdbuf -oL` helps where it doesn't).
+
+## Metrics
+
+A goal may name these and every knob whose values are numbers (the memory knob by its name, in its unit).
+
+| metric | unit | what it is |
+|---|---|---|
+"""
+
+
+def reference_markdown() -> str:
+    """The text of docs/job-file.md."""
+    from bayestuner.measure.metrics import METRICS
+
+    parts = [_INTRO]
+    for section, (about, keys) in SECTIONS.items():
+        parts.append(f"## [{section}]\n\n{about}\n")
+        if keys:
+            parts.append(_key_table(keys))
+        else:
+            for kind, (what, kind_keys) in KNOB_KINDS.items():
+                parts.append(f'### kind = "{kind}"\n\n{what}\n')
+                parts.append(_key_table(kind_keys))
+    rows = "".join(f"| `{name}` | {unit} | {about} |\n" for name, (unit, about) in METRICS.items())
+    return "\n".join(parts) + "\n" + _PROTOCOL + rows
+
+
+def _key_table(keys: Iterable[Key]) -> str:
+    lines = ["| key | value | default | unit | meaning |", "|---|---|---|---|---|"]
+    for key in keys:
+        lines.append(f"| `{key.name}` | {_value_words(key)} | {_default_words(key)} | {key.unit} | {key.description} |")
+    return "\n".join(lines) + "\n"
+
+
+def _value_words(key: Key) -> str:
+    words = TYPES[key.type][0]
+    if key.choices:
+        words += " of " + ", ".join(f"`{c}`" for c in key.choices)
+    if key.low is not None and (key.low > 0 or key.above):
+        words += f", {'> ' if key.above else '>= '}{key.low:g}"
+    if key.high is not None:
+        words += f", <= {key.high:g}"
+    return words
+
+
+def _default_words(key: Key) -> str:
+    if key.default is REQUIRED:
+        return "**required**"
+    return "" if key.default is None or key.default == {} else f"`{_toml(key.default)}`"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return f"{value:g}"
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(reference_markdown())
