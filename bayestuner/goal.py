@@ -134,9 +134,11 @@ class Goal:
         """Return this goal with relative bounds made absolute by the `reference` configuration's metrics."""
         missing = [b.metric for b in self.bounds if b.relative and b.metric not in reference]
         if missing:
-            raise InvalidGoal(f"the bound on {missing[0]!r} is relative, but the reference run measured only {', '.join(sorted(reference))}")
+            raise InvalidGoal(
+                f"the bound on {missing[0]!r} is relative, but the reference run measured only {', '.join(sorted(reference))}"
+            )
         bounds = [replace(b, limit=b.limit * reference[b.metric], relative=False) if b.relative else b for b in self.bounds]
-        return Goal(**{self.direction: self.objective}, subject_to=bounds)  # type: ignore[arg-type]
+        return Goal(**{self.direction: self.objective}, subject_to=bounds)
 
     def violation(self, metrics: Mapping[str, float]) -> float:
         """Largest violation over the bounds, each as a share of its limit (of 1 where the limit is 0); <= 0 is feasible."""

@@ -82,7 +82,8 @@ class Knob:
         """Unit coordinate of each value, (len(self),): scaled to [0, 1] by value, or by rank where values are no numbers."""
         if self.numeric and len(self) > 1:
             v = np.asarray(self.values, dtype=np.float64)
-            return (v - v[0]) / (v[-1] - v[0])
+            unit: FloatArray = (v - v[0]) / (v[-1] - v[0])
+            return unit
         return np.arange(len(self), dtype=np.float64) / max(len(self) - 1, 1)
 
     def describe(self) -> str:
@@ -122,6 +123,7 @@ class Integer(Knob):
 
     @property
     def numeric(self) -> bool:
+        """True where the values are numbers."""
         return True
 
 
@@ -142,6 +144,7 @@ class Ordinal(Knob):
 
     @property
     def numeric(self) -> bool:
+        """True where the values are numbers."""
         return self._all_numbers()
 
 
@@ -312,11 +315,7 @@ class Space:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Space):
             return NotImplemented
-        return (
-            self.knobs == other.knobs
-            and _same_array(self.table, other.table)
-            and _same_array(self.allowed, other.allowed)
-        )
+        return self.knobs == other.knobs and _same_array(self.table, other.table) and _same_array(self.allowed, other.allowed)
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -41,7 +41,7 @@ def test_better_follows_the_direction():
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: Goal(), "exactly one"),
+        (Goal, "exactly one"),
         (lambda: Goal(minimize="a", maximize="b"), "exactly one"),
         (lambda: Goal(minimize=""), "is a name"),
         (lambda: Goal(minimize="a", subject_to=["b > 3"]), "can't read the bound 'b > 3'"),

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bayestuner.errors import InvalidSpace
 from bayestuner.space import Categorical, Integer, Ordinal, Space
@@ -81,7 +82,7 @@ def test_coordinates_are_scaled_by_value_or_by_rank():
         (lambda: Categorical("a", ["x", "x"]), "'x' twice"),
         (lambda: Categorical("a", [None]), "not None"),
         (lambda: Categorical("a", [1, True]), "True twice"),
-        (lambda: Space(), "at least one knob"),
+        (Space, "at least one knob"),
         (lambda: Space("cores"), "not 'cores'"),
         (lambda: Space(Integer("a", 1, 2), Integer("a", 1, 2)), "two knobs are called 'a'"),
         (lambda: Space(Integer("a", 1, 2), where=lambda c: False), "false for every configuration"),

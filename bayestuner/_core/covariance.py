@@ -9,8 +9,8 @@ With u_d the difference of two configurations in knob d's warped coordinate z_d 
 where f is Matern 5/2, Matern 3/2 or the squared exponential (Rasmussen and Williams 2006, eqs. 4.14, 4.17, 4.9), as a function of the
 squared scaled distance s. The 1 is the prior variance of the constant mean of standardised outputs.
 
-A knob's levels are positive numbers v_0 < v_1 < ...; warping them by w gives z = (r^w - 1) / (R^w - 1) with r = v / v_0 and R the last r: the
-identity at w = 1, the logarithm at w = 0 (Box and Cox 1964, scaled to [0, 1]).
+A knob's levels are positive numbers v_0 < v_1 < ...; warping them by w gives z = (r^w - 1) / (R^w - 1) with r = v / v_0 and R the last r:
+the identity at w = 1, the logarithm at w = 0 (Box and Cox 1964, scaled to [0, 1]).
 """
 
 from __future__ import annotations

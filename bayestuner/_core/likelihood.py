@@ -139,9 +139,7 @@ def objective(theta, codes, y, reps, known, levels, starts, kinds, prior_mean, p
     n, d = codes.shape
     gradient = np.empty(theta.size)
     work = np.empty((3 + 2 * d, n, n))
-    value = negative_log_posterior(
-        theta, codes, y, reps, known, levels, starts, kinds, prior_mean, prior_sd, form, family, gradient, work
-    )
+    value = negative_log_posterior(theta, codes, y, reps, known, levels, starts, kinds, prior_mean, prior_sd, form, family, gradient, work)
     return value, gradient
 
 

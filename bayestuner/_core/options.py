@@ -7,14 +7,16 @@ an upgraded install never meets its predecessor's code.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
+from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, UserWideCacheLocator
 
 # contract: fused multiply-add; reassoc, nsz, arcp: let sums over observations be vectorised. Never nnan or ninf (they delete
@@ -41,7 +43,7 @@ def cache_folder() -> Path:
     return Path(base) / name / source_stamp()[:16]
 
 
-class _Locator(UserWideCacheLocator):  # type: ignore[misc]
+class _Locator(UserWideCacheLocator):
     """Puts machine code in `cache_folder` and stamps it with `source_stamp`."""
 
     def __init__(self, py_func: Callable[..., Any], py_file: str) -> None:
@@ -54,11 +56,11 @@ class _Locator(UserWideCacheLocator):  # type: ignore[misc]
         return source_stamp()
 
 
-class _Impl(CompileResultCacheImpl):  # type: ignore[misc]
-    _locator_classes = (_Locator,)
+class _Impl(CompileResultCacheImpl):
+    _locator_classes = [_Locator]  # noqa: RUF012 - as numba declares it
 
 
-class _Cache(FunctionCache):  # type: ignore[misc]
+class _Cache(FunctionCache):
     _impl_class = _Impl
 
 
@@ -72,13 +74,11 @@ def compiled(*, fast: bool = False) -> Callable[[F], F]:
     """
 
     def decorate(function: F) -> F:
-        dispatcher = numba.njit(nogil=True, fastmath=FAST if fast else STRICT, error_model="numpy")(function)
-        if not numba.config.DISABLE_JIT:
-            try:
+        dispatcher: Any = inlined(fast=fast)(function)
+        if not config.DISABLE_JIT:  # type: ignore[attr-defined] # set at run time
+            with contextlib.suppress(RuntimeError, OSError):  # no folder can be written: compile in every process
                 dispatcher._cache = _Cache(function)
-            except (RuntimeError, OSError):  # no folder can be written: compile in every process
-                pass
-        return dispatcher  # type: ignore[no-any-return]
+        return cast("F", dispatcher)
 
     return decorate
 
@@ -87,6 +87,7 @@ def inlined(*, fast: bool = False) -> Callable[[F], F]:
     """Compile a small helper into its callers; it has no cache of its own."""
 
     def decorate(function: F) -> F:
-        return numba.njit(nogil=True, fastmath=FAST if fast else STRICT, error_model="numpy")(function)  # type: ignore[no-any-return]
+        made: Any = numba.njit(nogil=True, fastmath=FAST if fast else STRICT, error_model="numpy")(function)
+        return cast("F", made)
 
     return decorate

@@ -103,7 +103,7 @@ def solve_block(k, W, beta, n, width, prior, mean, variance, v):
 @inlined()
 def ceiling(table, u):
     """An upper bound of a rising function from its values at u = -8, -8 + 1/64, ... 8; +inf above 8."""
-    position = int(math.floor((u + 8.0) * 64.0)) + 1
+    position = math.floor((u + 8.0) * 64.0) + 1
     if position <= 0:
         return table[0]
     if position >= table.size:
@@ -122,11 +122,27 @@ def log_feasible(mean, variance, c, bound_model, bound_sign, bound_limit, bound_
 
 
 @inlined()
-def acquisition(mode, mean, variance, c, best, objective, known, bound_model, bound_sign, bound_limit, bound_extra, log_floor, top, log_h_ceiling, log_ndtr_ceiling):
+def acquisition(
+    mode,
+    mean,
+    variance,
+    c,
+    best,
+    objective,
+    known,
+    bound_model,
+    bound_sign,
+    bound_limit,
+    bound_extra,
+    log_floor,
+    top,
+    log_h_ceiling,
+    log_ndtr_ceiling,
+):
     """The value to maximise at cell c, or -inf where it is known to be no more than `top` (then it isn't worked out).
 
-    mode EXPECTED_IMPROVEMENT: log EI + log P; LOWEST_MEAN: -mean where log P >= log_floor, else -inf; MOST_FEASIBLE: log P. A cell whose log P
-    is below `log_floor` is never better than -inf. objective < 0: the objective is known, `known`, and not modelled.
+    mode EXPECTED_IMPROVEMENT: log EI + log P; LOWEST_MEAN: -mean where log P >= log_floor, else -inf; MOST_FEASIBLE: log P. A cell whose
+    log P is below `log_floor` is never better than -inf. objective < 0: the objective is known, `known`, and not modelled.
     """
     log_p_ceiling = 0.0
     for j in range(bound_model.size):
@@ -168,7 +184,8 @@ def score(
 
     Ties go to the lowest row. table (n_rows, d) int32 lists the rows, or has no rows for a product grid of the given shape (d,).
     n_obs (models,); codes (models, n, d); theta (models, p); z_levels (models, sum of L); W (models, n, n); beta (models, n);
-    form, family (models,). objective: its model, or -1 where known (n_rows,) holds it. bound_* (bounds,). Where out_mean and out_variance (models, last - first) are not empty, they are filled.
+    form, family (models,). objective: its model, or -1 where known (n_rows,) holds it. bound_* (bounds,).
+    Where out_mean and out_variance (models, last - first) are not empty, they are filled.
     """
     n_models, n_max, d = codes.shape
     n_levels = z_levels.shape[1]
@@ -187,9 +204,7 @@ def score(
     signal = np.empty(n_models)
     for m in range(n_models):
         n = n_obs[m]
-        observation_tables(
-            theta[m], codes[m, :n], starts, kinds, form[m], family[m], z_levels[m], corr[m], linear[m], prior_linear[m, 0]
-        )
+        observation_tables(theta[m], codes[m, :n], starts, kinds, form[m], family[m], z_levels[m], corr[m], linear[m], prior_linear[m, 0])
         signal[m] = math.exp(theta[m, d])
         if not listed:
             join_tables(corr[m, :n], starts, d - n_inner_knobs, d, form[m] == PRODUCT, corr_inner[m])
@@ -258,9 +273,10 @@ def score(
         for c in range(width):
             if skip[row + c]:
                 continue
+            known_value = known[row + c] if objective < 0 else 0.0
             value = acquisition(
-                mode, mean, variance, c, best, objective, known[row + c] if objective < 0 else 0.0, bound_model, bound_sign, bound_limit, bound_extra,
-                log_floor, best_value, log_h_ceiling, log_ndtr_ceiling,
+                mode, mean, variance, c, best, objective, known_value, bound_model, bound_sign, bound_limit, bound_extra, log_floor,
+                best_value, log_h_ceiling, log_ndtr_ceiling,
             )  # fmt: skip
             if value > best_value:
                 best_value = value

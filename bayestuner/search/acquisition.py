@@ -135,9 +135,10 @@ class Scorer:
 
         def run(first: int, last: int) -> tuple[int, float]:
             row, value = score(
-                mode, first, last, self.table, self.shape, self.starts, self.kinds, skip, packed.n_obs, packed.codes, packed.theta,
-                packed.z_levels, packed.W, packed.beta, packed.form, packed.family, objective, known_values, best, model, sign, limit, extra,
-                log_floor, self.n_inner, *tables, _NOTHING, _NOTHING,
+                mode, first, last,
+                self.table, self.shape, self.starts, self.kinds, skip, packed.n_obs, packed.codes, packed.theta,
+                packed.z_levels, packed.W, packed.beta, packed.form, packed.family, objective, known_values, best, model, sign,
+                limit, extra, log_floor, self.n_inner, *tables, _NOTHING, _NOTHING,
             )  # fmt: skip
             return int(row), float(value)
 

@@ -122,7 +122,9 @@ class Tuner(Strategy):
                 have = {*trial.metrics, *(k.name for k in self.space.knobs if k.numeric)}
                 missing = [m for m in goal.metrics if m not in have]
                 if missing:
-                    raise InvalidGoal(f"trial {trial.number} did not measure {', '.join(missing)}; a new goal can use {', '.join(sorted(have))}")
+                    raise InvalidGoal(
+                        f"trial {trial.number} did not measure {', '.join(missing)}; a new goal can use {', '.join(sorted(have))}"
+                    )
             self.goal = goal
             self._forbidden_by_goal = self._rows_outside_known_bounds()
             self._plan = None
@@ -136,7 +138,8 @@ class Tuner(Strategy):
     def recommend(self) -> Recommendation:
         """The configuration measured that has the lowest predicted objective among those feasible with `confidence`.
 
-        Where none is that sure, the one most likely to be feasible. Expected metrics are the model's, with 95 % intervals of a noise-free run.
+        Where none is that sure, the one most likely to be feasible. Expected metrics are the model's, with 95 % intervals of a
+        noise-free run.
         """
         with self._lock:
             if len({t.row for t in self._measured()}) < MIN_MEASURED:
@@ -162,6 +165,7 @@ class Tuner(Strategy):
     # -- asking -------------------------------------------------------------------------------------------------------
 
     def ask(self) -> Trial:
+        """Return the next configuration to run; the first call starts compiling in the background."""
         trial = super().ask()
         warmup.start()
         return trial
@@ -192,6 +196,7 @@ class Tuner(Strategy):
     # -- learning -----------------------------------------------------------------------------------------------------
 
     def tell_outcome(self, trial: Trial, outcome: Outcome) -> Trial:
+        """Take an `Outcome`, fit the models to it and choose the next configuration."""
         with self._lock:
             self._plan = None
             return super().tell_outcome(trial, outcome)
@@ -304,7 +309,10 @@ class Tuner(Strategy):
         packed = Packed.of(gps, self._geometry.d, self._geometry.levels.size)
         modelled_asks = len(self._trials) - design_size(self.budget)
         greedy = feasible_known and modelled_asks % GREEDY_EVERY == GREEDY_EVERY - 1
-        attempts: list[tuple[int, str, dict[str, Any]]] = [(EXPECTED_IMPROVEMENT, "expected improvement", {}), (MOST_FEASIBLE, "most feasible", {})]
+        attempts: list[tuple[int, str, dict[str, Any]]] = [
+            (EXPECTED_IMPROVEMENT, "expected improvement", {}),
+            (MOST_FEASIBLE, "most feasible", {}),
+        ]
         if greedy:
             attempts.insert(0, (LOWEST_MEAN, "lowest mean", {"log_floor": LIKELY}))
         skip = self._skip()

@@ -62,5 +62,3 @@ def _warm_up() -> None:
         if _stop.is_set():
             return
         step()
-
-

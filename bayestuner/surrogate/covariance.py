@@ -69,4 +69,5 @@ def _levels(knob: Knob, kind: int) -> FloatArray:
     v = np.asarray(knob.values, dtype=np.float64) if knob.numeric else np.arange(1.0, len(knob) + 1.0)
     if v[0] <= 0.0:  # a power needs positive levels: let the lowest lie one smallest step above zero
         v = v - v[0] + np.diff(v).min()
-    return np.log(v / v[0])
+    logs: FloatArray = np.log(v / v[0])
+    return logs

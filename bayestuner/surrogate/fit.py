@@ -74,7 +74,8 @@ def fit(
     from bayestuner._core.likelihood import maximise_posterior
 
     theta, value, _ = maximise_posterior(
-        starts, codes, y, reps, known, geometry.levels, geometry.starts, geometry.kinds, prior_mean, prior_sd, geometry.form, geometry.family,
+        starts, codes, y, reps, known, geometry.levels, geometry.starts, geometry.kinds,
+        prior_mean, prior_sd, geometry.form, geometry.family,
         max_iter, tolerance,
     )  # fmt: skip
     return theta, float(value)

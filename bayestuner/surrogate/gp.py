@@ -58,7 +58,14 @@ class GaussianProcess:
         return int(self.codes.shape[0])
 
     def fit(
-        self, codes: IntArray, y: FloatArray, reps: FloatArray, known: FloatArray, *, refit: bool = True, extra_starts: FloatArray | None = None
+        self,
+        codes: IntArray,
+        y: FloatArray,
+        reps: FloatArray,
+        known: FloatArray,
+        *,
+        refit: bool = True,
+        extra_starts: FloatArray | None = None,
     ) -> None:
         """Take the observations, fit theta to them unless it is fixed or `refit` is False, and factor the posterior.
 
@@ -68,9 +75,7 @@ class GaussianProcess:
             starts = np.stack([self.prior_mean, self.theta]) if self.n else self.prior_mean[None, :]
             if extra_starts is not None:
                 starts = np.concatenate([starts, extra_starts])
-            theta, value = fit(
-                self.geometry, codes, y, reps, known, starts=starts, prior_mean=self.prior_mean, prior_sd=self.prior_sd
-            )
+            theta, value = fit(self.geometry, codes, y, reps, known, starts=starts, prior_mean=self.prior_mean, prior_sd=self.prior_sd)
             self.theta = theta if np.isfinite(value) else self.prior_mean.copy()
         self._condition(codes, y, reps, known)
 
@@ -115,8 +120,8 @@ class GaussianProcess:
         mean = np.empty(codes.shape[0])
         variance = np.empty(codes.shape[0])
         predict(
-            self.theta, self.codes, self.W, self.beta, np.ascontiguousarray(codes), g.starts, g.kinds, g.form, g.family, self.z_levels, mean,
-            variance,
+            self.theta, self.codes, self.W, self.beta, np.ascontiguousarray(codes), g.starts, g.kinds, g.form, g.family, self.z_levels,
+            mean, variance,
         )  # fmt: skip
         return mean, variance
 

@@ -1,8 +1,8 @@
 """Random data sets on a small mixed grid, and their description for the oracle."""
 
 import numpy as np
-
 import reference
+
 from bayestuner.space import Categorical, Integer, Ordinal, Space
 from bayestuner.surrogate.covariance import CATEGORICAL, WARPED, Geometry
 from bayestuner.surrogate.fit import Priors

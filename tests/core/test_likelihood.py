@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-
 import reference
-from bayestuner._core.likelihood import maximise_posterior, objective
 from core.problems import FORMS, Problem
+
+from bayestuner._core.likelihood import maximise_posterior, objective
 
 
 def evaluate(p, theta):

@@ -18,7 +18,11 @@ def exact_log_ndtr(z):
 
 def exact_log_h(u):
     x = mp.mpf(u)
-    return mp.log(mp.npdf(x) + x * mp.erfc(-x / mp.sqrt(2)) / 2) if u > -8 else mp.log(mp.npdf(x) * (1 + x * mp.sqrt(mp.pi / 2) * mp.exp(x * x / 2) * mp.erfc(-x / mp.sqrt(2))))
+    return (
+        mp.log(mp.npdf(x) + x * mp.erfc(-x / mp.sqrt(2)) / 2)
+        if u > -8
+        else mp.log(mp.npdf(x) * (1 + x * mp.sqrt(mp.pi / 2) * mp.exp(x * x / 2) * mp.erfc(-x / mp.sqrt(2))))
+    )
 
 
 POINTS = [*-np.logspace(-3, 3, 61), 0.0, *np.logspace(-3, 1, 41), -1.0, -0.999999, -5.0, -4.999999, 5.0]

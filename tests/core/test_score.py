@@ -4,18 +4,19 @@ import math
 
 import numpy as np
 import pytest
+import reference
+from core.problems import FORMS, SPACE, Problem
 from scipy.stats import norm
 
-import reference
 from bayestuner import _core
-from bayestuner._core import covariance, score as score_module
+from bayestuner._core import covariance
+from bayestuner._core import score as score_module
 from bayestuner._core.score import score
 from bayestuner.search import acquisition
 from bayestuner.search.acquisition import EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE, ModelBound, Packed, Scorer
 from bayestuner.space import Space
 from bayestuner.surrogate import covariance as surrogate_covariance
 from bayestuner.surrogate.gp import GaussianProcess
-from core.problems import FORMS, SPACE, Problem
 
 
 def conditioned(p):
@@ -35,7 +36,6 @@ def test_prediction_equals_the_oracle(form, family):
     np.testing.assert_allclose(variance, expected[1], rtol=1e-6, atol=1e-8)
 
 
-
 @pytest.mark.parametrize(("form", "family"), FORMS)
 @pytest.mark.parametrize("listed", [False, True])
 def test_grid_means_and_variances_equal_predict(form, family, listed):
@@ -49,7 +49,8 @@ def test_grid_means_and_variances_equal_predict(form, family, listed):
     for n_inner in (1, 2, 4):
         score(
             MOST_FEASIBLE, 0, SPACE.n_rows, table, g.shape, g.starts, g.kinds, np.zeros(SPACE.n_rows, bool), packed.n_obs, packed.codes,
-            packed.theta, packed.z_levels, packed.W, packed.beta, packed.form, packed.family, 0, none, 0.0, np.empty(0, np.int64), none, none,
+            packed.theta, packed.z_levels, packed.W, packed.beta, packed.form, packed.family,
+            0, none, 0.0, np.empty(0, np.int64), none, none,
             none, -1e300, n_inner, *acquisition._ceilings(), mean, variance,
         )  # fmt: skip
         for m, gp in enumerate(gps):

@@ -15,12 +15,17 @@ GOAL = Goal(minimize="power_w", subject_to=["throughput >= 20"])
 
 
 def space():
-    return Space(Integer("cores", 1, 5), Ordinal("batch_size", [1, 4, 16]), Categorical("mode", ["a", "b"]), where=lambda c: c["cores"] != 2)
+    return Space(
+        Integer("cores", 1, 5), Ordinal("batch_size", [1, 4, 16]), Categorical("mode", ["a", "b"]), where=lambda c: c["cores"] != 2
+    )
 
 
 def evaluate(config):
     factor = 1.1 if config["mode"] == "b" else 1.0
-    return {"power_w": 10 + 5 * config["cores"] * factor, "throughput": 8 * factor * config["cores"] * config["batch_size"] / (config["batch_size"] + 2)}
+    return {
+        "power_w": 10 + 5 * config["cores"] * factor,
+        "throughput": 8 * factor * config["cores"] * config["batch_size"] / (config["batch_size"] + 2),
+    }
 
 
 def fails(config):

@@ -71,7 +71,11 @@ def test_several_bounds_in_both_directions_on_the_same_metric():
 def test_a_knob_may_be_the_objective_and_be_bounded():
     goal = bt.Goal(minimize="cores", subject_to=["throughput >= 90", "batch_size <= 8"])
     result = run(Tuner(SPACE, goal, seed=0))
-    feasible = [c["cores"] for c in SPACE if c["batch_size"] <= 8 and 512 * c["memory_gib"] >= 500 + 60 * c["batch_size"] and server(c)["throughput"] >= 90]
+    feasible = [
+        c["cores"]
+        for c in SPACE
+        if c["batch_size"] <= 8 and 512 * c["memory_gib"] >= 500 + 60 * c["batch_size"] and server(c)["throughput"] >= 90
+    ]
     assert result.best.config["cores"] == min(feasible)
     assert all(t.config["batch_size"] <= 8 for t in result.trials[1:])
 
