@@ -72,7 +72,7 @@ def to_onnx(graph: Graph) -> onnx.ModelProto:
     return model
 
 
-def _skeleton(onnx: Any, graph: Graph) -> onnx.ModelProto:
+def _skeleton(onnx: Any, graph: Graph) -> Any:
     helper, types = onnx.helper, onnx.TensorProto
     inputs = [
         helper.make_tensor_value_info(i.name, types.INT64 if i.kind == "ids" else types.FLOAT, [BATCH_AXIS, *i.shape]) for i in graph.inputs
@@ -80,6 +80,7 @@ def _skeleton(onnx: Any, graph: Graph) -> onnx.ModelProto:
     outputs = [helper.make_tensor_value_info(o.name, types.FLOAT, [BATCH_AXIS, *o.shape]) for o in graph.outputs]
     nodes = [helper.make_node(n.op, list(n.inputs), list(n.outputs), **n.attributes) for n in graph.nodes]
     opset = [helper.make_opsetid("", OPSET)]
-    model: onnx.ModelProto = helper.make_model(helper.make_graph(nodes, graph.name, inputs, outputs), producer_name="bayestuner", opset_imports=opset)
+    body = helper.make_graph(nodes, graph.name, inputs, outputs)
+    model = helper.make_model(body, producer_name="bayestuner", opset_imports=opset)
     model.ir_version = IR_VERSION
     return model

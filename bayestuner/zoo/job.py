@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
@@ -25,6 +26,7 @@ EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_MISSING_EXTRA = 3
+EXIT_INTERRUPTED = 130
 _ALONE_SECONDS = 10.0
 
 
@@ -34,7 +36,7 @@ class Tally:
 
     batch_size: int
     threads: int
-    latencies_s: list[float] = field(default_factory=list)
+    latencies_s: array[float] = field(default_factory=lambda: array("d"))
 
     def as_dict(self, name: str, unit: str) -> dict[str, Any]:
         """Figures of the run; times in seconds, memory in bytes."""
@@ -59,10 +61,18 @@ class Tally:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a job; see ``python -m bayestuner.zoo --help``. Returns the exit code: 0 done, 1 failed, 2 wrong usage, 3 an extra is missing."""
+    """Run a job; see ``python -m bayestuner.zoo --help``.
+
+    Returns
+    -------
+    int
+        The exit code: 0 done, 1 failed, 2 wrong usage, 3 onnx or onnxruntime isn't installed, 130 interrupted before the first batch.
+    """
     options = _parser().parse_args(argv)
     try:
         return _run(options)
+    except KeyboardInterrupt:  # while the model was loading
+        return EXIT_INTERRUPTED
     except MissingExtra as error:
         return _complain(error, EXIT_MISSING_EXTRA)
     except BayesTunerError as error:
@@ -116,30 +126,28 @@ def _seconds(text: str) -> float:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from bayestuner.measure import reporter
+    from bayestuner.measure.reporter import done, ready
 
-    stop = _Stop()
     net = registry.spec(options.name)
     graph = net.graph(options.scale)
     inputs.check_batch_size(graph, options.batch)
     threads = options.threads or session.granted_cores()
     session.import_onnxruntime()  # before a file is built for nothing
-    model = _load(graph, options, threads)
     alone = "BAYESTUNER_FD" not in os.environ
     limit_s = options.seconds or (_ALONE_SECONDS if alone else float("inf"))
     try:
+        model = _load(graph, options, threads)
         batches = inputs.make_batches(graph, options.batch, options.seed)
         step = _stepper(model, inputs.carried(graph))
         step(batches[0])  # the first batch allocates and is slower; it is never counted
-        reporter.ready()
+        stop = _Stop(with_parent=not alone)
+        ready()
         tally = Tally(options.batch, threads)
-        _loop(step, batches, tally, limit_s=limit_s, stop=stop, done=reporter.done)
+        _loop(step, batches, tally, limit_s=limit_s, stop=stop, done=done)
     except session.failures() as error:
-        raise BayesTunerError(f"{net.name} could not run a batch of {options.batch}: {_first_line(error)}") from error
+        raise BayesTunerError(f"{net.name} could not be run with batches of {options.batch}: {_first_line(error)}") from error
     except MemoryError as error:
         raise BayesTunerError(f"there was no memory for a batch of {options.batch} of {net.name}; give a smaller --batch") from error
-    except BrokenPipeError:  # whoever measured us is gone
-        return EXIT_FAILED
     if alone:
         _print(tally.as_dict(net.name, net.unit), as_json=options.json)
     return EXIT_OK
@@ -153,7 +161,7 @@ def _load(graph: Graph, options: argparse.Namespace, threads: int) -> Any:
         path = cache.fetch(graph, rebuild=rebuild)
         try:
             return session.open_session(path, threads=threads, spin=options.spin, arena=not options.no_arena)
-        except session.failures() as error:
+        except session.unreadable() as error:
             reason = _first_line(error)
     raise BayesTunerError(f"onnxruntime can't load {path}, even built anew: {reason}")
 
@@ -192,15 +200,26 @@ def _loop(
 
 
 class _Stop:
-    """Becomes true at the first SIGTERM or SIGINT; the second one ends the process at once."""
+    """Whether to end after this batch: asked to by SIGTERM or SIGINT (a second one ends the process at once), or left behind.
 
-    def __init__(self) -> None:
-        self.asked = False
+    Parameters
+    ----------
+    with_parent : bool
+        End when the process that started this one is gone, rather than run on unseen.
+    """
+
+    def __init__(self, *, with_parent: bool) -> None:
+        self._signalled = False
+        self._parent = os.getppid() if with_parent else None
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._ask)
 
+    @property
+    def asked(self) -> bool:
+        return self._signalled or (self._parent is not None and os.getppid() != self._parent)
+
     def _ask(self, number: int, _frame: FrameType | None) -> None:
-        self.asked = True
+        self._signalled = True
         signal.signal(number, signal.SIG_DFL)
 
 

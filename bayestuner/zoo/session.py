@@ -38,6 +38,11 @@ def failures() -> tuple[type[Exception], ...]:
     return tuple(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Exception))
 
 
+def unreadable() -> tuple[type[Exception], ...]:
+    """Those of `failures` that say a model's file is damaged."""
+    return tuple(kind for kind in failures() if kind.__name__ in ("Fail", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NoModel"))
+
+
 def granted_cores(environ: Mapping[str, str] = os.environ) -> int:
     """Number of cores this process may use.
 
