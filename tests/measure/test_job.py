@@ -30,6 +30,8 @@ min_seconds = 0.3
 max_seconds = 1
 """
 
+VARIABLE = 'kind = "environment", variable = '
+
 
 def parse(text, tmp_path, n_cpus=4):
     return parse_job(text, tmp_path / "job.toml", n_cpus=n_cpus)
@@ -156,9 +158,9 @@ def test_every_mistake_is_reported_at_once(tmp_path):
         ("memory_mib =", "throughput =", "knobs.throughput", "name of a metric"),
         ("memory_mib =", "fd =", "knobs.fd", "taken by BayesTuner"),
         ("cores = {", "memory_gib = { kind = \"memory\", min = 1, max = 2 }\ncores = {", "knobs.memory_mib", "second knob of kind memory"),
-        ("cores = {", "BATCH_SIZE = { kind = \"environment\", variable = \"B\", values = [1] }\ncores = {", "knobs.batch_size", "same variable"),
-        ("cores = {", "memory_bytes = { kind = \"environment\", variable = \"B\", values = [1] }\ncores = {", "knobs.memory_bytes", "rename"),
-        ("cores = {", "b = { kind = \"environment\", variable = \"B C\", values = [1] }\ncores = {", "knobs.b.variable", "no name of"),
+        ("cores = {", f"BATCH_SIZE = {{ {VARIABLE}\"B\", values = [1] }}\ncores = {{", "knobs.batch_size", "same variable"),
+        ("cores = {", f"memory_bytes = {{ {VARIABLE}\"B\", values = [1] }}\ncores = {{", "knobs.memory_bytes", "rename"),
+        ("cores = {", f"b = {{ {VARIABLE}\"B C\", values = [1] }}\ncores = {{", "knobs.b.variable", "no name of"),
     ],
 )
 def test_one_mistake(old, new, key, words, tmp_path):

@@ -1,0 +1,267 @@
+"""One test run: place, launch, warm up, measure, stop, judge. Nothing it started outlives it, whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from bayestuner.errors import BayesTunerError
+from bayestuner.measure.cgroup.isolation import Child, GroupFault, GroupUsage, Isolation, Launch, RunGroup
+from bayestuner.measure.energy.meter import EnergyMeter
+from bayestuner.measure.job import Job
+from bayestuner.measure.judging import Evidence, judge, outside_share, throughput_at_most
+from bayestuner.measure.placement import Placement, place
+from bayestuner.measure.protocol import OutputReports, PipeReports, Reports
+from bayestuner.measure.sampling import Sampler, Span
+from bayestuner.measure.streams import Streams
+from bayestuner.measure.topology import Topology, read_topology
+from bayestuner.measure.watch import Seen, stop_gently, watch
+from bayestuner.trial import Config, Failed, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What a test run came to.
+
+    Attributes
+    ----------
+    outcome : Measured or Failed
+    details : dict
+        JSON-able: config, argv, cpus, memory_max, isolation, warmup_s, window_s, duration_s, items, batches, power_source, boundary,
+        estimated, relative_error, drift, outside_share, throughput_at_most, exit_status, stop, oom_kills, report_faults,
+        first_report_fault, output_bytes, output_tail, flags. None for what isn't known.
+    """
+
+    outcome: Outcome
+    details: dict[str, Any]
+
+
+class Runner:
+    """Runs a job's configurations, one at a time.
+
+    Parameters
+    ----------
+    job : Job
+    meter : EnergyMeter or None
+        None: no power is measured. `close` closes it.
+    isolation : Isolation
+    topology : Topology, optional
+        By default this machine's.
+    """
+
+    def __init__(self, job: Job, *, meter: EnergyMeter | None, isolation: Isolation, topology: Topology | None = None) -> None:
+        self.job = job
+        self.meter = meter
+        self.isolation = isolation
+        self.topology = topology or read_topology()
+
+    def run(self, config: Config) -> RunRecord:
+        """Make one test run of `config`.
+
+        Whatever ends it, KeyboardInterrupt included, every process it started is dead and its group removed when this returns or
+        raises.
+
+        Raises
+        ------
+        GroupFault
+            The limits can't be set.
+        InvalidSpace
+            `config` isn't one of the job's.
+        """
+        self.job.space.row(config)
+        begun = time.monotonic()
+        by_output = self.job.throughput_regex is not None
+        group: RunGroup | None = None
+        with Streams(with_reports=not by_output) as streams:
+            placement = place(self.job, config, self.topology, self.isolation, None if by_output else streams.write_end("reports"))
+            try:
+                with _signals_wait():
+                    group = self.isolation.create(placement.limits)
+                record = self._run_in(group, streams, placement, config)
+            finally:
+                left = _removed(group)
+        if left is not None:
+            record.details["flags"] = [*record.details["flags"], "not_removed"]
+            record.details["not_removed"] = left
+        record.details["duration_s"] = time.monotonic() - begun
+        return record
+
+    def _run_in(self, group: RunGroup, streams: Streams, placement: Placement, config: Config) -> RunRecord:
+        sampler = Sampler(self.meter, group)
+        sampler.start()
+        start_ns = time.monotonic_ns()
+        try:
+            child = self._launch(group, streams, placement)
+            if isinstance(child, Failed):
+                return RunRecord(child, self._details(placement, group, config, failure=child))
+            reports = self._reports(start_ns, streams)
+            seen = watch(
+                child,
+                streams,
+                reports,
+                self.job.measure,
+                start_ns=start_ns,
+                oom_killed=lambda: sampler.oom_kills > 0,
+                faulted=lambda: sampler.fault is not None,
+            )
+        finally:
+            sampler.stop()
+        usage = _usage(group)
+        ended = stop_gently(child, streams) if seen.exit_status is None else seen.exit_status
+        span = sampler.span(seen.window.start_ns, seen.window.end_ns) if seen.window is not None else None
+        evidence = Evidence(
+            seen=seen,
+            reports=reports,
+            span=span,
+            tail=streams.tail.lines(),
+            oom_kills=usage.oom_kills,
+            memory_peak_bytes=usage.memory_peak_bytes,
+            memory_max=group.actual.memory_max,
+            n_cores=len(placement.cpus),
+            estimated=self.meter is not None and self.meter.estimated,
+            reports_on_pipe=isinstance(reports, PipeReports),
+        )
+        outcome = self._judge(evidence, sampler)
+        details = self._details(placement, group, config, outcome, evidence, ended, start_ns)
+        details["output_bytes"] = streams.tail.n_bytes
+        return RunRecord(outcome, details)
+
+    def _launch(self, group: RunGroup, streams: Streams, placement: Placement) -> Child | Failed:
+        fds = () if self.job.throughput_regex is not None else (streams.write_end("reports"),)
+        launch = Launch(
+            placement.argv, placement.env, str(self.job.cwd), streams.write_end("stdout"), streams.write_end("stderr"), pass_fds=fds
+        )
+        try:
+            child = group.launch(launch)
+        except (OSError, GroupFault) as error:
+            if _usage(group).oom_kills:
+                return Failed("oom", "killed for memory before it could start; its limit is below what any program needs")
+            if isinstance(error, GroupFault):
+                raise
+            return Failed("error", f"{placement.argv[0]} can't be started: {error.strerror or error}")
+        streams.started()
+        return child
+
+    def _reports(self, start_ns: int, streams: Streams) -> Reports:
+        reports: Reports
+        if self.job.throughput_regex is not None:
+            reports = OutputReports(start_ns, self.job.throughput_regex, self.job.ready_regex)
+            streams.on_data("stdout", reports.feed)
+        else:
+            reports = PipeReports(start_ns)
+            streams.on_data("reports", reports.feed)
+        return reports
+
+    def _judge(self, evidence: Evidence, sampler: Sampler) -> Outcome:
+        outcome = judge(self.job, evidence)
+        if sampler.fault is not None and not (isinstance(outcome, Failed) and outcome.kind == "oom"):
+            return Failed("transient", f"the run could not be measured to its end: {sampler.fault}")
+        return outcome
+
+    def _details(  # every fact of a run in one place
+        self,
+        placement: Placement,
+        group: RunGroup,
+        config: Config,
+        failure: Outcome | None = None,
+        evidence: Evidence | None = None,
+        ended: int | None = None,
+        start_ns: int = 0,
+    ) -> dict[str, Any]:
+        details: dict[str, Any] = {
+            "config": dict(config),
+            "argv": list(placement.argv),
+            "cpus": list(placement.cpus),
+            "memory_max": group.actual.memory_max,
+            "isolation": self.isolation.name,
+            "power_source": None if self.meter is None else self.meter.source,
+            "boundary": None if self.meter is None else self.meter.boundary,
+            "estimated": self.meter is not None and self.meter.estimated,
+            "flags": list(getattr(failure, "flags", ())),
+            "exit_status": ended,
+        }
+        if evidence is None:
+            empty = ("warmup_s", "window_s", "items", "batches", "relative_error", "drift", "outside_share", "throughput_at_most", "stop")
+            return details | dict.fromkeys(empty) | {"output_tail": [], "startup_s": None}
+        return details | _seen_details(evidence, start_ns)
+
+    def close(self) -> None:
+        """Close the meter; may be called twice."""
+        if self.meter is not None:
+            self.meter.close()
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def _seen_details(evidence: Evidence, start_ns: int) -> dict[str, Any]:
+    seen, reports, span = evidence.seen, evidence.reports, evidence.span
+    ready_ns = reports.ready_ns
+    found: dict[str, Any] = {
+        "stop": seen.stop,
+        "startup_s": None if ready_ns is None else (ready_ns - start_ns) / 1e9,
+        "batches_in_all": len(reports.stamps_ns),
+        "oom_kills": evidence.oom_kills,
+        "report_faults": reports.faults,
+        "first_report_fault": reports.first_fault,
+        "output_tail": evidence.tail,
+        "throughput_at_most": throughput_at_most(evidence) if seen.stop == "too_slow" else None,
+    }
+    return found | _window_details(seen, ready_ns, span)
+
+
+def _window_details(seen: Seen, ready_ns: int | None, span: Span | None) -> dict[str, Any]:
+    window = seen.window
+    if window is None or ready_ns is None:
+        return dict.fromkeys(("warmup_s", "window_s", "items", "batches", "relative_error", "drift", "outside_share"))
+    error = window.relative_error
+    return {
+        "warmup_s": (window.start_ns - ready_ns) / 1e9,
+        "window_s": window.duration_s,
+        "items": window.items,
+        "batches": window.batches,
+        "relative_error": error if error < float("inf") else None,
+        "drift": window.drift,
+        "outside_share": None if span is None else outside_share(span, window),
+    }
+
+
+def _usage(group: RunGroup) -> GroupUsage:
+    try:
+        return group.usage()
+    except (BayesTunerError, OSError):  # removed under us: nothing can be known any more
+        return GroupUsage()
+
+
+def _removed(group: RunGroup | None) -> str | None:
+    """Kill and remove; why it couldn't be removed, or None."""
+    if group is None:
+        return None
+    with _signals_wait():
+        try:
+            group.remove()
+        except (BayesTunerError, OSError) as error:
+            return str(error)
+    return None
+
+
+@contextlib.contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Hold back SIGINT and SIGTERM, so that an impatient second Ctrl-C can't interrupt the making or removing of a group."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

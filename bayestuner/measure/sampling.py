@@ -1,0 +1,152 @@
+"""What is read about ten times a second while a job runs: energy, the group's CPU time, the machine's load."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bayestuner.errors import BayesTunerError
+from bayestuner.measure.cgroup.isolation import GroupUsage, RunGroup
+from bayestuner.measure.energy.meter import EnergyMeter, EnergySample
+
+PERIOD_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What was used between two moments; None where it can't be known.
+
+    Attributes
+    ----------
+    energy_j : float or None
+    power_w : ndarray, (k,)
+        Mean power between neighbouring samples inside.
+    cpu_s : float or None
+        CPU time of the job's group.
+    outside_cpu_s : float or None
+        CPU time of everything else on this machine, time stolen by the hypervisor included.
+    """
+
+    energy_j: float | None
+    power_w: np.ndarray[tuple[int], np.dtype[np.float64]]
+    cpu_s: float | None
+    outside_cpu_s: float | None
+
+
+class Sampler:
+    """A thread that reads the meter and the group until it is stopped.
+
+    Attributes
+    ----------
+    fault : BayesTunerError, OSError or None
+        Why the meter or the group could no longer be read, or the counters not be differenced.
+    """
+
+    def __init__(self, meter: EnergyMeter | None, group: RunGroup, proc: Path = Path("/proc")) -> None:
+        self.fault: BayesTunerError | OSError | None = None
+        self._meter = meter
+        self._group = group
+        self._stat = proc / "stat"
+        self._usage = GroupUsage()
+        self._last: EnergySample | None = None
+        self._energy: list[tuple[int, float]] = []  # (stamp_ns, joules since the first sample)
+        self._cpu: list[tuple[int, float]] = []
+        self._busy: list[tuple[int, float]] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="bayestuner-sampler", daemon=True)
+
+    def start(self) -> None:
+        """Take the first sample, then go on in the background."""
+        self.sample()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take a last sample and end; may be called twice."""
+        if not self._stop.is_set():
+            self._stop.set()
+            if self._thread.ident is not None:
+                self._thread.join()
+            self.sample()
+
+    @property
+    def oom_kills(self) -> int:
+        """OOM kills in the group, by the last sample."""
+        return self._usage.oom_kills or 0
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        while True:
+            due = max(due + PERIOD_S, time.monotonic())
+            if self._stop.wait(due - time.monotonic()):
+                return
+            self.sample()
+
+    def sample(self) -> None:
+        """Read everything once; what can't be read any more becomes `fault`, never an exception in the thread."""
+        try:
+            if self._meter is not None and self.fault is None:
+                self._sample_energy(self._meter)
+            self._sample_use()
+        except (BayesTunerError, OSError) as error:
+            self.fault = self.fault or error
+
+    def _sample_use(self) -> None:
+        stamp_ns = time.monotonic_ns()
+        self._usage = self._group.usage()
+        if self._usage.cpu_s is not None:
+            self._cpu.append((stamp_ns, self._usage.cpu_s))
+        busy_s = machine_busy_s(self._stat)
+        if busy_s is not None:
+            self._busy.append((stamp_ns, busy_s))
+
+    def _sample_energy(self, meter: EnergyMeter) -> None:
+        sample = meter.read()
+        total_j = self._energy[-1][1] if self._energy else 0.0
+        if self._last is not None:
+            total_j += meter.energy_j(self._last, sample)
+        self._last = sample
+        self._energy.append((sample.stamp_ns, total_j))
+
+    def span(self, start_ns: int, end_ns: int) -> Span:
+        """What was used between two stamps, interpolated between samples; call after `stop`."""
+        energy_j = _between(self._energy, start_ns, end_ns)
+        cpu_s = _between(self._cpu, start_ns, end_ns)
+        busy_s = _between(self._busy, start_ns, end_ns)
+        outside = None if busy_s is None or cpu_s is None else max(busy_s - cpu_s, 0.0)
+        return Span(energy_j, _powers(self._energy, start_ns, end_ns), cpu_s, outside)
+
+
+def _between(series: list[tuple[int, float]], start_ns: int, end_ns: int) -> float | None:
+    if len(series) < 2 or series[0][0] > start_ns or series[-1][0] < end_ns:
+        return None
+    stamps, values = np.array([s for s, _ in series], dtype=np.int64), np.array([v for _, v in series])
+    first, last = np.interp(np.array([start_ns, end_ns]) - stamps[0], stamps - stamps[0], values)
+    return float(last - first)
+
+
+def _powers(series: list[tuple[int, float]], start_ns: int, end_ns: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    inside = [(s, v) for s, v in series if start_ns <= s <= end_ns]
+    stamps, values = np.array([s for s, _ in inside], dtype=np.float64), np.array([v for _, v in inside], dtype=np.float64)
+    if stamps.size < 2:
+        return np.empty(0)
+    gaps = np.diff(stamps)
+    return np.asarray(np.diff(values)[gaps > 0] / gaps[gaps > 0] * 1e9)
+
+
+def machine_busy_s(stat: Path = Path("/proc/stat")) -> float | None:
+    """CPU seconds this machine has worked or was robbed of since boot; None where /proc/stat can't be read."""
+    try:
+        with stat.open(encoding="ascii") as file:
+            fields = [int(word) for word in file.readline().split()[1:9]]
+    except (OSError, ValueError):
+        return None
+    if len(fields) < 7:
+        return None
+    user, nice, system, _, _, irq, softirq = fields[:7]
+    steal = fields[7] if len(fields) > 7 else 0
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,211 @@
+"""Warm-up, steady state and confidence intervals: pure functions of time stamps and counts.
+
+A run is a series of batch completions ``stamps_ns`` (n,) with ``items`` (n,). The warm-up cut is the marginal standard error rule (White
+1997, MSER): drop as many leading blocks as make the standard error of the rest smallest, half of the series at most. The interval
+comes from means over blocks of neighbouring batches, with the number of independent blocks corrected for their lag-1
+autocorrelation, n_eff = n (1 - r) / (1 + r).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+MIN_BATCHES = 4
+"""Fewest completions that make a window: the first is its left edge, three intervals follow."""
+
+N_BLOCKS = 20
+_DRIFT_T = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean with its standard error and the half-width of its 95 % confidence interval; infinite where one value is all there is."""
+
+    mean: float
+    se: float
+    half_width: float
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The measured part of a run, from one batch completion to another.
+
+    Attributes
+    ----------
+    first, last : int
+        Indices of the completions that are its edges: batches ``first + 1 .. last`` are inside.
+    start_ns, end_ns : int
+        Their stamps.
+    items : float
+        Items inside.
+    throughput : Interval
+        Items per second.
+    drift : float
+        Change of the throughput from one end to the other by a straight line, as a share of it; 0 where it isn't significant.
+    """
+
+    first: int
+    last: int
+    start_ns: int
+    end_ns: int
+    items: float
+    throughput: Interval
+    drift: float
+
+    @property
+    def duration_s(self) -> float:
+        """From edge to edge."""
+        return (self.end_ns - self.start_ns) / 1e9
+
+    @property
+    def batches(self) -> int:
+        """Batches inside."""
+        return self.last - self.first
+
+    @property
+    def relative_error(self) -> float:
+        """Half-width of the throughput's interval as a share of it."""
+        return self.throughput.half_width / self.throughput.mean
+
+
+def find_window(stamps_ns: Sequence[int], items: Sequence[float]) -> Window | None:
+    """Cut off the warm-up and measure what is left; None with fewer than `MIN_BATCHES` completions or no time between them.
+
+    The first batch is always cut off: it is slower than those that follow.
+    """
+    stamps = np.asarray(stamps_ns, dtype=np.int64)
+    counts = np.asarray(items, dtype=np.float64)
+    if stamps.size < MIN_BATCHES or stamps[-1] <= stamps[0]:
+        return None
+    first = warmup_cut(stamps, counts)
+    last = int(stamps.size - 1)
+    if stamps[last] <= stamps[first]:
+        first = 0
+    duration_s = float(stamps[last] - stamps[first]) / 1e9
+    inside = float(counts[first + 1 :].sum())
+    seconds, done = _blocks(stamps[first:], counts[first + 1 :], N_BLOCKS)
+    per_item = mean_interval(seconds / done)
+    throughput = inside / duration_s
+    share = per_item.se / per_item.mean if per_item.mean > 0 else math.inf
+    width = per_item.half_width / per_item.mean if per_item.mean > 0 else math.inf
+    rate = Interval(throughput, share * throughput, width * throughput)
+    return Window(first, last, int(stamps[first]), int(stamps[last]), inside, rate, drift(seconds / done))
+
+
+def warmup_cut(stamps_ns: IntArray, items: FloatArray) -> int:
+    """Index of the completion where the steady part begins (its left edge), by MSER over blocks; at most in the middle."""
+    seconds, done = _blocks(stamps_ns, items[1:], 2 * N_BLOCKS)
+    y = seconds / done
+    n = y.size
+    if n < 8:
+        return 0
+    tail = np.arange(n, 0, -1, dtype=np.float64)
+    total = np.cumsum(y[::-1])[::-1]
+    squares = np.cumsum((y * y)[::-1])[::-1]
+    spread = np.maximum(squares - total * total / tail, 0.0) / tail**2
+    cut = int(np.argmin(spread[: n // 2 + 1]))
+    return int(_edges(stamps_ns.size - 1, 2 * N_BLOCKS)[cut])
+
+
+def _edges(n: int, n_blocks: int) -> IntArray:
+    """Boundaries that cut n things into at most `n_blocks` parts as equal as can be, (blocks + 1,)."""
+    blocks = min(n, n_blocks)
+    return np.asarray(np.arange(blocks + 1, dtype=np.int64) * n // blocks)
+
+
+def _blocks(stamps_ns: IntArray, items: FloatArray, n_blocks: int) -> tuple[FloatArray, FloatArray]:
+    """Seconds and items of blocks of neighbouring batches; `stamps_ns` (n + 1,) has the left edge, `items` (n,) hasn't."""
+    edges = _edges(items.size, n_blocks)
+    seconds = np.diff(stamps_ns[edges]).astype(np.float64) / 1e9
+    return seconds, np.add.reduceat(items, edges[:-1])
+
+
+def mean_interval(values: npt.ArrayLike) -> Interval:
+    """Mean of a series of neighbouring values with a 95 % interval that allows for their autocorrelation.
+
+    Parameters
+    ----------
+    values : array_like of float, (n,)
+    """
+    y = np.asarray(values, dtype=np.float64)
+    n = y.size
+    mean = float(y.mean()) if n else math.nan
+    if n < 2:
+        return Interval(mean, math.inf, math.inf)
+    gaps = y - mean
+    power = float(gaps @ gaps)
+    if power <= 0.0:
+        return Interval(mean, 0.0, 0.0)
+    n_eff = effective_size(gaps, power)
+    se = math.sqrt(power / (n - 1) / n_eff)
+    return Interval(mean, se, student_t(max(n_eff - 1.0, 1.0)) * se)
+
+
+def effective_size(gaps: FloatArray, power: float) -> float:
+    """How many independent values a series is worth; its lag-1 autocorrelation is corrected for the bias of short series (Kendall)."""
+    n = gaps.size
+    if n < 4:
+        return float(n)
+    r = float(gaps[1:] @ gaps[:-1]) / power
+    r = min(max(r + (1.0 + 3.0 * r) / n, 0.0), 0.95)
+    return max(n * (1.0 - r) / (1.0 + r), 2.0)
+
+
+def student_t(df: float) -> float:
+    """97.5 % quantile of Student's t, for df >= 1; within 0.5 %; by Abramowitz & Stegun 26.7.5 from 3 on, by table below."""
+    if df < 2.0:
+        return 12.7062 + (df - 1.0) * (4.3027 - 12.7062)
+    if df < 3.0:
+        return 4.3027 + (df - 2.0) * (3.1824 - 4.3027)
+    z = 1.959964
+    g1 = (z**3 + z) / 4
+    g2 = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    g3 = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    g4 = (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160
+    return z + g1 / df + g2 / df**2 + g3 / df**3 + g4 / df**4
+
+
+def drift(per_item: FloatArray) -> float:
+    """Change of the rate over the window by a straight line, as a share of it; 0 where it is no more than noise."""
+    n = per_item.size
+    if n < 8:
+        return 0.0
+    t = np.linspace(-0.5, 0.5, n)
+    gaps = per_item - per_item.mean()
+    slope = float(t @ gaps) / float(t @ t)
+    rest = gaps - slope * t
+    power = float(rest @ rest)
+    n_eff = effective_size(rest, power) if power > 0 else float(n)
+    se = math.sqrt(power / max(n_eff - 2.0, 1.0) / float(t @ t))
+    return -slope / float(per_item.mean()) if abs(slope) > _DRIFT_T * se else 0.0
+
+
+def is_tight(window: Window | None, *, min_seconds: float, relative_error: float) -> bool:
+    """Whether a window needs no more time: long enough, interval narrow enough, no drift beyond it."""
+    return (
+        window is not None
+        and window.duration_s >= min_seconds
+        and window.relative_error <= relative_error
+        and abs(window.drift) <= 2.0 * relative_error
+    )
+
+
+def batch_latencies_s(stamps_ns: Sequence[int], window: Window) -> FloatArray:
+    """Time from each completion of the window to the next, (batches,)."""
+    inside = np.asarray(stamps_ns[window.first : window.last + 1], dtype=np.int64)
+    return np.diff(inside).astype(np.float64) / 1e9
+
+
+def quantiles(values: FloatArray, *shares: float) -> list[float]:
+    """Quantiles by linear interpolation."""
+    found: Any = np.quantile(values, shares)
+    return [float(v) for v in found]

@@ -1,0 +1,127 @@
+"""The pipes of a running job: always drained, so that no job waits for us, and never kept beyond a bounded tail."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+TAIL_BYTES = 16384
+_CHUNK = 65536
+_CHUNKS_PER_TURN = 16
+
+
+class Tail:
+    """The last bytes of a stream.
+
+    Attributes
+    ----------
+    n_bytes : int
+        All that went through.
+    """
+
+    def __init__(self, limit: int = TAIL_BYTES) -> None:
+        self.n_bytes = 0
+        self._limit = limit
+        self._kept = b""
+
+    def add(self, data: bytes) -> None:
+        """Take the next bytes."""
+        self.n_bytes += len(data)
+        self._kept = (self._kept + data)[-self._limit :]
+
+    def lines(self, count: int = 20) -> list[str]:
+        """The last lines that hold anything."""
+        text = self._kept.decode("utf-8", "replace")
+        return [line[:400] for line in text.splitlines() if line.strip()][-count:]
+
+
+class Streams:
+    """Pipes from a job: the reports (where it reports on a pipe), standard output and standard error.
+
+    Parameters
+    ----------
+    with_reports : bool
+        Make a report pipe.
+
+    Attributes
+    ----------
+    tail : Tail
+        Of output and errors together, as they came.
+    open : set of str
+        Which of ``reports``, ``stdout`` and ``stderr`` still have a writer.
+    """
+
+    def __init__(self, *, with_reports: bool) -> None:
+        self.tail = Tail()
+        self.open: set[str] = set()
+        self._on_data: dict[str, Callable[[bytes, int], None]] = {}
+        self._read: dict[str, int] = {}
+        self._write: dict[str, int] = {}
+        self._poll = select.poll()
+        for name in ("reports", "stdout", "stderr") if with_reports else ("stdout", "stderr"):
+            self._read[name], self._write[name] = os.pipe2(os.O_CLOEXEC)
+            os.set_blocking(self._read[name], False)
+            with contextlib.suppress(OSError):  # larger pipes than 64 KiB only save wake-ups
+                fcntl.fcntl(self._write[name], fcntl.F_SETPIPE_SZ, 1 << 20)
+            self._poll.register(self._read[name], select.POLLIN)
+            self.open.add(name)
+
+    def write_end(self, name: str) -> int:
+        """Descriptor for the job."""
+        return self._write[name]
+
+    def on_data(self, name: str, take: Callable[[bytes, int], None]) -> None:
+        """Call ``take(data, now_ns)`` for what comes on a stream."""
+        self._on_data[name] = take
+
+    def started(self) -> None:
+        """The job has its ends: close ours, so that its death shows."""
+        for fd in self._write.values():
+            os.close(fd)
+        self._write.clear()
+
+    def pump(self, timeout_s: float) -> None:
+        """Read what is there, waiting up to `timeout_s` for something; a flood doesn't keep us longer than a few megabytes."""
+        if not self.open:
+            time.sleep(timeout_s)
+            return
+        names = {fd: name for name, fd in self._read.items()}
+        for fd, _ in self._poll.poll(max(0, round(timeout_s * 1000))):
+            self._drain(names[fd], fd)
+
+    def _drain(self, name: str, fd: int) -> None:
+        for _ in range(_CHUNKS_PER_TURN):
+            try:
+                data = os.read(fd, _CHUNK)
+            except BlockingIOError:
+                return
+            if not data:
+                self._poll.unregister(fd)
+                self.open.discard(name)
+                return
+            if name != "reports":
+                self.tail.add(data)
+            take = self._on_data.get(name)
+            if take is not None:
+                take(data, time.monotonic_ns())
+            if len(data) < _CHUNK:
+                return
+
+    def close(self) -> None:
+        """Close every descriptor; may be called twice."""
+        self.started()
+        for fd in self._read.values():
+            os.close(fd)
+        self._read.clear()
+        self.open.clear()
+
+    def __enter__(self) -> Streams:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

@@ -1,0 +1,138 @@
+"""Watching one launched job from its start until there is a reason to stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from bayestuner.measure.cgroup.isolation import Child
+from bayestuner.measure.job import MeasureSettings
+from bayestuner.measure.protocol import Reports
+from bayestuner.measure.steady import Window, find_window, is_tight
+from bayestuner.measure.streams import Streams
+
+Stop = Literal["tight", "max_seconds", "not_ready", "too_slow", "exited", "closed", "oom", "fault"]
+"""Why watching ended: figures tight enough; longest window over; not ready in time; too few batches in time; the job ended; it closed
+its reports; the kernel killed for memory; the meter or the group failed."""
+
+_TURN_S = 0.05
+_GRACE_SHARE = 0.5
+_GRACE_S = 2.0
+_STOP_S = 1.0
+_AFTER_EXIT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What watching came to.
+
+    Attributes
+    ----------
+    stop : str
+        See `Stop`.
+    window : Window or None
+        None where there were too few batches.
+    exit_status : int or None
+        None where the job was still running.
+    end_ns : int
+        When watching ended.
+    """
+
+    stop: Stop
+    window: Window | None
+    exit_status: int | None
+    end_ns: int
+
+
+def watch(
+    child: Child,
+    streams: Streams,
+    reports: Reports,
+    settings: MeasureSettings,
+    *,
+    start_ns: int,
+    oom_killed: Callable[[], bool],
+    faulted: Callable[[], bool],
+) -> Seen:
+    """Read reports until there is a reason to stop; the job is left as it is.
+
+    Parameters
+    ----------
+    oom_killed, faulted : callable
+        Asked every turn.
+    """
+    assess = _Assessment(reports, settings)
+    source = "reports" if "reports" in streams.open else "stdout"
+    stop: Stop | None = None
+    while stop is None:
+        streams.pump(_TURN_S)
+        now_ns = time.monotonic_ns()
+        if oom_killed():
+            stop = "oom"
+        elif faulted():
+            stop = "fault"
+        elif child.poll() is not None:
+            stop = "exited"
+        elif source not in streams.open:
+            stop = "closed"
+        elif reports.ready_ns is None:
+            stop = "not_ready" if now_ns - start_ns > settings.startup_timeout_s * 1e9 else None
+        else:
+            stop = assess.verdict(now_ns)
+    if stop == "closed":  # a job that exits closes its pipes a moment before
+        child.wait(_AFTER_EXIT_S)
+    status = child.poll()
+    if status is not None:
+        stop = "exited" if stop == "closed" else stop
+        drain(streams, _AFTER_EXIT_S)
+    reports.finish(time.monotonic_ns())
+    return Seen(stop, find_window(reports.stamps_ns, reports.items), status, time.monotonic_ns())
+
+
+class _Assessment:
+    """Looks at the batches so far, not more often than it is worth."""
+
+    def __init__(self, reports: Reports, settings: MeasureSettings) -> None:
+        self._reports = reports
+        self._settings = settings
+        self._next_ns = 0
+        self._window: Window | None = None
+        longest_s = settings.max_seconds
+        self._longest_ns = longest_s * 1e9
+        self._grace_ns = (longest_s + max(_GRACE_SHARE * longest_s, _GRACE_S)) * 1e9
+
+    def verdict(self, now_ns: int) -> Stop | None:
+        """A reason to stop, or None. The longest window is counted from the first batch on, the grace from ready."""
+        ready_ns = self._reports.ready_ns
+        if ready_ns is None or (now_ns < self._next_ns and not self._reports.full):
+            return None
+        self._next_ns = now_ns + max(100_000_000, (now_ns - ready_ns) // 20)
+        self._window = find_window(self._reports.stamps_ns, self._reports.items)
+        settings = self._settings
+        if is_tight(self._window, min_seconds=settings.min_seconds, relative_error=settings.relative_error):
+            return "tight"
+        if self._window is None:
+            return "too_slow" if now_ns - ready_ns > self._grace_ns else None
+        over = now_ns - self._reports.stamps_ns[0] > self._longest_ns
+        return "max_seconds" if over or self._reports.full else None
+
+
+def drain(streams: Streams, timeout_s: float) -> None:
+    """Read what is left in the pipes of a job that ended; its children may still hold them, so not for long."""
+    deadline = time.monotonic() + timeout_s
+    while streams.open and time.monotonic() < deadline:
+        before = streams.tail.n_bytes
+        streams.pump(0.02)
+        if streams.tail.n_bytes == before and time.monotonic() > deadline - timeout_s + 0.1:
+            return
+
+
+def stop_gently(child: Child, streams: Streams) -> int | None:
+    """SIGTERM, and a moment to obey it in while its pipes are drained; its exit status, or None where it still runs."""
+    child.terminate()
+    deadline = time.monotonic() + _STOP_S
+    while child.poll() is None and time.monotonic() < deadline:
+        streams.pump(0.02)
+    return child.poll()
