@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from bayestuner.errors import BayesTunerError
+
+
+class MeterFault(BayesTunerError):
+    """A working meter gave something that can't be turned into joules: a reset, an ambiguous interval, a vanished domain."""
+
 
 @dataclass(frozen=True, slots=True)
 class EnergySample:
@@ -49,10 +55,18 @@ class EnergyMeter(Protocol):
     max_interval_s: float
 
     def read(self) -> EnergySample:
-        """Read every domain back to back."""
+        """Read every domain back to back.
+
+        Raises
+        ------
+        MeterFault
+            When a domain can no longer be read.
+        """
 
     def energy_j(self, first: EnergySample, last: EnergySample) -> float:
         """Total joules between two samples (package + dram over all sockets).
+
+        For a span longer than `max_interval_s` read in between and add up the pieces.
 
         Raises
         ------

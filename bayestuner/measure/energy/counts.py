@@ -1,0 +1,129 @@
+"""From raw counts to joules: pure functions of integers, widths and durations.
+
+Counts are differenced as they were read, modulo the width of their own counter, and converted afterwards. Converting first and
+then adding "the" wrap constant is wrong as soon as two domains have different units, as on the servers this was written for:
+package 2^-14 J, DRAM 15.3 uJ.
+
+A wrap and a reset look alike (the count falls). What tells them apart is power: a wrap implies an energy the package could have
+drawn in that time, a reset nearly always doesn't. And after more than one wrap period at full power nothing can be told at all, so an
+interval longer than half of it is refused rather than guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bayestuner.measure.energy.meter import MeterFault
+
+TICK_SLACK_S = 0.01
+"""RAPL counters step about once per millisecond (976 us on servers, up to some ms on others), so a short interval may show energy
+from before its beginning. This much time is granted to it when its power is judged."""
+
+DEFAULT_MAX_POWER_W = {"package": 1000.0, "dram": 400.0}
+"""What a domain may draw where the machine tells neither limit nor TDP: generous on purpose, about twice the largest parts sold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """What is known about one energy counter.
+
+    Attributes
+    ----------
+    name : str
+        ``package-0``, ``dram-0``, ``package-0-die-1``, ...
+    unit_j : float
+        Joules per count.
+    modulus : int
+        Counts after which it starts again at zero: 2**32 for a register, ``max_energy_range_uj`` + one unit for powercap.
+    max_power_w : float
+        More than this can't be; see `plausible_power_w`.
+    max_interval_s : float or None
+        Shortens `wrap_period_s` / 2 where something else than the width limits the interval.
+    """
+
+    name: str
+    unit_j: float
+    modulus: int
+    max_power_w: float
+    max_interval_s: float | None = None
+
+    @property
+    def kind(self) -> str:
+        """``package`` or ``dram``."""
+        return self.name.partition("-")[0]
+
+    @property
+    def wrap_period_s(self) -> float:
+        """Seconds until the counter wraps at `max_power_w`."""
+        return self.modulus * self.unit_j / self.max_power_w
+
+    @property
+    def safe_interval_s(self) -> float:
+        """Longest interval that can be differenced without a doubt, in seconds."""
+        half = self.wrap_period_s / 2
+        return half if self.max_interval_s is None else min(half, self.max_interval_s)
+
+
+def difference(first: int, last: int, modulus: int) -> int:
+    """Counts from `first` to `last` of a counter that wrapped at most once; 0 <= result < modulus."""
+    return (last - first) % modulus
+
+
+def plausible_power_w(kind: str, *, limit_w: float | None, tdp_w: float | None) -> float:
+    """The most a domain can draw, for telling a wrap from a reset.
+
+    Parameters
+    ----------
+    kind : {"package", "dram"}
+        Decides the value where nothing is known.
+    limit_w : float or None
+        The short-term power limit (PL2) in force. Firmware that sets "no limit" writes 4095 W and the like, so a limit above three
+        times the TDP is ignored.
+    tdp_w : float or None
+        Thermal design power.
+    """
+    known_tdp = tdp_w if tdp_w is not None and tdp_w > 0 else None
+    ceiling = 3.0 * known_tdp if known_tdp is not None else DEFAULT_MAX_POWER_W[kind]
+    if limit_w is not None and 0 < limit_w <= ceiling:
+        return 1.5 * limit_w
+    return ceiling
+
+
+def counter_energy_j(counter: Counter, first: int, last: int, duration_s: float) -> float:
+    """Joules one counter gained in `duration_s` seconds.
+
+    Raises
+    ------
+    MeterFault
+        When the interval is longer than half a wrap period (the number of wraps is unknown), time runs backwards, or the energy is
+        more than the domain can draw (the counter was reset: suspend, package offline, driver reloaded).
+    """
+    if duration_s < 0:
+        raise MeterFault(f"{counter.name}: the second reading is {-duration_s:.6f} s older than the first; pass them in order of time")
+    if duration_s > counter.safe_interval_s:
+        raise MeterFault(
+            f"{counter.name}: {duration_s:.1f} s lie between two readings, but the counter is only unambiguous for "
+            f"{counter.safe_interval_s:.1f} s at up to {counter.max_power_w:.0f} W; read at least that often"
+        )
+    energy_j = difference(first, last, counter.modulus) * counter.unit_j
+    possible_j = counter.max_power_w * (duration_s + TICK_SLACK_S)
+    if energy_j > possible_j:
+        raise MeterFault(
+            f"{counter.name}: went from {first} to {last} in {duration_s:.3f} s, which would be {energy_j:.1f} J where at most "
+            f"{possible_j:.1f} J are possible; the counter was reset (suspend, package offline, driver reload): measure again"
+        )
+    return energy_j
+
+
+def energies_j(counters: Sequence[Counter], first: Sequence[int], last: Sequence[int], duration_s: float) -> tuple[float, ...]:
+    """`counter_energy_j` of every counter, in their order.
+
+    Raises
+    ------
+    MeterFault
+        As `counter_energy_j`; also when the number of counts isn't the number of counters.
+    """
+    if not len(counters) == len(first) == len(last):
+        raise MeterFault(f"{len(counters)} counters but {len(first)} and {len(last)} counts; pass two samples of this meter")
+    return tuple(counter_energy_j(c, a, b, duration_s) for c, a, b in zip(counters, first, last, strict=True))

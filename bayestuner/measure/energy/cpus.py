@@ -1,0 +1,103 @@
+"""Which CPU this is, and which logical CPUs make up its packages; from /proc/cpuinfo and sysfs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from bayestuner.measure.energy.roots import Roots
+
+
+@dataclass(frozen=True, slots=True)
+class CpuModel:
+    """Vendor, family and model number as in /proc/cpuinfo; zeros and empty text where it doesn't say."""
+
+    vendor: str = ""
+    family: int = 0
+    model: int = 0
+    name: str = ""
+    hypervisor: bool = False
+
+    @property
+    def is_intel(self) -> bool:
+        """GenuineIntel."""
+        return self.vendor == "GenuineIntel"
+
+    @property
+    def is_amd(self) -> bool:
+        """AMD, or Hygon, whose parts have AMD's registers."""
+        return self.vendor in {"AuthenticAMD", "HygonGenuine"}
+
+
+def read_text(path: Path) -> str | None:
+    """A small kernel file without its trailing newline; None where it can't be read."""
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return None
+
+
+def read_int(path: Path) -> int | None:
+    """A kernel file that holds one decimal number; None where it doesn't or can't be read."""
+    text = read_text(path)
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        return None
+
+
+def parse_cpu_list(text: str) -> tuple[int, ...]:
+    """``"0-2,8"`` -> (0, 1, 2, 8), sorted and without repeats; ValueError for anything else."""
+    cpus: set[int] = set()
+    for part in filter(None, (p.strip() for p in text.strip().split(","))):
+        first, dash, last = part.partition("-")
+        cpus.update(range(int(first), int(last if dash else first) + 1))
+    return tuple(sorted(cpus))
+
+
+def cpu_model(roots: Roots) -> CpuModel:
+    """The model of the first CPU that /proc/cpuinfo lists."""
+    text = read_text(roots.proc_path("cpuinfo")) or ""
+    first = text.split("\n\n", 1)[0]
+    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+
+    def number(key: str) -> int:
+        value = fields.get(key, "")
+        return int(value) if value.isdecimal() else 0
+
+    return CpuModel(
+        vendor=fields.get("vendor_id", ""),
+        family=number("cpu family"),
+        model=number("model"),
+        name=fields.get("model name", ""),
+        hypervisor="hypervisor" in fields.get("flags", "").split(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CpuPlace:
+    """Where one online logical CPU sits."""
+
+    cpu: int
+    package: int
+    die: int
+    core: int
+
+
+def online_cpus(roots: Roots) -> tuple[CpuPlace, ...]:
+    """Every online logical CPU with its place, by number; empty where sysfs doesn't say.
+
+    An offline CPU keeps its folder but loses ``topology/``, so reading that is the test.
+    """
+    places = []
+    for folder in roots.sys_path("devices/system/cpu").glob("cpu[0-9]*"):
+        match = re.fullmatch(r"cpu(\d+)", folder.name)
+        package = read_int(folder / "topology" / "physical_package_id")
+        if match is None or package is None or read_text(folder / "online") == "0":
+            continue
+        die = read_int(folder / "topology" / "die_id")
+        core = read_int(folder / "topology" / "core_id")
+        # Virtual machines and some ARM boards say -1 for "unknown": one package.
+        places.append(CpuPlace(int(match[1]), max(package, 0), max(die or 0, 0), max(core or 0, 0)))
+    return tuple(sorted(places, key=lambda place: place.cpu))

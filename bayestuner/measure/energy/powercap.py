@@ -1,0 +1,164 @@
+"""The powercap meter: ``energy_uj`` files below /sys/class/powercap.
+
+Zones are found by what they say in ``name``, never by their number: ``intel-rapl:1`` may be the second socket or psys. The class
+folder is a flat list of symlinks into a nested tree, so a DRAM zone belongs to the package whose folder it really lies in; two
+sockets' DRAM zones are both just called ``dram``. ``intel-rapl-mmio`` is a second door to the same package and psys holds everything,
+so neither is added.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from bayestuner.measure.energy.counting import HIDDEN_BY_VM, CountingMeter, Refused, describe, moving, usable_domains
+from bayestuner.measure.energy.counts import Counter, plausible_power_w
+from bayestuner.measure.energy.cpus import cpu_model, read_int, read_text
+from bayestuner.measure.energy.roots import Roots
+
+WHAT = "powercap"
+LOAD_DRIVER = "load the driver: sudo modprobe intel_rapl_msr"
+GRANT = (
+    "give yourself read access until the next boot: "
+    "sudo find /sys/devices/virtual/powercap -name energy_uj -exec chown $USER {} +  (or run with CAP_DAC_READ_SEARCH)"
+)
+_ZONE = re.compile(r"intel-rapl(:\d+){1,2}")  # not intel-rapl-mmio:*, not the control type itself
+_PACKAGE = re.compile(r"package-(\d+(?:-die-\d+)?)")
+_REGISTER_MAX = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """One zone that counts energy: `name` is the domain's (``package-0``, ``dram-0``), `folder` its real folder."""
+
+    name: str
+    folder: Path
+
+
+def find_zones(roots: Roots) -> tuple[tuple[Zone, ...], tuple[str, ...]]:
+    """Package and DRAM zones in the order package-0, dram-0, package-1, ..., and notes about entries that were passed over."""
+    zones: dict[str, Zone] = {}
+    notes: list[str] = []
+    for link in sorted(roots.sys_path("class/powercap").glob("intel-rapl:*")):
+        if not _ZONE.fullmatch(link.name):
+            continue
+        folder = Path(os.path.realpath(link))
+        if not folder.is_dir():
+            notes.append(f"{link.name} points nowhere (masked, as containers do)")
+            continue
+        name = _domain(folder)
+        if name is None:
+            continue  # psys, core, uncore
+        if not (folder / "energy_uj").exists():
+            notes.append(f"{link.name} ({name}) has no energy_uj")
+        elif name in zones:
+            notes.append(f"{link.name} is a second zone called {name} and was left out")
+        else:
+            zones[name] = Zone(name, folder)
+    ordered = sorted(zones.values(), key=lambda zone: (_numbers(zone.name), zone.name.startswith("dram")))
+    return tuple(ordered), tuple(notes)
+
+
+def _domain(folder: Path) -> str | None:
+    """``package-0`` or ``dram-0`` for a zone's real folder; None for a zone that isn't counted."""
+    name = read_text(folder / "name") or ""
+    if _PACKAGE.fullmatch(name):
+        return name
+    if name == "dram":
+        parent = _PACKAGE.fullmatch(read_text(folder.parent / "name") or "")
+        return f"dram-{parent[1]}" if parent else None
+    return None
+
+
+def _numbers(name: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", name))
+
+
+def zone_modulus_uj(max_energy_range_uj: int) -> int:
+    """Microjoules after which ``energy_uj`` starts again at 0.
+
+    The kernel multiplies the 32-bit register by an integer number of nanojoules and prints the product of 2^32 - 1 as
+    ``max_energy_range_uj``; the wrap itself takes one unit more. For 262143328850 (61035 nJ) that is 262143328911 uJ.
+    """
+    unit_nj = round(max_energy_range_uj * 1000 / _REGISTER_MAX)
+    return max_energy_range_uj + max(1, round(unit_nj / 1000))
+
+
+def _counter(zone: Zone) -> Counter:
+    range_uj = read_int(zone.folder / "max_energy_range_uj")
+    if range_uj is None or range_uj <= 0:
+        reason = f"{zone.folder}/max_energy_range_uj holds no positive number, so a wrap could not be told"
+        raise Refused(WHAT, reason, 'use another meter: energy = ["perf", "msr"]')
+    kind = zone.name.partition("-")[0]
+    limit_w = tdp_w = None
+    for index in range(4):
+        name = read_text(zone.folder / f"constraint_{index}_name")
+        limit_uw = read_int(zone.folder / f"constraint_{index}_power_limit_uw")
+        if name == "short_term" and limit_uw:
+            limit_w = limit_uw / 1e6
+        if name == "long_term":
+            tdp_w = (read_int(zone.folder / f"constraint_{index}_max_power_uw") or 0) / 1e6 or None
+    power_w = plausible_power_w(kind, limit_w=limit_w, tdp_w=tdp_w)
+    return Counter(zone.name, unit_j=1e-6, modulus=zone_modulus_uj(range_uj), max_power_w=power_w)
+
+
+def _no_zone(roots: Roots, notes: tuple[str, ...]) -> Refused:
+    folder = roots.sys_path("class/powercap")
+    virtual = cpu_model(roots).hypervisor
+    if not folder.is_dir():
+        return Refused(WHAT, f"{folder} does not exist", HIDDEN_BY_VM if virtual else LOAD_DRIVER)
+    reason = f"{folder} has no package zone" + (f": {'; '.join(notes)}" if notes else "")
+    if any("points nowhere" in note for note in notes):
+        return Refused(
+            WHAT, reason, "run outside the container, or start it with -v /sys/devices/virtual/powercap:/sys/devices/virtual/powercap:ro"
+        )
+    return Refused(WHAT, reason, HIDDEN_BY_VM if virtual else LOAD_DRIVER)
+
+
+def _read_count(fd: int) -> int:
+    text = os.pread(fd, 64, 0)
+    try:
+        return int(text)
+    except ValueError:
+        raise OSError(5, f"energy_uj holds {text!r} instead of a number") from None
+
+
+def open_powercap(roots: Roots) -> CountingMeter:
+    """Open every package and DRAM zone and prove that they count.
+
+    Raises
+    ------
+    Refused
+        With reason and remedy, when there is none, when one can't be read, or when one stands still.
+    """
+    zones, notes = find_zones(roots)
+    if not any(zone.name.startswith("package-") for zone in zones):
+        raise _no_zone(roots, notes)
+    counters = [_counter(zone) for zone in zones]
+    with ExitStack() as stack:
+        fds: list[int] = []
+        for zone in zones:
+            try:
+                fd = os.open(zone.folder / "energy_uj", os.O_RDONLY | os.O_CLOEXEC)
+            except OSError as error:
+                remedy = GRANT if isinstance(error, PermissionError) else LOAD_DRIVER
+                raise Refused(WHAT, f"energy_uj of {zone.name} can't be opened: {describe(error)}", remedy) from error
+            stack.callback(os.close, fd)
+            fds.append(fd)
+
+        def read_all(chosen: list[int]) -> tuple[int, ...]:
+            return tuple(_read_count(fd) for fd in chosen)
+
+        try:
+            moved = moving(lambda: read_all(fds))
+        except OSError as error:
+            raise Refused(WHAT, f"energy_uj can't be read: {describe(error)}", LOAD_DRIVER) from error
+        dead_remedy = HIDDEN_BY_VM if cpu_model(roots).hypervisor else 'use another meter: energy = ["perf", "msr"]'
+        keep, dropped = usable_domains(WHAT, [zone.name for zone in zones], moved, dead_remedy)
+        kept = [fd for fd, ok in zip(fds, keep, strict=True) if ok]
+        release = stack.pop_all().close
+    chosen = [counter for counter, ok in zip(counters, keep, strict=True) if ok]
+    return CountingMeter(WHAT, chosen, lambda: read_all(kept), release, (*notes, *dropped))
