@@ -1,0 +1,22 @@
+"""The exit codes of the command line; `HELP` is what ``--help`` says of them."""
+
+OK = 0
+NO_CONFIGURATION = 1
+BAD_INPUT = 2
+MACHINE_LACKS = 3
+STUDY_TROUBLE = 4
+INTERNAL = 70
+STOPPED = 128
+"""Plus the signal's number."""
+
+HELP = """\
+exit codes:
+  0    done
+  1    no configuration that meets the goal was found, or every run failed
+  2    bad input: the command line or the job file
+  3    the machine lacks something: a meter, cgroups, an optional package
+  4    the study can't be read, written or continued
+  70   an error in BayesTuner itself
+  129, 130, 143   stopped by SIGHUP, Ctrl-C, SIGTERM; everything finished is kept
+
+BAYESTUNER_DEBUG=1 in the environment shows the traceback of an error."""

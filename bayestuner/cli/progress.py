@@ -1,0 +1,169 @@
+"""What `tune` shows while it works: on a terminal a live line below one line per finished run, in a pipe the lines alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from typing import TextIO
+
+from bayestuner.measure.cgroup.isolation import Isolation
+from bayestuner.measure.energy.meter import EnergyMeter
+from bayestuner.measure.job import Job
+from bayestuner.report.result import came_to
+from bayestuner.report.words import duration, label, quantity
+from bayestuner.study.study import Study
+from bayestuner.trial import Config, Measured
+from bayestuner.tune import Progress, RunNews
+
+_TICK_S = 0.5
+_PIPE_WIDTH = 120
+_ROLES = {"baseline": "default", "search": "", "repeat": "repeat"}
+
+
+def screen_width(stream: TextIO) -> int:
+    """Columns to write in: the terminal's, or a fixed number in a pipe."""
+    return shutil.get_terminal_size((_PIPE_WIDTH, 24)).columns if stream.isatty() else _PIPE_WIDTH
+
+
+def make_progress(stream: TextIO) -> Lines:
+    """The progress that suits the stream."""
+    smart = stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+    return Live(stream) if smart else Lines(stream)
+
+
+class Lines(Progress):
+    """One line per finished run."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self._unit = "item"
+        self._estimated = False
+        self._metrics: list[str] = []
+        self._study: Study | None = None
+        self._widths: dict[str, int] = {}
+
+    def close(self) -> None:
+        """Nothing more follows."""
+
+    def began(self, study: Study, job: Job, *, resumed: bool, meter: EnergyMeter | None, isolation: Isolation | None) -> None:
+        """Say what is about to happen."""
+        self._study, self._unit = study, job.unit
+        self._estimated = meter is not None and meter.estimated
+        knobs = {k.name for k in study.space.knobs}
+        wanted = [*study.goal.metrics, *(["power_w"] if meter is not None else []), "throughput"]
+        self._metrics = [m for m in dict.fromkeys(wanted) if m not in knobs]
+        self._widths = {k.name: max(len(str(v)) for v in k.values) for k in study.space.knobs}
+        done = sum(r.tell_seq is not None for r in study.records())
+        knob_text = " x ".join(f"{k.name} ({len(k)})" for k in study.space.knobs)
+        self.line(f"{job.name}: {len(study.space)} configurations = {knob_text}, {study.info.budget} runs")
+        self.line(f"  goal     {study.goal}")
+        source = (
+            "none"
+            if meter is None
+            else f"{meter.source}, ESTIMATED, not measured"
+            if meter.estimated
+            else f"{meter.source} ({meter.boundary})"
+        )
+        self.line(f"  meter    {source}")
+        self.line(f"  limits   {isolation.name if isolation is not None else 'none'}")
+        self.line(f"  study    {study.folder}" + (f", going on after {done} finished runs" if resumed else ""))
+
+    def run_finished(self, news: RunNews) -> None:
+        """Say how it ended."""
+        goal = None if self._study is None else self._study.resolved_goal
+        told = came_to(news.outcome, news.config, goal)
+        if news.best is not None and news.best.number == news.number:
+            told += ", best so far"
+        figures = ""
+        if isinstance(news.outcome, Measured):
+            values = news.outcome.values
+            shown = [f"{self._label(m)} {quantity(m, values[m], self._unit):<14}" for m in self._metrics if m in values]
+            figures = " ".join(shown) + " "
+        self.line(f"{self._head(news)}  {self._config(news.config)}  {figures}{told}")
+
+    def note(self, text: str) -> None:
+        """Pass it on."""
+        self.line(f"note: {text}")
+
+    def line(self, text: str) -> None:
+        """Write one line."""
+        print(text, file=self.stream, flush=True)
+
+    def _head(self, news: RunNews) -> str:
+        return f"{news.k:>3}/{news.n} {_ROLES[news.role]:<7}"
+
+    def _config(self, config: Config) -> str:
+        return "  ".join(f"{name}={value!s:<{self._widths.get(name, 0)}}" for name, value in config.items())
+
+    def _label(self, metric: str) -> str:
+        return label(metric, self._unit, estimated=self._estimated).replace("(estimated)", "(est.)")
+
+
+class Live(Lines):
+    """The same, with a line below that moves while a run is on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._lock = threading.Lock()
+        self._news: RunNews | None = None
+        self._since = 0.0
+        self._ended = threading.Event()
+        self._ticker: threading.Thread | None = None
+
+    def run_started(self, news: RunNews) -> None:
+        """Show the run in the live line."""
+        with self._lock:
+            self._news, self._since = news, time.monotonic()
+            self._draw()
+        if self._ticker is None:
+            self._ticker = threading.Thread(target=self._tick, name="progress", daemon=True)
+            self._ticker.start()
+
+    def run_finished(self, news: RunNews) -> None:
+        """Take the live line away and say how the run ended."""
+        with self._lock:
+            self._news = None
+        super().run_finished(news)
+
+    def line(self, text: str) -> None:
+        """Write one line above the live one."""
+        with self._lock:
+            self.stream.write(f"\r\x1b[K{text}\n")
+            self._draw()
+
+    def close(self) -> None:
+        """Take the live line away."""
+        self._ended.set()
+        with self._lock:
+            self._news = None
+            self.stream.write("\r\x1b[K")
+            self.stream.flush()
+
+    def _tick(self) -> None:
+        while not self._ended.wait(_TICK_S):
+            with self._lock:
+                if self._news is not None:
+                    self._draw()
+
+    def _draw(self) -> None:
+        if self._news is not None:
+            text = self._live_text(self._news)[: max(screen_width(self.stream) - 1, 10)]
+            self.stream.write(f"\r\x1b[K{text}")
+        self.stream.flush()
+
+    def _live_text(self, news: RunNews) -> str:
+        gone = time.monotonic() - self._since
+        parts = [
+            f"run {news.k} of {news.n}{' (repeat)' if news.role == 'repeat' else ''}, {gone:.0f} s: "
+            + ", ".join(f"{n}={v}" for n, v in news.config.items())
+        ]
+        if news.seconds_left is not None:
+            parts.append(f"about {duration(max(news.seconds_left - gone, 1.0))} left")
+        if news.best is not None and self._study is not None:
+            objective = self._study.goal.objective
+            value = self._study.values_of(news.best).get(objective)
+            if value is not None:
+                parts.append(f"best {self._label(objective)} {quantity(objective, value, self._unit)} (run {news.best.number})")
+        return "  |  ".join(parts)

@@ -1,0 +1,82 @@
+"""``bayestuner tune JOB.toml``."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+
+from bayestuner.cli import exit_codes
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add this subcommand."""
+    parser = commands.add_parser(
+        "tune",
+        help="find the best configuration of a job",
+        description="Runs a job's configurations, keeps every result in a study, recommends one. Started again, it goes on where it was.",
+        epilog=exit_codes.HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("job", metavar="JOB.toml", type=Path)
+    parser.add_argument("--study", metavar="PATH", type=Path, help="folder of the study (default: NAME.study here, NAME being the job's)")
+    parser.add_argument("--budget", metavar="N", type=_positive, help="runs in all, the all-max one included (default: the job file's)")
+    parser.add_argument("--seed", metavar="S", type=int, help="seed of the search (default: the job file's)")
+    parser.add_argument("--strategy", metavar="NAME", help="bayes, random or exhaustive (default: bayes)")
+    parser.add_argument("--max-minutes", metavar="M", type=float, help="start no further search run after M minutes")
+    parser.add_argument("--allow-affinity", action="store_true", help="go on without memory limits where no cgroup can be made")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON; progress goes to stderr")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Tune, show progress, print the result."""
+    import sys
+
+    from bayestuner.cli.progress import make_progress
+    from bayestuner.cli.signals import Stopped
+    from bayestuner.measure.job import load_job
+    from bayestuner.study.stopping import WallClock
+    from bayestuner.study.study import Study
+    from bayestuner.tune import tune
+
+    job = load_job(args.job)
+    path = args.study if args.study is not None else Path(f"{job.name}.study")
+    progress = make_progress(sys.stderr if args.json else sys.stdout)
+    rules = [] if args.max_minutes is None else [WallClock(60.0 * args.max_minutes)]
+    try:
+        result = tune(
+            job, study_path=path, progress=progress, budget=args.budget, seed=args.seed, strategy=args.strategy,
+            rules=rules, allow_affinity=args.allow_affinity,
+        )  # fmt: skip
+    except Stopped as stop:
+        again = ["bayestuner", "tune", str(args.job), *(["--study", str(args.study)] if args.study is not None else [])]
+        if Study.exists(path):
+            with Study.open(path, read_only=True) as study:
+                kept = sum(r.tell_seq is not None for r in study.records())
+            stop.message = f"{stop.message}; {kept} finished runs are kept in {path}, go on with: {shlex.join(again)}"
+        raise
+    finally:
+        progress.close()
+    with Study.open(path, read_only=True) as study:
+        records = study.records()
+    if args.json:
+        from bayestuner.cli.json_forms import emit, summary_form
+
+        emit(summary_form(path, result.summary))
+    else:
+        from bayestuner.cli.progress import screen_width
+        from bayestuner.report.result import result_text
+
+        print("\n" + result_text(result.summary, path, records, width=screen_width(sys.stdout)))
+    return exit_codes.OK if result.found else exit_codes.NO_CONFIGURATION
+
+
+def _positive(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, not {text!r}")
+    return value

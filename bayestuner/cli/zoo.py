@@ -1,0 +1,81 @@
+"""``bayestuner zoo list | build NAME | run NAME --batch N``."""
+
+from __future__ import annotations
+
+import argparse
+
+from bayestuner.cli import exit_codes
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add this subcommand."""
+    parser = commands.add_parser("zoo", help="the DNNs that come with BayesTuner", description="The DNNs that come with BayesTuner.")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="what there is")
+    listing.add_argument("--json", action="store_true", help="as JSON")
+    listing.set_defaults(run=run_list)
+    build = actions.add_parser("build", help="make a network's file and say where it is")
+    build.add_argument("name", metavar="NAME")
+    build.set_defaults(run=run_build)
+    job = actions.add_parser("run", help="run a network as a job")
+    job.add_argument("name", metavar="NAME")
+    job.add_argument("--batch", metavar="N", type=int, default=1)
+    job.add_argument("--seconds", metavar="S", type=float, help="stop after S seconds (default: go on until stopped)")
+    job.set_defaults(run=run_job)
+
+
+def run_list(args: argparse.Namespace) -> int:
+    """Print the table of networks."""
+    from bayestuner.zoo import registry
+
+    models = [registry.describe(name) for name in registry.names()]
+    if args.json:
+        from bayestuner.cli.json_forms import VERSION, emit
+
+        emit([{"version": VERSION, **model} for model in models])
+        return exit_codes.OK
+    from bayestuner.report.tables import plain_table
+
+    header = ["name", "parameters", "GMAC per item", "unit", "items/s in the paper", "file"]
+    rows = [
+        [
+            m["name"],
+            f"{m['parameters']:,}",
+            f"{m['gmac_per_item']:.3f}",
+            m["unit"],
+            "-" if m["paper_throughput"] is None else f"{m['paper_throughput']:g}",
+            f"{m['file_bytes'] / 2**20:.1f} MiB" if m["file_bytes"] else "not built yet",
+        ]
+        for m in models
+    ]
+    print(plain_table(header, rows, right=(1, 2, 4, 5)))
+    return exit_codes.OK
+
+
+def run_build(args: argparse.Namespace) -> int:
+    """Build one network."""
+    from bayestuner.zoo import registry
+
+    print(registry.build(_known(args.name)))
+    return exit_codes.OK
+
+
+def run_job(args: argparse.Namespace) -> int:
+    """Run one network in this process's place."""
+    import os
+    import sys
+
+    command = [sys.executable, "-m", "bayestuner.zoo", _known(args.name), "--batch", str(args.batch)]
+    if args.seconds is not None:
+        command += ["--seconds", str(args.seconds)]
+    sys.stdout.flush()
+    os.execv(sys.executable, command)  # noqa: S606 - no shell is wanted
+
+
+def _known(name: str) -> str:
+    from bayestuner.errors import InvalidJob
+    from bayestuner.zoo import registry
+
+    if name not in registry.names():
+        raise InvalidJob(f"there is no network {name!r} in the zoo; choose one of {', '.join(registry.names())}")
+    return name

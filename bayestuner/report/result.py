@@ -1,0 +1,218 @@
+"""What a study came to and what was run in it, as text for people. Functions of the study's data, nothing else."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bayestuner.goal import Goal
+from bayestuner.report.tables import facts, markdown_table, plain_table
+from bayestuner.report.words import config_text, duration, first_line, label, quantity, with_interval
+from bayestuner.study.store import Record
+from bayestuner.study.summary import Side, Summary
+from bayestuner.trial import Failed, Measured
+
+ALWAYS_SHOWN = ("power_w", "throughput", "energy_j_per_item", "latency_p50_s", "cpu_s_per_item", "memory_peak_bytes")
+
+
+def result_text(summary: Summary, study_path: Path, records: Sequence[Record], *, width: int = 100) -> str:
+    """The block `bayestuner tune` ends with."""
+    parts = [_headline(summary)]
+    shown = summary.recommended or summary.nearest
+    if shown is not None:
+        title = "recommended" if summary.recommended is not None else "nearest"
+        parts.append(_indent(_compare(summary, title, shown, width - 2)))
+    parts.append(facts(_closing(summary, study_path, records), width=width))
+    return "\n\n".join(parts)
+
+
+def result_markdown(summary: Summary, study_path: Path, records: Sequence[Record]) -> str:
+    """The same in Markdown."""
+    parts = [f"# {summary.name}", _headline(summary)]
+    shown = summary.recommended or summary.nearest
+    if shown is not None:
+        parts.append(markdown_table(*_comparison(summary, "recommended" if summary.recommended is not None else "nearest", shown)))
+    parts.append("\n".join(f"- {name}: {value}" for name, value in _closing(summary, study_path, records)))
+    parts.append("## Runs\n\n" + markdown_table(*_run_rows(summary, records)))
+    return "\n\n".join(parts) + "\n"
+
+
+def trials_table(summary: Summary, records: Sequence[Record], *, width: int = 100) -> str:
+    """Every run of a study, one line each."""
+    header, rows = _run_rows(summary, records)
+    return plain_table(header, rows, width=width)
+
+
+def _headline(summary: Summary) -> str:
+    goal = str(summary.resolved_goal or summary.goal)
+    if summary.recommended is not None:
+        return f"{summary.name}: recommended configuration\n  {config_text(summary.recommended.config)}\n  goal: {_goal_text(summary)}"
+    if not summary.complete:
+        return f"{summary.name}: not finished yet\n  goal: {_goal_text(summary)}"
+    if summary.n_runs and summary.n_failed == summary.n_runs:
+        return f"{summary.name}: every run failed, so there is nothing to recommend\n  {summary.stop_reason or ''}".rstrip()
+    return f"{summary.name}: no configuration that meets the goal was found\n  goal: {goal}"
+
+
+def _goal_text(summary: Summary) -> str:
+    resolved = str(summary.resolved_goal) if summary.resolved_goal is not None else ""
+    given = str(summary.goal)
+    return given if resolved in ("", given) else f"{given}, that is {resolved}"
+
+
+def _compare(summary: Summary, title: str, shown: Side, width: int) -> str:
+    header, rows = _comparison(summary, title, shown)
+    return plain_table(header, rows, width=width)
+
+
+def _comparison(summary: Summary, title: str, shown: Side) -> tuple[list[str], list[list[str]]]:
+    """Knobs, then metrics; the recommended configuration beside the all-max one."""
+    base = summary.baseline
+    same = base is not None and base.config == shown.config
+    sides = [shown] if base is None or same else [shown, base]
+    header = ["", f"{title} (= all-max)" if same else title, *(["all-max"] if len(sides) > 1 else [])]
+    rows = [[name, *(str(s.config[name]) for s in sides)] for name in shown.config]
+    goal = summary.resolved_goal or summary.goal
+    names = [m for m in dict.fromkeys([*goal.metrics, *ALWAYS_SHOWN]) if any(m in s.figures for s in sides)]
+    for name in names:
+        cells = [with_interval(name, s.figures[name], summary.unit) if name in s.figures else "-" for s in sides]
+        rows.append([label(name, summary.unit, estimated=summary.estimated), *cells])
+    rows.append(["meets the goal", *(_verdict(s, goal) for s in sides)])
+    return header, rows
+
+
+def _verdict(side: Side, goal: Goal) -> str:
+    if side.failures and not side.figures:
+        return f"failed: {first_line(side.failures[-1], 50)}"
+    if side.meets_goal is None:
+        return "unknown"
+    if side.meets_goal:
+        return "yes"
+    if side.failures:
+        return f"no, failed in {len(side.failures)} launches"
+    missed = [
+        f"{b.metric} {b.sense} {b.limit:.4g}"
+        for b in goal.bounds
+        if not b.relative and b.metric in side.figures and b.violation(side.figures[b.metric].mean) > 0
+    ]
+    return "no: " + ", ".join(missed) if missed else "no"
+
+
+def _closing(summary: Summary, study_path: Path, records: Sequence[Record]) -> list[tuple[str, str]]:
+    pairs = []
+    saving = _saving(summary)
+    if saving:
+        pairs.append(("saving", saving))
+    pairs.append(("meter", _meter(summary)))
+    shown = summary.recommended
+    if shown is not None and shown.repeated:
+        n = max((f.n for f in shown.figures.values()), default=0)
+        pairs.append(("figures", f"means of {n} launches, alternating with the all-max default; ± is a 95 % Student-t interval"))
+    elif shown is not None or summary.nearest is not None:
+        pairs.append(("figures", "from the search run alone; no repeats"))
+    pairs.append(("runs", _run_counts(summary, records)))
+    if summary.stop_reason:
+        pairs.append(("stopped", f"because {first_line(summary.stop_reason, 400)}"))
+    pairs += [("note", note) for note in summary.notes]
+    if shown is not None and summary.command:
+        pairs.append(("apply with", apply_line(shown, summary.command)))
+    pairs.append(("study", f"{study_path}   (bayestuner show {shlex.quote(str(study_path))})"))
+    return pairs
+
+
+def _meter(summary: Summary) -> str:
+    if summary.meter is None:
+        return "none was used; no power figures"
+    if summary.estimated:
+        return f"{summary.meter}: power figures are ESTIMATED from CPU time, not measured; no saving is claimed from them"
+    return f"{summary.meter}: power was measured"
+
+
+def _saving(summary: Summary) -> str | None:
+    """Power of the recommended against the default configuration; never from an estimate."""
+    one, other = summary.recommended, summary.baseline
+    if summary.estimated or one is None or other is None or one.config == other.config or not (one.repeated and other.repeated):
+        return None
+    if "power_w" not in one.figures or "power_w" not in other.figures:
+        return None
+    change = 100.0 * (1.0 - one.figures["power_w"].mean / other.figures["power_w"].mean)
+    return (
+        f"{change:.1f} % less power than the all-max default"
+        if change >= 0
+        else f"none: {-change:.1f} % more power than the all-max default"
+    )
+
+
+def _run_counts(summary: Summary, records: Sequence[Record]) -> str:
+    kinds = Counter(r.trial.outcome.kind for r in records if r.role != "repeat" and isinstance(r.trial.outcome, Failed))
+    transient = kinds.pop("transient", 0)
+    failed = f", {summary.n_failed} of them failed ({', '.join(f'{n} {k}' for k, n in kinds.most_common())})" if kinds else ", none failed"
+    again = f", {transient} more were the machine's fault and not counted" if transient else ""
+    repeats = f", then {summary.n_repeats} repeats" if summary.n_repeats else ""
+    return f"{summary.n_runs}{failed}{again}{repeats}; {duration(summary.duration_s)} of running"
+
+
+def apply_line(side: Side, command: Sequence[str]) -> str:
+    """A command line that runs the job in this configuration."""
+    limits = []
+    if side.cpus:
+        limits += ["-p", f"AllowedCPUs={cpu_list(side.cpus)}"]
+    if side.memory_max_bytes is not None:
+        limits += ["-p", f"MemoryMax={side.memory_max_bytes}", "-p", "MemorySwapMax=0"]
+    prefix = ["systemd-run", "--scope", *limits, "--"] if limits else []
+    return shlex.join([*prefix, *command])
+
+
+def cpu_list(cpus: Sequence[int]) -> str:
+    """CPUs in the kernel's list format: 0-3,8."""
+    parts: list[list[int]] = []
+    for cpu in sorted(cpus):
+        if parts and cpu == parts[-1][1] + 1:
+            parts[-1][1] = cpu
+        else:
+            parts.append([cpu, cpu])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
+
+
+def _run_rows(summary: Summary, records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
+    goal = summary.resolved_goal
+    knobs = list(records[0].trial.config) if records else []
+    metrics = [m for m in dict.fromkeys([*summary.goal.metrics, "power_w", "throughput"]) if m not in knobs]
+    metrics = [m for m in metrics if any(m in r.trial.metrics for r in records)] or list(summary.goal.metrics[:1])
+    header = ["run", "why", *knobs, *(label(m, summary.unit, estimated=summary.estimated) for m in metrics), "came to"]
+    rows = []
+    for r in records:
+        cells = [quantity(m, r.trial.metrics[m], summary.unit) if m in r.trial.metrics else "" for m in metrics]
+        rows.append(
+            [
+                str(r.trial.number),
+                r.role,
+                *(str(r.trial.config[k]) for k in knobs),
+                *cells,
+                came_to(r.trial.outcome, r.trial.config, goal, r.orphaned),
+            ]
+        )
+    return header, rows
+
+
+def came_to(outcome: Any, config: dict[str, Any], goal: Goal | None, orphaned: bool = False) -> str:
+    """How a run ended, in a word or two."""
+    if outcome is None:
+        return "interrupted; will be run again" if orphaned else "running"
+    if isinstance(outcome, Failed):
+        return f"{outcome.kind}: {first_line(outcome.message, 60)}" if outcome.message else outcome.kind
+    if not isinstance(outcome, Measured):
+        return ""
+    flags = f" ({', '.join(outcome.flags)})" if outcome.flags else ""
+    if goal is None or goal.relative:
+        return f"measured{flags}"
+    values = {**{k: float(v) for k, v in config.items() if isinstance(v, (int, float))}, **outcome.values}
+    missed = [b.metric for b in goal.bounds if b.metric in values and b.violation(values[b.metric]) > 0]
+    return ("misses the goal: " + ", ".join(missed) if missed else "meets the goal") + flags
+
+
+def _indent(text: str) -> str:
+    return "\n".join("  " + line for line in text.split("\n"))

@@ -1,0 +1,90 @@
+"""Numbers, metrics and configurations in words; one place, so that every table says a thing the same way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from bayestuner.measure.metrics import METRICS, POWER_METRICS
+from bayestuner.study.figures import Figure
+
+_LABELS = {
+    "power_w": "power",
+    "energy_j_per_item": "energy per {unit}",
+    "throughput": "throughput",
+    "latency_p50_s": "latency p50",
+    "latency_p99_s": "latency p99",
+    "cpu_s_per_item": "CPU time per {unit}",
+    "cpu_utilisation": "CPU utilisation",
+    "memory_peak_bytes": "memory peak",
+}
+
+
+def label(metric: str, unit: str, *, estimated: bool) -> str:
+    """What a metric is called in a table; power from an estimate always says so."""
+    text = _LABELS.get(metric, metric).format(unit=unit)
+    return f"{text} (estimated)" if estimated and metric in POWER_METRICS else text
+
+
+def number(value: float) -> str:
+    """Four significant figures, without an exponent where that is readable."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    if 1e-3 <= abs(value) < 1e6:
+        decimals = max(0, 3 - math.floor(math.log10(abs(value))))
+        return f"{value:.{decimals}f}"
+    return f"{value:.3e}"
+
+
+def _scaled(metric: str, unit: str) -> tuple[float, str]:
+    """Factor and unit a metric is shown in."""
+    kind = METRICS.get(metric, ("", ""))[0]
+    if metric == "throughput":
+        return 1.0, f"{unit}/s"
+    if metric == "cpu_utilisation":
+        return 100.0, "%"
+    if kind == "s":
+        return 1e3, "ms"
+    if kind == "bytes":
+        return 2.0**-20, "MiB"
+    return 1.0, "" if kind == "1" else kind
+
+
+def quantity(metric: str, value: float, unit: str) -> str:
+    """A value with its unit."""
+    factor, shown = _scaled(metric, unit)
+    return f"{number(value * factor)} {shown}".strip()
+
+
+def with_interval(metric: str, figure: Figure, unit: str) -> str:
+    """A mean, the half width of its 95 % interval where it has one, and its unit."""
+    factor, shown = _scaled(metric, unit)
+    mean = number(figure.mean * factor)
+    if figure.half_width is None:
+        return f"{mean} {shown}".strip()
+    decimals = len(mean.partition(".")[2])
+    half = figure.half_width * factor
+    return f"{mean} ± {half:.{decimals}f} {shown}".strip()
+
+
+def config_text(config: Mapping[str, Any]) -> str:
+    """A configuration on one line."""
+    return "  ".join(f"{name}={value}" for name, value in config.items())
+
+
+def duration(seconds: float) -> str:
+    """A length of time for people."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def first_line(text: str, width: int = 100) -> str:
+    """The first line of a message, shortened."""
+    line = text.strip().split("\n")[0]
+    return line if len(line) <= width else line[: width - 3] + "..."
