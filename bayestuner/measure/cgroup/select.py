@@ -80,7 +80,7 @@ def open_isolation(
     raise IsolationUnavailable(
         f"limits on {' and '.join(sorted(needs)) or 'a run'} can't be set here ("
         + "; ".join(f"{refusal.what}: {refusal.reason}" for refusal in refusals)
-        + f"): {machine.remedy}, or allow the weaker fallback with isolation = \"affinity-allowed\" under [measure]"
+        + f'): {machine.remedy}, or allow the weaker fallback with isolation = "affinity-allowed" under [measure]'
     )
 
 
