@@ -175,7 +175,7 @@ def _translated(path: Path) -> Iterator[None]:
     except BayesTunerError:
         raise
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         what = "is full" if full else "can't be written"
         hint = "make room there, or set" if full else "set"
         reason: Any = error.strerror or error
