@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 OPSET = 17
 IR_VERSION = 8
+_STORED = {"float32": (1, "<f4"), "int64": (7, "<i8")}  # onnx.TensorProto.FLOAT and INT64; raw data are little-endian
 
 
 def import_onnx() -> Any:
@@ -60,8 +61,11 @@ def serialised(graph: Graph) -> Iterator[bytes]:
     onnx = import_onnx()
     yield _skeleton(onnx, graph).SerializeToString()
     for position, weight in enumerate(graph.weights):
-        tensor = onnx.numpy_helper.from_array(fill(weight, graph.seed, position), weight.name)
-        yield onnx.ModelProto(graph=onnx.GraphProto(initializer=[tensor])).SerializeToString()
+        piece = onnx.ModelProto()
+        kind, layout = _STORED[weight.dtype]
+        tensor = piece.graph.initializer.add(name=weight.name, dims=weight.shape, data_type=kind)
+        tensor.raw_data = fill(weight, graph.seed, position).astype(layout, copy=False).tobytes()
+        yield piece.SerializeToString()
 
 
 def to_onnx(graph: Graph) -> onnx.ModelProto:
