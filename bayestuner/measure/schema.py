@@ -340,10 +340,10 @@ Nanoseconds are those of CLOCK_MONOTONIC (`time.monotonic_ns()` in Python). Repo
 ```python
 from bayestuner.measure.reporter import done, ready
 
-model = load()
+batch = [0.1, 0.2, 0.3, 0.4]  # load the model here
 ready()
-while True:
-    model.run(batch)
+for _ in range(1000):  # a real job goes on until it is stopped
+    results = [x * x for x in batch]  # one batch of inference
     done(len(batch))
 ```
 
