@@ -7,6 +7,8 @@ import os
 import signal
 from dataclasses import dataclass
 
+import numpy as np
+
 from bayestuner.measure.job import Job
 from bayestuner.measure.protocol import Reports
 from bayestuner.measure.sampling import Span
@@ -17,6 +19,7 @@ from bayestuner.trial import Failed, Measured, Reading
 OUTSIDE_SHARE = 0.05
 """More than this share of the machine's CPU time used by others makes a run contended."""
 
+_PART_S = 0.3  # three samples
 _TICK_S = 0.05  # /proc/stat counts in ticks of 10 ms on every CPU
 
 
@@ -27,7 +30,7 @@ class Evidence:
     Attributes
     ----------
     tail : list of str
-        Last lines of the job's output.
+        Last lines of the job's output and errors.
     oom_kills : int or None
     memory_peak_bytes : int or None
     memory_max : int or None
@@ -68,6 +71,9 @@ def failure(job: Job, evidence: Evidence) -> Failed | None:
     if evidence.oom_kills:
         limit = f" of {evidence.memory_max / 2**20:.0f} MiB" if evidence.memory_max else ""
         return Failed("oom", f"killed for memory at its limit{limit}")
+    if evidence.reports.faults > max(3, len(evidence.reports.stamps_ns) // 100):
+        first = evidence.reports.first_fault
+        return Failed("error", f"{evidence.reports.faults} of the job's report lines make no sense, the first {first}")
     if seen.stop == "not_ready":
         return Failed("timeout", _not_ready(job, evidence) + _last_words(evidence))
     if seen.stop == "too_slow":
@@ -76,9 +82,6 @@ def failure(job: Job, evidence: Evidence) -> Failed | None:
         return Failed("error", f"the job ended with {status_words(seen.exit_status)}{_last_words(evidence)}")
     if seen.window is None and seen.stop != "fault":
         return Failed("error", _too_few(job, evidence) + _last_words(evidence))
-    if evidence.reports.faults > max(3, len(evidence.reports.stamps_ns) // 100):
-        first = evidence.reports.first_fault
-        return Failed("error", f"{evidence.reports.faults} of the job's report lines make no sense, the first {first}")
     return None
 
 
@@ -184,11 +187,31 @@ def metrics(evidence: Evidence, window: Window, span: Span, widening: float) -> 
     found["latency_p99_s"] = Reading(p99)
     if span.cpu_s is not None:
         per_item, used = span.cpu_s / window.items, span.cpu_s / (window.duration_s * evidence.n_cores)
-        found["cpu_s_per_item"] = Reading(per_item, share * per_item)
+        found["cpu_s_per_item"] = Reading(per_item, cpu_share(evidence, span) * per_item)
         found["cpu_utilisation"] = Reading(used)
     if evidence.memory_peak_bytes is not None:
         found["memory_peak_bytes"] = Reading(float(evidence.memory_peak_bytes))
     return found
+
+
+def edges_ns(reports: Reports, window: Window) -> list[int]:
+    """Stamps of the completions that cut a window into parts of at least `_PART_S`, ten at most; its own edges are the outer ones."""
+    parts = max(1, min(10, int(window.duration_s / _PART_S)))
+    picks = [window.first + window.batches * i // parts for i in range(parts + 1)]
+    return [reports.stamps_ns[i] for i in dict.fromkeys(picks)]
+
+
+def cpu_share(evidence: Evidence, span: Span) -> float:
+    """Standard error of the CPU time per item as a share of it, from the parts of the window; 5 % where they are too few to tell."""
+    window = evidence.seen.window
+    if window is None or span.cpu_parts_s.size < 4:
+        return 0.05
+    stamps = evidence.reports.stamps_ns[window.first : window.last + 1]
+    places = np.searchsorted(stamps, span.edges_ns, side="right") - 1
+    totals = np.concatenate([[0.0], np.cumsum(evidence.reports.items[window.first + 1 : window.last + 1])])
+    items = np.diff(totals[places])
+    interval = mean_interval(span.cpu_parts_s[items > 0] / items[items > 0])
+    return interval.se / interval.mean if interval.mean > 0 and math.isfinite(interval.se) else 0.05
 
 
 def mean_share(span: Span) -> float:

@@ -15,7 +15,7 @@ from bayestuner.errors import BayesTunerError
 from bayestuner.measure.cgroup.isolation import Child, GroupFault, GroupUsage, Isolation, Launch, RunGroup
 from bayestuner.measure.energy.meter import EnergyMeter
 from bayestuner.measure.job import Job
-from bayestuner.measure.judging import Evidence, judge, outside_share, throughput_at_most
+from bayestuner.measure.judging import Evidence, edges_ns, judge, outside_share, throughput_at_most
 from bayestuner.measure.placement import Placement, place
 from bayestuner.measure.protocol import OutputReports, PipeReports, Reports
 from bayestuner.measure.sampling import Sampler, Span
@@ -114,12 +114,12 @@ class Runner:
             sampler.stop()
         usage = _usage(group)
         ended = stop_gently(child, streams) if seen.exit_status is None else seen.exit_status
-        span = sampler.span(seen.window.start_ns, seen.window.end_ns) if seen.window is not None else None
+        span = sampler.span(edges_ns(reports, seen.window)) if seen.window is not None else None
         evidence = Evidence(
             seen=seen,
             reports=reports,
             span=span,
-            tail=streams.tail.lines(),
+            tail=streams.last_lines(),
             oom_kills=usage.oom_kills,
             memory_peak_bytes=usage.memory_peak_bytes,
             memory_max=group.actual.memory_max,
@@ -129,7 +129,7 @@ class Runner:
         )
         outcome = self._judge(evidence, sampler)
         details = self._details(placement, group, config, outcome, evidence, ended, start_ns)
-        details["output_bytes"] = streams.tail.n_bytes
+        details["output_bytes"] = streams.output_bytes
         return RunRecord(outcome, details)
 
     def _launch(self, group: RunGroup, streams: Streams, placement: Placement) -> Child | Failed:

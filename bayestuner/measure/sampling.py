@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +30,10 @@ class Span:
         Mean power between neighbouring samples inside.
     cpu_s : float or None
         CPU time of the job's group.
+    cpu_parts_s : ndarray, (parts,)
+        CPU time of the job's group in each part; empty where it can't be known.
+    edges_ns : ndarray of int64, (parts + 1,)
+        Where the parts begin and end.
     outside_cpu_s : float or None
         CPU time of everything else on this machine, time stolen by the hypervisor included.
     """
@@ -35,6 +41,8 @@ class Span:
     energy_j: float | None
     power_w: np.ndarray[tuple[int], np.dtype[np.float64]]
     cpu_s: float | None
+    cpu_parts_s: np.ndarray[tuple[int], np.dtype[np.float64]]
+    edges_ns: np.ndarray[tuple[int], np.dtype[np.int64]]
     outside_cpu_s: float | None
 
 
@@ -112,21 +120,35 @@ class Sampler:
         self._last = sample
         self._energy.append((sample.stamp_ns, total_j))
 
-    def span(self, start_ns: int, end_ns: int) -> Span:
-        """What was used between two stamps, interpolated between samples; call after `stop`."""
+    def span(self, edges_ns: Sequence[int]) -> Span:
+        """What was used between the first and the last of some stamps, interpolated between samples; call after `stop`.
+
+        Parameters
+        ----------
+        edges_ns : sequence of int, (parts + 1,)
+            Rising; those in between cut the span into parts.
+        """
+        edges = np.asarray(edges_ns, dtype=np.int64)
+        start_ns, end_ns = int(edges[0]), int(edges[-1])
         energy_j = _between(self._energy, start_ns, end_ns)
         cpu_s = _between(self._cpu, start_ns, end_ns)
         busy_s = _between(self._busy, start_ns, end_ns)
         outside = None if busy_s is None or cpu_s is None else max(busy_s - cpu_s, 0.0)
-        return Span(energy_j, _powers(self._energy, start_ns, end_ns), cpu_s, outside)
+        parts = np.empty(0) if cpu_s is None else np.diff(_at(self._cpu, edges))
+        return Span(energy_j, _powers(self._energy, start_ns, end_ns), cpu_s, parts, edges, outside)
 
 
 def _between(series: list[tuple[int, float]], start_ns: int, end_ns: int) -> float | None:
     if len(series) < 2 or series[0][0] > start_ns or series[-1][0] < end_ns:
         return None
-    stamps, values = np.array([s for s, _ in series], dtype=np.int64), np.array([v for _, v in series])
-    first, last = np.interp(np.array([start_ns, end_ns]) - stamps[0], stamps - stamps[0], values)
+    first, last = _at(series, np.array([start_ns, end_ns], dtype=np.int64))
     return float(last - first)
+
+
+def _at(series: list[tuple[int, float]], stamps_ns: np.ndarray[tuple[int], np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    stamps, values = np.array([s for s, _ in series], dtype=np.int64), np.array([v for _, v in series], dtype=np.float64)
+    # differences first: nanoseconds since boot exceed 53 bits
+    return np.asarray(np.interp(stamps_ns - stamps[0], stamps - stamps[0], values))
 
 
 def _powers(series: list[tuple[int, float]], start_ns: int, end_ns: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -50,14 +50,14 @@ class Streams:
 
     Attributes
     ----------
-    tail : Tail
-        Of output and errors together, as they came.
+    tails : dict of str to Tail
+        Of ``stdout`` and ``stderr``; apart, so that a flood on one doesn't wash away what the other says.
     open : set of str
         Which of ``reports``, ``stdout`` and ``stderr`` still have a writer.
     """
 
     def __init__(self, *, with_reports: bool) -> None:
-        self.tail = Tail()
+        self.tails = {"stdout": Tail(), "stderr": Tail()}
         self.open: set[str] = set()
         self._on_data: dict[str, Callable[[bytes, int], None]] = {}
         self._read: dict[str, int] = {}
@@ -70,6 +70,15 @@ class Streams:
                 fcntl.fcntl(self._write[name], fcntl.F_SETPIPE_SZ, 1 << 20)
             self._poll.register(self._read[name], select.POLLIN)
             self.open.add(name)
+
+    @property
+    def output_bytes(self) -> int:
+        """Everything the job has printed."""
+        return sum(tail.n_bytes for tail in self.tails.values())
+
+    def last_lines(self, count: int = 20) -> list[str]:
+        """The last lines of output, then those of errors."""
+        return [*self.tails["stdout"].lines(count), *self.tails["stderr"].lines(count)]
 
     def write_end(self, name: str) -> int:
         """Descriptor for the job."""
@@ -104,8 +113,8 @@ class Streams:
                 self._poll.unregister(fd)
                 self.open.discard(name)
                 return
-            if name != "reports":
-                self.tail.add(data)
+            if name in self.tails:
+                self.tails[name].add(data)
             take = self._on_data.get(name)
             if take is not None:
                 take(data, time.monotonic_ns())

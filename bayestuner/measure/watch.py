@@ -22,6 +22,7 @@ _GRACE_SHARE = 0.5
 _GRACE_S = 2.0
 _STOP_S = 1.0
 _AFTER_EXIT_S = 1.0
+_ORPHANED_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ def watch(
     assess = _Assessment(reports, settings)
     source = "reports" if "reports" in streams.open else "stdout"
     stop: Stop | None = None
+    ended = _Ended()
     while stop is None:
         streams.pump(_TURN_S)
         now_ns = time.monotonic_ns()
@@ -73,9 +75,9 @@ def watch(
             stop = "oom"
         elif faulted():
             stop = "fault"
-        elif child.poll() is not None:
+        elif child.poll() not in (None, 0) or (child.poll() == 0 and ended.silent(reports.n_bytes, source in streams.open)):
             stop = "exited"
-        elif source not in streams.open:
+        elif source not in streams.open:  # and the child still runs
             stop = "closed"
         elif reports.ready_ns is None:
             stop = "not_ready" if now_ns - start_ns > settings.startup_timeout_s * 1e9 else None
@@ -119,13 +121,28 @@ class _Assessment:
         return "max_seconds" if over or self._reports.full else None
 
 
+class _Ended:
+    """After the leader's end with status 0: some programs leave the work to a child, so reports that go on are listened to."""
+
+    def __init__(self) -> None:
+        self._n_bytes = -1
+        self._since = 0.0
+
+    def silent(self, n_bytes: int, is_open: bool) -> bool:
+        """Whether nothing more is to be expected."""
+        now = time.monotonic()
+        if n_bytes != self._n_bytes:
+            self._n_bytes, self._since = n_bytes, now
+        return not is_open or now - self._since > _ORPHANED_S
+
+
 def drain(streams: Streams, timeout_s: float) -> None:
     """Read what is left in the pipes of a job that ended; its children may still hold them, so not for long."""
     deadline = time.monotonic() + timeout_s
     while streams.open and time.monotonic() < deadline:
-        before = streams.tail.n_bytes
+        before = streams.output_bytes
         streams.pump(0.02)
-        if streams.tail.n_bytes == before and time.monotonic() > deadline - timeout_s + 0.1:
+        if streams.output_bytes == before and time.monotonic() > deadline - timeout_s + 0.1:
             return
 
 

@@ -1,0 +1,37 @@
+"""What a run may have left behind, looked for in /proc and in the cgroup tree."""
+
+import os
+import time
+from pathlib import Path
+
+
+def groups_of(pid):
+    """Cgroups that a process made and that are still there."""
+    found = []
+    for folder, names, _ in os.walk("/sys/fs/cgroup"):
+        found += [f"{folder}/{name}" for name in names if name.startswith(f"bayestuner-{pid}-")]
+    return found
+
+
+def own_groups():
+    """Cgroups that this very process made and that are still there."""
+    return groups_of(os.getpid())
+
+
+def alive(pid):
+    """Whether a process runs (a zombie doesn't)."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
+def assert_all_dead(pid_file):
+    """Every process that noted its pid is gone (within a few seconds: killing is not instant on a loaded machine)."""
+    pids = [int(line) for line in Path(pid_file).read_text().split()]
+    assert pids
+    deadline = time.monotonic() + 10
+    while any(map(alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [pid for pid in pids if alive(pid)] == []
