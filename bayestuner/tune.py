@@ -20,7 +20,7 @@ from bayestuner.study.provenance import machine_facts
 from bayestuner.study.stopping import StoppingRule, costs_budget
 from bayestuner.study.store import Record, Role
 from bayestuner.study.study import Study
-from bayestuner.study.summary import Summary, ranked_rows, side_of, summarise
+from bayestuner.study.summary import Summary, judging_goal, ranked_rows, side_of, summarise
 from bayestuner.trial import Config, Failed, Measured, Outcome, Trial
 
 MAX_CANDIDATES = 3
@@ -238,11 +238,12 @@ class _Session:
             if row is None:
                 break
             self._repeat(row, attempt)
-            side = side_of(self.study, self.study.records(), row, goal)
+            records = self.study.records()
+            side = side_of(self.study, records, row, judging_goal(self.study, records))
             if side.meets_goal:
                 return configs(row), [configs(r) for r in rejected], notes
             rejected.append(row)
-            notes.append(f"{_config_text(configs(row))} met the goal in the search but not in the repeats, so the next best was taken")
+            notes.append(f"{_config_text(configs(row))} was promising in the search but did not hold the goal in the repeats")
             self.progress.note(notes[-1])
         return None, [configs(r) for r in rejected], notes
 
@@ -265,9 +266,10 @@ class _Session:
         for k in range(repeats):
             for which in rows if k % 2 == 0 else reversed(rows):
                 wanted = k + 1 + (attempt * repeats if which == against else 0)
-                while (done := self._launches(which)) < wanted:
+                while self._launches(which) < wanted:
                     trial = self.study.adopt(self.study.space.config(which), "repeat")
-                    self._run(trial, "repeat", (done * len(rows) + 1 + rows.index(which), repeats * len(rows)))
+                    done = sum(min(max(self._launches(r) - (attempt * repeats if r == against else 0), 0), repeats) for r in rows)
+                    self._run(trial, "repeat", (done + 1, repeats * len(rows)))
                     if self._transients() >= HOPELESS_RUNS:
                         return
 

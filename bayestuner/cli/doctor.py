@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from bayestuner.cli import exit_codes
 
@@ -21,6 +20,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Print what the probe found."""
+    import sys
+
     from bayestuner.measure.probe import probe
 
     report = probe()
@@ -29,18 +30,8 @@ def run(args: argparse.Namespace) -> int:
 
         emit({"version": VERSION, **report.as_dict()})
     else:
-        text = getattr(report, "as_text", None)
-        print(text() if text is not None else _as_lines(report.as_dict()))
+        from bayestuner.cli.progress import screen_width
+        from bayestuner.report.doctor import doctor_text
+
+        print(doctor_text(report, width=screen_width(sys.stdout)))
     return exit_codes.OK
-
-
-def _as_lines(value: Any, indent: str = "") -> str:
-    if isinstance(value, dict):
-        parts = [
-            f"{indent}{k}: {v}" if not isinstance(v, (dict, list)) else f"{indent}{k}:\n{_as_lines(v, indent + '  ')}"
-            for k, v in value.items()
-        ]
-        return "\n".join(parts)
-    if isinstance(value, list):
-        return "\n".join(_as_lines(v, indent) for v in value)
-    return f"{indent}{value}"

@@ -47,20 +47,20 @@ def trials_table(summary: Summary, records: Sequence[Record], *, width: int = 10
 
 
 def _headline(summary: Summary) -> str:
-    goal = str(summary.resolved_goal or summary.goal)
     if summary.recommended is not None:
         return f"{summary.name}: recommended configuration\n  {config_text(summary.recommended.config)}\n  goal: {_goal_text(summary)}"
     if not summary.complete:
         return f"{summary.name}: not finished yet\n  goal: {_goal_text(summary)}"
     if summary.n_runs and summary.n_failed == summary.n_runs:
         return f"{summary.name}: every run failed, so there is nothing to recommend\n  {summary.stop_reason or ''}".rstrip()
-    return f"{summary.name}: no configuration that meets the goal was found\n  goal: {goal}"
+    return f"{summary.name}: no configuration that meets the goal was found\n  goal: {_goal_text(summary)}"
 
 
 def _goal_text(summary: Summary) -> str:
-    resolved = str(summary.resolved_goal) if summary.resolved_goal is not None else ""
-    given = str(summary.goal)
-    return given if resolved in ("", given) else f"{given}, that is {resolved}"
+    given, judged = summary.goal, summary.judged_goal
+    if judged is None or not given.relative:
+        return str(given)
+    return f"{given}, that is {', '.join(str(b) for b, g in zip(judged.bounds, given.bounds, strict=True) if g.relative)}"
 
 
 def _compare(summary: Summary, title: str, shown: Side, width: int) -> str:
@@ -75,7 +75,7 @@ def _comparison(summary: Summary, title: str, shown: Side) -> tuple[list[str], l
     sides = [shown] if base is None or same else [shown, base]
     header = ["", f"{title} (= all-max)" if same else title, *(["all-max"] if len(sides) > 1 else [])]
     rows = [[name, *(str(s.config[name]) for s in sides)] for name in shown.config]
-    goal = summary.resolved_goal or summary.goal
+    goal = summary.judged_goal or summary.goal
     names = [m for m in dict.fromkeys([*goal.metrics, *ALWAYS_SHOWN]) if any(m in s.figures for s in sides)]
     for name in names:
         cells = [with_interval(name, s.figures[name], summary.unit) if name in s.figures else "-" for s in sides]
@@ -114,6 +114,9 @@ def _closing(summary: Summary, study_path: Path, records: Sequence[Record]) -> l
     elif shown is not None or summary.nearest is not None:
         pairs.append(("figures", "from the search run alone; no repeats"))
     pairs.append(("runs", _run_counts(summary, records)))
+    busy = sum("contended" in r.trial.outcome.flags for r in records if isinstance(r.trial.outcome, Measured))
+    if busy:
+        pairs.append(("beware", f"other programs used the machine during {busy} of the runs; figures from a quiet machine are better"))
     if summary.stop_reason:
         pairs.append(("stopped", f"because {first_line(summary.stop_reason, 400)}"))
     pairs += [("note", note) for note in summary.notes]
@@ -178,7 +181,7 @@ def cpu_list(cpus: Sequence[int]) -> str:
 
 
 def _run_rows(summary: Summary, records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
-    goal = summary.resolved_goal
+    goal = summary.search_goal
     knobs = list(records[0].trial.config) if records else []
     metrics = [m for m in dict.fromkeys([*summary.goal.metrics, "power_w", "throughput"]) if m not in knobs]
     metrics = [m for m in metrics if any(m in r.trial.metrics for r in records)] or list(summary.goal.metrics[:1])
@@ -206,7 +209,8 @@ def came_to(outcome: Any, config: dict[str, Any], goal: Goal | None, orphaned: b
         return f"{outcome.kind}: {first_line(outcome.message, 60)}" if outcome.message else outcome.kind
     if not isinstance(outcome, Measured):
         return ""
-    flags = f" ({', '.join(outcome.flags)})" if outcome.flags else ""
+    doubts = [f.replace("_", " ") for f in outcome.flags if f != "estimated_power"]  # an estimate is named where its figure stands
+    flags = f" ({', '.join(doubts)})" if doubts else ""
     if goal is None or goal.relative:
         return f"measured{flags}"
     values = {**{k: float(v) for k, v in config.items() if isinstance(v, (int, float))}, **outcome.values}

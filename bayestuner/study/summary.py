@@ -57,12 +57,17 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A study at a glance; `complete` once `tune` has come to its end."""
+    """A study at a glance; `complete` once `tune` has come to its end.
+
+    `goal` is as given, `search_goal` what was searched with, `judged_goal` what the final figures are held against: with a relative bound
+    the last two differ, see `judging_goal`.
+    """
 
     name: str
     unit: str
     goal: Goal
-    resolved_goal: Goal | None
+    search_goal: Goal | None
+    judged_goal: Goal | None
     complete: bool
     recommended: Side | None
     baseline: Side | None
@@ -85,7 +90,7 @@ class Summary:
             "name": self.name,
             "unit": self.unit,
             "goal": str(self.goal),
-            "resolved_goal": None if self.resolved_goal is None else str(self.resolved_goal),
+            "resolved_goal": None if self.judged_goal is None else str(self.judged_goal),
             "complete": self.complete,
             **sides,
             "rejected": [s.as_dict() for s in self.rejected],
@@ -107,7 +112,7 @@ class Summary:
 def summarise(study: Study) -> Summary:
     """Read a study's summary out of its store."""
     info, records = study.info, study.records()
-    goal = study.resolved_goal
+    searched, goal = study.resolved_goal, judging_goal(study, records)
     result = info.result or {}
     recommended = _stored_side(study, records, result.get("recommended"), goal)
     first = next((r for r in records if r.role == "baseline"), None)
@@ -118,12 +123,13 @@ def summarise(study: Study) -> Summary:
         name=info.name,
         unit=(info.job or {}).get("unit", "item"),
         goal=study.goal,
-        resolved_goal=goal,
+        search_goal=searched,
+        judged_goal=goal,
         complete=bool(result.get("complete")),
         recommended=recommended,
         baseline=baseline,
         rejected=tuple(s for c in result.get("rejected", []) if (s := _stored_side(study, records, c, goal)) is not None),
-        nearest=None if recommended is not None or goal is None else nearest(study, records, goal),
+        nearest=None if recommended is not None or goal is None else nearest(study, records, goal, result.get("rejected", [])),
         meter=power[-1]["power_source"] if power else None,
         estimated=any(bool(d.get("estimated")) for d in power),
         n_runs=len(counted),
@@ -174,9 +180,25 @@ def ranked_rows(study: Study, records: Sequence[Record], goal: Goal) -> list[int
     return sorted(feasible, key=lambda row: (goal.sign * _mean(sides[row], goal.objective), row))
 
 
-def nearest(study: Study, records: Sequence[Record], goal: Goal) -> Side | None:
-    """The measured configuration that misses the goal by least."""
+def judging_goal(study: Study, records: Sequence[Record]) -> Goal | None:
+    """The goal that final figures are held against; None until its bounds are absolute.
+
+    A relative bound refers to the all-max configuration as it does in the repeats, launched in alternation with the recommended one, so
+    that a machine that has become slower or faster since the first run favours neither.
+    """
+    first = next((r for r in records if r.role == "baseline"), None)
+    if study.goal.relative and first is not None:
+        repeats = [r.trial for r in records if r.role == "repeat" and r.trial.row == first.trial.row]
+        values = [study.values_of(t) for t in repeats if isinstance(t.outcome, Measured)]
+        if values:
+            return study.goal.resolve({m: figure([v[m] for v in values]).mean for m in study.goal.metrics})
+    return study.resolved_goal
+
+
+def nearest(study: Study, records: Sequence[Record], goal: Goal, rejected: Sequence[Config] = ()) -> Side | None:
+    """The configuration that misses the goal by least, among those that were repeated where there are any."""
     rows = {r.trial.row for r in records if isinstance(r.trial.outcome, Measured)}
+    rows = {row for row in map(study.space.row, rejected) if row in rows} or rows
     if not rows:
         return None
 

@@ -1,0 +1,207 @@
+"""The command line: help, JSON forms, and what a mistake says."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+from jobs import bayestuner, processes_of, write_job
+from study_doubles import pretend_run, small_goal, small_space
+
+from bayestuner.study.study import Study
+
+WAIT_S = 240
+needs_cgroup = pytest.mark.skipif(os.geteuid() != 0, reason="needs root and writable cgroup controllers")
+
+
+def run_cli(*args, **more):
+    return subprocess.run(bayestuner(*args), capture_output=True, text=True, timeout=WAIT_S, check=False, **more)
+
+
+@pytest.fixture
+def study(tmp_path):
+    with Study.create(
+        tmp_path / "s", small_space(), small_goal(), "bayes", 0, 8, {"host": "here"}, name="toy", job={"unit": "image"}
+    ) as made:
+        for _ in range(8):
+            trial = made.ask()
+            made.tell(trial, pretend_run(trial.config))
+    return tmp_path / "s"
+
+
+def one_sentence(done, code):
+    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("bayestuner: ")
+    return done.stderr
+
+
+def test_help_names_every_exit_code_and_loads_nothing_heavy():
+    code = "import sys; from bayestuner.cli.main import make_parser; print(make_parser().format_help()); print(sorted(sys.modules))"
+    text = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "exit codes:" in text
+    assert all(f"\n  {n}" in text for n in (0, 1, 2, 3, 4, 70))
+    modules = text.splitlines()[-1]
+    assert not any(f"'{m}'" in modules for m in ("numpy", "numba", "scipy", "sqlite3", "bayestuner.study.study"))
+
+
+def test_show_json(study):
+    done = run_cli("show", study, "--json")
+    form = json.loads(done.stdout)
+    assert (done.returncode, form["version"]) == (0, 1)
+    assert {"goal", "trials", "best", "recommendation", "provenance"} <= form.keys()
+    assert [t["number"] for t in form["trials"]] == list(range(8))
+    for trial in form["trials"]:
+        assert trial["state"] in ("measured", "failed")
+        assert (trial["failure"] is None) == (trial["state"] == "measured")
+        assert set(trial["config"]) == {"cores", "memory_mib", "batch_size"}
+    measured = [t for t in form["trials"] if t["state"] == "measured"]
+    good = [t["metrics"]["power_w"] for t in measured if t["metrics"]["throughput"] >= 20]
+    assert form["best"]["metrics"]["power_w"] == min(good)
+    assert set(form["recommendation"]["config"]) == {"cores", "memory_mib", "batch_size"}
+    assert form["provenance"][0]["host"] == "here"
+
+
+def test_show_changes_nothing(study):
+    before = (study / "study.sqlite").read_bytes()
+    for form in ([], ["--json"], ["--markdown"]):
+        assert run_cli("show", study, *form).returncode == 0
+    assert (study / "study.sqlite").read_bytes() == before
+
+
+def test_show_of_a_study_without_a_run(tmp_path):
+    Study.create(tmp_path / "s", small_space(), small_goal(), "bayes", 0, 8).close()
+    assert "not finished yet" in run_cli("show", tmp_path / "s").stdout
+    form = json.loads(run_cli("show", tmp_path / "s", "--json").stdout)
+    assert (form["trials"], form["best"], form["recommendation"]) == ([], None, None)
+
+
+def test_retarget(study):
+    done = run_cli("retarget", study, "throughput >= 8", "--json")
+    form = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert form["goal"] == "minimize power_w subject to throughput >= 8"
+    assert pretend_run(form["recommendation"]["config"]).values["throughput"] >= 8
+    assert run_cli("retarget", study, "throughput >= 9999").returncode == 1
+    assert "can't read the bound" in one_sentence(run_cli("retarget", study, "throughput > 8"), 2)
+    assert "latency_p50_s" in one_sentence(run_cli("retarget", study, "latency_p50_s <= 8"), 2)
+
+
+def test_show_of_what_is_no_study(tmp_path):
+    assert "does not exist" in one_sentence(run_cli("show", tmp_path / "none"), 4)
+    assert "holds no study" in one_sentence(run_cli("show", tmp_path), 4)
+
+
+def test_a_reader_that_leaves_early_is_no_error(study):
+    with subprocess.Popen(bayestuner("show", study, "--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+MISTAKES = {
+    "a wrong key": (("budget =", "bugdet ="), "bugdet"),
+    "a wrong type": (("budget = 5", 'budget = "five"'), "measure.budget"),
+    "an empty range": (("min = 1, max = 1", "min = 3, max = 1"), "knobs.cores"),
+    "an unknown knob kind": (('kind = "memory"', 'kind = "magic"'), "magic"),
+    "an unknown metric": (('minimize = "memory_mib"', 'minimize = "happiness"'), "happiness"),
+    "an unreadable bound": (('"throughput >= 50"', '"throughput is high"'), "throughput is high"),
+    "a command that doesn't exist": (('command = ["{python}",', 'command = ["/no/such/program",'), "/no/such/program"),
+    "no TOML": (("[job]", "[job"), "not valid TOML"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_in_the_job_file(tmp_path, mistake):
+    change, words = MISTAKES[mistake]
+    job = write_job(tmp_path, replace=[change])
+    said = one_sentence(run_cli("tune", job, "--study", tmp_path / "s"), 2)
+    assert words in said
+    assert not (tmp_path / "s").exists()
+
+
+def test_mistakes_on_the_command_line(tmp_path):
+    assert "can't read the job file" in one_sentence(run_cli("tune", tmp_path / "none.toml"), 2)
+    job = write_job(tmp_path)
+    assert "no strategy 'magic'" in one_sentence(run_cli("tune", job, "--study", tmp_path / "s", "--strategy", "magic"), 2)
+    assert run_cli("tune", job, "--budget", "0").returncode == 2
+    assert "at least 1" in run_cli("tune", job, "--budget", "many").stderr
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "other").touch()
+    assert "holds other things" in one_sentence(run_cli("tune", job, "--study", tmp_path / "full"), 4)
+    assert [p.name for p in (tmp_path / "full").iterdir()] == ["other"]
+
+
+BAD_JOBS = {
+    "prints nothing and ends": ("pass", ""),
+    "prints garbage and ends": ("print('\\x00\\xff garbage', flush=True)", "garbage"),
+    "exits at once": ("raise SystemExit('model file is missing')", "model file is missing"),
+    "hangs": ("import time; time.sleep(1000)", ""),
+    "writes 100 MB": ("import sys\nfor _ in range(100): sys.stdout.write('x' * 10**6)\nraise SystemExit('loud end')", ""),
+    "leaves children": (
+        "import subprocess, sys\nif len(sys.argv) < 3: subprocess.Popen([sys.executable, __file__, '1', 'child'], start_new_session=True)\n"
+        "else:\n    import time; time.sleep(1000)\n",
+        "",
+    ),
+}
+
+
+@needs_cgroup
+@pytest.mark.cgroup
+@pytest.mark.parametrize("bad", BAD_JOBS)
+def test_a_broken_job(tmp_path, bad):
+    """Ends soon, says why, leaves nothing running, loses nothing."""
+    program, words = BAD_JOBS[bad]
+    job = write_job(tmp_path, program=program, budget=10, startup=5)
+    done = run_cli("tune", job, "--study", tmp_path / "s")
+    assert done.returncode == 1, (done.stdout, done.stderr)
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "every run failed" in done.stdout
+    assert "all of the first 3 runs failed" in done.stdout
+    assert words in done.stdout
+    assert len(done.stdout) < 20_000
+    assert processes_of(tmp_path / "program.py") == []
+    form = json.loads(run_cli("show", tmp_path / "s", "--json").stdout)
+    assert [t["state"] for t in form["trials"]] == ["failed"] * 3
+    assert form["result"]["recommended"] is None
+
+
+@needs_cgroup
+@pytest.mark.cgroup
+def test_on_a_terminal_there_is_one_live_line_that_goes_away(tmp_path):
+    job = write_job(tmp_path, budget=3, replace=[("min_seconds = 0.2", "min_seconds = 1.2"), ("max_seconds = 0.5", "max_seconds = 1.5")])
+    main, side = pty.openpty()
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    process = subprocess.Popen(bayestuner("tune", job, "--study", tmp_path / "s"), stdout=side, stderr=side, env=env)
+    os.close(side)
+    data = b""
+    end = time.monotonic() + WAIT_S
+    while time.monotonic() < end:
+        try:
+            piece = os.read(main, 65536)
+        except OSError:  # the other side is closed
+            break
+        if not piece:
+            break
+        data += piece
+    assert process.wait(timeout=WAIT_S) == 0
+    text = data.decode()
+    assert re.search(r"\r\x1b\[Krun 1 of 3, \d+ s: cores=1", text)
+    assert "left" in text
+    lines = [line.rsplit("\x1b[K", 1)[-1].rstrip() for line in text.split("\n")]
+    assert not any(line.startswith("run ") for line in lines), "a live line was left standing"
+    assert sum(bool(re.match(r" +\d/3 ", line)) for line in lines) == 3
+
+
+def test_json_of_the_zoo_and_the_doctor():
+    pytest.importorskip("onnxruntime")
+    models = json.loads(run_cli("zoo", "list", "--json").stdout)
+    assert {"name", "parameters", "gmac_per_item", "unit", "paper_throughput", "file_bytes"} <= models[0].keys()
+    assert "mobilenet_v2" in [m["name"] for m in models]
+    assert "no network 'magic'" in one_sentence(run_cli("zoo", "build", "magic"), 2)
+    report = json.loads(run_cli("doctor", "--json").stdout)
+    assert report["version"] == 1
+    assert {i["what"] for i in report["items"]} >= {"perf", "powercap", "msr", "model"}
