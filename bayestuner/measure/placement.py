@@ -53,7 +53,7 @@ def place(job: Job, config: Mapping[str, Any], topology: Topology, isolation: Is
     cpus = topology.numbers if cores is None else topology.pick_cpus(cores)
     limits = Limits(
         cpuset_cpus=cpus if cores is not None else None,
-        cpuset_mems=topology.mems_of(cpus) if cores is not None and isolation.name != "affinity" else None,
+        cpuset_mems=topology.mems_for(cpus, memory_bytes) if cores is not None and isolation.name != "affinity" else None,
         memory_max=memory_bytes if "memory" in isolation.controls else None,
     )
     argv = job.argv(config)

@@ -24,6 +24,8 @@ from bayestuner.measure.topology import Topology, read_topology
 from bayestuner.measure.watch import Seen, stop_gently, watch
 from bayestuner.trial import Config, Failed, Outcome
 
+_WALK_EVERY = 5
+
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
@@ -93,7 +95,7 @@ class Runner:
         return record
 
     def _run_in(self, group: RunGroup, streams: Streams, placement: Placement, config: Config) -> RunRecord:
-        sampler = Sampler(self.meter, group)
+        sampler = Sampler(self.meter, group, use_every=_WALK_EVERY if self.isolation.name == "affinity" else 1)
         sampler.start()
         start_ns = time.monotonic_ns()
         try:

@@ -49,17 +49,27 @@ class Span:
 class Sampler:
     """A thread that reads the meter and the group until it is stopped.
 
+    Parameters
+    ----------
+    meter : EnergyMeter or None
+    group : RunGroup
+    proc : path
+    use_every : int
+        Read CPU time only every so many turns: without a cgroup that is a walk over /proc.
+
     Attributes
     ----------
     fault : BayesTunerError, OSError or None
         Why the meter or the group could no longer be read, or the counters not be differenced.
     """
 
-    def __init__(self, meter: EnergyMeter | None, group: RunGroup, proc: Path = Path("/proc")) -> None:
+    def __init__(self, meter: EnergyMeter | None, group: RunGroup, proc: Path = Path("/proc"), use_every: int = 1) -> None:
         self.fault: BayesTunerError | OSError | None = None
         self._meter = meter
         self._group = group
         self._stat = proc / "stat"
+        self._use_every = use_every
+        self._turn = 0
         self._usage = GroupUsage()
         self._last: EnergySample | None = None
         self._energy: list[tuple[int, float]] = []  # (stamp_ns, joules since the first sample)
@@ -79,7 +89,7 @@ class Sampler:
             self._stop.set()
             if self._thread.ident is not None:
                 self._thread.join()
-            self.sample()
+            self.sample(last=True)
 
     @property
     def oom_kills(self) -> int:
@@ -94,12 +104,14 @@ class Sampler:
                 return
             self.sample()
 
-    def sample(self) -> None:
+    def sample(self, *, last: bool = False) -> None:
         """Read everything once; what can't be read any more becomes `fault`, never an exception in the thread."""
         try:
             if self._meter is not None and self.fault is None:
                 self._sample_energy(self._meter)
-            self._sample_use()
+            if last or self._turn % self._use_every == 0:
+                self._sample_use()
+            self._turn += 1
         except (BayesTunerError, OSError) as error:
             self.fault = self.fault or error
 

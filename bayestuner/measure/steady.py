@@ -147,7 +147,8 @@ def mean_interval(values: npt.ArrayLike) -> Interval:
         return Interval(mean, 0.0, 0.0)
     n_eff = effective_size(gaps, power)
     se = math.sqrt(power / (n - 1) / n_eff)
-    return Interval(mean, se, student_t(max(n_eff - 1.0, 1.0)) * se)
+    # The correction is a rough guess in short series; below three degrees of freedom it would say more about itself than about them.
+    return Interval(mean, se, student_t(max(n_eff - 1.0, min(n - 1.0, 3.0))) * se)
 
 
 def effective_size(gaps: FloatArray, power: float) -> float:

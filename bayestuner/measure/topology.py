@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,9 +44,15 @@ class Topology:
     ----------
     cpus : tuple of Cpu
         By number.
+    node_free_bytes : dict of int to int
+        Free memory of each NUMA node when this was read; empty where there are no nodes.
+    node_distances : dict of int to tuple of int
+        The kernel's relative distances from each node to every node, by number.
     """
 
     cpus: tuple[Cpu, ...]
+    node_free_bytes: Mapping[int, int] = field(default_factory=dict)
+    node_distances: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     _order: tuple[Cpu, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -77,6 +83,25 @@ class Topology:
             n = len(self._order)
             raise IsolationUnavailable(f"{count} cores were asked for, but this process may use {n}; ask for 1 to {n}")
         return tuple(sorted(cpu.number for cpu in self._order[:count]))
+
+    def mems_for(self, cpus: Iterable[int], memory_bytes: int | None) -> tuple[int, ...]:
+        """NUMA nodes a job on `cpus` may take its memory from, rising.
+
+        Those of the CPUs where a limit of `memory_bytes` fits into nine tenths of what they have free; otherwise the nearest others with
+        them. Without a limit every node: a job that filled its own would be killed for it, and that would look like too small a limit.
+        """
+        chosen = list(self.mems_of(cpus))
+        known = sorted({*self.node_free_bytes, *chosen})
+        if memory_bytes is None:
+            return tuple(known)
+        near = sorted(set(known) - set(chosen), key=lambda node: (min(self._distance(own, node) for own in chosen), node))
+        while near and memory_bytes > 0.9 * sum(self.node_free_bytes.get(node, 0) for node in chosen):
+            chosen.append(near.pop(0))
+        return tuple(sorted(chosen))
+
+    def _distance(self, a: int, b: int) -> int:
+        row = self.node_distances.get(a, ())
+        return row[b] if b < len(row) else 255
 
     def mems_of(self, cpus: Iterable[int]) -> tuple[int, ...]:
         """NUMA nodes of the given CPUs, rising."""
@@ -110,7 +135,8 @@ def read_topology(sysfs: Path | str = "/sys", usable: Iterable[int] | None = Non
     if online is not None:
         allowed = [number for number in allowed if number in online] or allowed
     node_of = _nodes(root)
-    return Topology(tuple(_read_cpu(root, number, node_of.get(number, 0)) for number in allowed))
+    cpus = tuple(_read_cpu(root, number, node_of.get(number, 0)) for number in allowed)
+    return Topology(cpus, *_node_memory(root))
 
 
 def _read_cpu(root: Path, number: int, node: int) -> Cpu:
@@ -131,6 +157,22 @@ def _nodes(root: Path) -> dict[int, int]:
         for cpu in (_read_list(folder / "cpulist") or ()) if match else ():
             found[cpu] = int(match[1])  # type: ignore[index]
     return found
+
+
+def _node_memory(root: Path) -> tuple[dict[int, int], dict[int, tuple[int, ...]]]:
+    """Free bytes of every node that has memory, and distances between nodes."""
+    free: dict[int, int] = {}
+    distances: dict[int, tuple[int, ...]] = {}
+    for folder in (root / "devices/system/node").glob("node[0-9]*"):
+        number = int(folder.name.removeprefix("node"))
+        try:
+            match = re.search(r"MemFree:\s*(\d+) kB", (folder / "meminfo").read_text())
+            distances[number] = tuple(int(word) for word in (folder / "distance").read_text().split())
+        except (OSError, ValueError):
+            continue
+        if match:
+            free[number] = int(match[1]) * 1024
+    return free, distances
 
 
 def _read_int(path: Path) -> int | None:

@@ -98,6 +98,21 @@ def test_no_numa_no_topology(tmp_path):
     assert bare.pick_cpus(2) == (0, 1)
 
 
+def test_memory_comes_from_near_nodes_that_have_enough(tmp_path):
+    root = broadwell(tmp_path, cluster_on_die=True)
+    for node, distance in enumerate(["10 20 30 31", "20 10 31 30", "30 31 10 20", "31 30 20 10"]):
+        folder = root / f"devices/system/node/node{node}"
+        (folder / "meminfo").write_text(f"Node {node} MemTotal: 9 kB\nNode {node} MemFree: {1000 * 1024} kB\n")
+        (folder / "distance").write_text(distance + "\n")
+    topology = read_topology(root, usable=range(56))
+    cpus = topology.pick_cpus(2)
+    assert topology.mems_for(cpus, 800 << 20) == (0,)
+    assert topology.mems_for(cpus, 1000 << 20) == (0, 1)
+    assert topology.mems_for(cpus, 2000 << 20) == (0, 1, 2)
+    assert topology.mems_for(cpus, 1 << 40) == (0, 1, 2, 3)
+    assert topology.mems_for(cpus, None) == (0, 1, 2, 3)
+
+
 def test_offline_cpus_are_left_out(tmp_path):
     root = tree(tmp_path, {n: (0, 0, (n,)) for n in range(4)})
     (root / "devices/system/cpu/online").write_text("0,2-3\n")
@@ -117,3 +132,4 @@ def test_this_machine():
     assert set(topology.numbers) == os.sched_getaffinity(0)
     assert topology.pick_cpus(len(topology.numbers)) == topology.numbers
     assert topology.mems_of(topology.numbers)
+    assert topology.mems_for(topology.numbers, 1 << 20)
