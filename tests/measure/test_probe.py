@@ -3,7 +3,7 @@
 import json
 import sys
 
-from measure.energy.trees import Tree
+from energy_fakes import fake_roots, put_broadwell_ep
 
 from bayestuner.measure.probe import probe
 
@@ -19,7 +19,9 @@ def test_every_unusable_thing_says_why_and_what_to_do():
 
 
 def test_without_a_meter_the_verdict_names_what_can_be_measured(tmp_path):
-    report = probe(roots=Tree(tmp_path).roots, idle_s=0)
+    roots = fake_roots(tmp_path)
+    put_broadwell_ep(roots)
+    report = probe(roots=roots, idle_s=0)
     assert "cpu_s_per_item" in report.verdict
     assert report.outside_load is None
     assert report.machine["cpu"].startswith("Intel(R) Xeon(R) CPU E5-2680 v4")

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 from bayestuner.measure.cgroup.isolation import Refusal
 from bayestuner.measure.energy.counts import Counter, energies_j
 from bayestuner.measure.energy.meter import EnergySample, MeterFault
+from bayestuner.measure.energy.reader import Reader, Reading, Source, best_reader
 
 PROOF_S = 0.1
 """How long a counter may take to move before it is called dead. Real ones step every millisecond."""
 
 STAMP_LIMIT_NS = 100_000
 STAMP_TRIES = 5
+
+HIDDEN_BY_VM = 'this is a virtual machine, which hides the energy counters: run on bare metal, or accept the estimate (energy = ["model"])'
 
 
 class Refused(Exception):
@@ -33,8 +38,8 @@ class CountingMeter:
         ``perf``, ``powercap`` or ``msr``.
     counters : sequence of Counter
         One per domain, package and DRAM domains of every socket; never psys, core or uncore, which are parts or sums of these.
-    read_counts : callable
-        Returns one raw count per counter, in their order; raises OSError.
+    reader : callable
+        Reads one raw count per counter, in their order; raises OSError.
     close : callable
         Releases the descriptors.
     notes : sequence of str
@@ -44,12 +49,7 @@ class CountingMeter:
     estimated = False
 
     def __init__(
-        self,
-        source: str,
-        counters: Sequence[Counter],
-        read_counts: Callable[[], Sequence[int]],
-        close: Callable[[], None],
-        notes: Sequence[str] = (),
+        self, source: str, counters: Sequence[Counter], reader: Reader, close: Callable[[], None], notes: Sequence[str] = ()
     ) -> None:
         self.source = source
         self.counters = tuple(counters)
@@ -57,7 +57,7 @@ class CountingMeter:
         self.boundary = "pkg+dram" if any(counter.kind == "dram" for counter in counters) else "pkg"
         self.max_interval_s = min(counter.safe_interval_s for counter in counters)
         self.notes = tuple(notes)
-        self._read_counts = read_counts
+        self._reader = reader
         self._close = close
         self._closed = False
 
@@ -68,24 +68,22 @@ class CountingMeter:
         """
         if self._closed:
             raise MeterFault(f"the {self.source} meter is closed; open a new one")
-        best: EnergySample | None = None
-        for _ in range(STAMP_TRIES):
-            before = time.monotonic_ns()
-            try:
-                counts = tuple(self._read_counts())
-            except OSError as error:
-                raise MeterFault(
-                    f"the {self.source} meter could not be read any more ({describe(error)}); a package may have gone offline or the "
-                    "driver been removed: run `bayestuner doctor`"
-                ) from error
-            after = time.monotonic_ns()
-            sample = EnergySample((before + after) // 2, (after - before + 1) // 2, counts)
-            if best is None or sample.uncertainty_ns < best.uncertainty_ns:
-                best = sample
-            if after - before <= STAMP_LIMIT_NS:
+        best = self._reading()
+        for _ in range(STAMP_TRIES - 1):
+            if best.after_ns - best.before_ns <= STAMP_LIMIT_NS:
                 break
-        assert best is not None  # noqa: S101 - the loop runs at least once
-        return best
+            best = min(best, self._reading(), key=lambda reading: reading.after_ns - reading.before_ns)
+        counts = tuple(count % counter.modulus for count, counter in zip(best.counts, self.counters, strict=True))
+        return EnergySample((best.before_ns + best.after_ns) // 2, (best.after_ns - best.before_ns + 1) // 2, counts)
+
+    def _reading(self) -> Reading:
+        try:
+            return self._reader()
+        except OSError as error:
+            raise MeterFault(
+                f"the {self.source} meter could not be read any more ({describe(error)}); a package may have gone offline or the "
+                "driver been removed: run `bayestuner doctor`"
+            ) from error
 
     def energy_j(self, first: EnergySample, last: EnergySample) -> float:
         """Joules of all domains together; see `EnergyMeter.energy_j`."""
@@ -102,46 +100,60 @@ class CountingMeter:
             self._close()
 
 
-def moving(read_counts: Callable[[], Sequence[int]], *, timeout_s: float = PROOF_S) -> tuple[bool, ...]:
-    """Which counters change within `timeout_s`; returns as soon as all did. Raises OSError as `read_counts` does."""
-    first = tuple(read_counts())
+def proven_meter(
+    what: str,
+    found: Sequence[tuple[Counter, Source]],
+    files: ExitStack,
+    *,
+    unreadable_remedy: str,
+    dead_remedy: str,
+    notes: Sequence[str] = (),
+    make_reader: Callable[[Sequence[Source]], Reader] = best_reader,
+) -> CountingMeter:
+    """Prove that the counters count and make a meter of those that do; it takes over what `files` holds.
+
+    A package counter that stands still refuses the meter: it is dead, not at 0 W. DRAM is kept when every socket has a moving DRAM
+    counter, and otherwise left out everywhere, with a note: a total that holds the DRAM of one socket only has no name.
+
+    Raises
+    ------
+    Refused
+    """
+    try:
+        moved = moving(make_reader([source for _, source in found]), timeout_s=PROOF_S)
+    except OSError as error:
+        raise Refused(what, f"the energy counters can't be read: {describe(error)}", unreadable_remedy) from error
+    alive = {counter.name for (counter, _), ok in zip(found, moved, strict=True) if ok}
+    sockets = [counter.name.removeprefix("package-") for counter, _ in found if counter.kind == "package"]
+    dead = [f"package-{socket}" for socket in sockets if f"package-{socket}" not in alive]
+    if dead:
+        reason = f"{' and '.join(dead)} did not move within {PROOF_S * 1000:.0f} ms, so the counter is dead"
+        raise Refused(what, reason, dead_remedy)
+    without_dram = [socket for socket in sockets if f"dram-{socket}" not in alive]
+    kept = [(counter, source) for counter, source in found if counter.kind == "package" or not without_dram]
+    if without_dram and any(counter.kind == "dram" for counter, _ in found):
+        lacking = " and ".join(f"dram-{socket}" for socket in without_dram)
+        notes = (*notes, f"DRAM is left out of the total: {lacking} does not count")
+    reader = make_reader([source for _, source in kept])
+    return CountingMeter(what, [counter for counter, _ in kept], reader, files.pop_all().close, notes)
+
+
+def moving(reader: Reader, *, timeout_s: float) -> tuple[bool, ...]:
+    """Which counters change within `timeout_s`; returns as soon as all did. Raises OSError as `reader` does."""
+    first = reader().counts
     moved = [False] * len(first)
     deadline = time.monotonic() + timeout_s
     while True:
         late = time.monotonic() >= deadline  # asked before the read, so that one read always follows the whole wait
-        for index, count in enumerate(read_counts()):
+        for index, count in enumerate(reader().counts):
             moved[index] = moved[index] or count != first[index]
         if all(moved) or late:
             return tuple(moved)
         time.sleep(0.005)
 
 
-def usable_domains(what: str, names: Sequence[str], moved: Sequence[bool], dead_remedy: str) -> tuple[tuple[bool, ...], tuple[str, ...]]:
-    """Which domains to keep, and notes about those left out.
-
-    A package counter that stands still refuses the meter. DRAM is kept when every socket that has a package counter has a moving
-    DRAM counter, and otherwise left out everywhere: a total that holds the DRAM of one socket only has no name.
-    """
-    dead = [name for name, ok in zip(names, moved, strict=True) if name.startswith("package-") and not ok]
-    if dead:
-        raise Refused(what, f"the counter of {', '.join(dead)} did not move within {PROOF_S * 1000:.0f} ms, so it is dead", dead_remedy)
-    sockets = {name.partition("-")[2] for name in names if name.startswith("package-")}
-    with_dram = {name.partition("-")[2] for name, ok in zip(names, moved, strict=True) if name.startswith("dram-") and ok}
-    keep_dram = bool(with_dram) and with_dram == sockets
-    notes: list[str] = []
-    if not keep_dram and any(name.startswith("dram-") for name in names):
-        lacking = ", ".join(f"dram-{socket}" for socket in sorted(sockets - with_dram))
-        notes.append(f"DRAM left out of the total: {lacking} does not count")
-    return tuple(keep_dram or not name.startswith("dram-") for name in names), tuple(notes)
-
-
 def describe(error: OSError) -> str:
     """``"EACCES: Permission denied"``, with the file where it is known."""
-    import errno
-
     name = errno.errorcode.get(error.errno or 0, "error")
     where = f" ({error.filename})" if error.filename else ""
     return f"{name}: {error.strerror or error}{where}"
-
-
-HIDDEN_BY_VM = 'this is a virtual machine, which hides the energy counters: run on bare metal, or accept the estimate (energy = ["model"])'

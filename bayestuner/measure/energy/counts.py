@@ -20,6 +20,9 @@ TICK_SLACK_S = 0.01
 """RAPL counters step about once per millisecond (976 us on servers, up to some ms on others), so a short interval may show energy
 from before its beginning. This much time is granted to it when its power is judged."""
 
+FROZEN_S = 0.05
+"""A package counter that shows no energy for longer than this is frozen, not at 0 W: it steps every millisecond even when idle."""
+
 DEFAULT_MAX_POWER_W = {"package": 1000.0, "dram": 400.0}
 """What a domain may draw where the machine tells neither limit nor TDP: generous on purpose, about twice the largest parts sold."""
 
@@ -96,8 +99,8 @@ def counter_energy_j(counter: Counter, first: int, last: int, duration_s: float)
     Raises
     ------
     MeterFault
-        When the interval is longer than half a wrap period (the number of wraps is unknown), time runs backwards, or the energy is
-        more than the domain can draw (the counter was reset: suspend, package offline, driver reloaded).
+        When the interval is longer than half a wrap period (the number of wraps is unknown), time runs backwards, a package counter
+        stood still, or the energy is more than the domain can draw (it was reset: suspend, package offline, driver reloaded).
     """
     if duration_s < 0:
         raise MeterFault(f"{counter.name}: the second reading is {-duration_s:.6f} s older than the first; pass them in order of time")
@@ -106,6 +109,8 @@ def counter_energy_j(counter: Counter, first: int, last: int, duration_s: float)
             f"{counter.name}: {duration_s:.1f} s lie between two readings, but the counter is only unambiguous for "
             f"{counter.safe_interval_s:.1f} s at up to {counter.max_power_w:.0f} W; read at least that often"
         )
+    if first == last and counter.kind == "package" and duration_s > FROZEN_S:
+        raise MeterFault(f"{counter.name}: stood still at {first} for {duration_s:.3f} s; the meter froze: run `bayestuner doctor`")
     energy_j = difference(first, last, counter.modulus) * counter.unit_j
     possible_j = counter.max_power_w * (duration_s + TICK_SLACK_S)
     if energy_j > possible_j:

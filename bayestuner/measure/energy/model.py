@@ -127,9 +127,9 @@ def parse_stat(text: str) -> CpuTimes:
 def affine_energy_j(parameters: AffineParameters, *, cpus: int, duration_s: float, busy_s: float) -> float:
     """Joules of `cpus` logical CPUs over `duration_s` seconds of which `busy_s` CPU seconds were work.
 
-    `busy_s` is held to ``cpus * duration_s``: ticks are 10 ms, so over a short time they may add up to more.
+    `busy_s` is not held to ``cpus * duration_s``: ticks are 10 ms, so a short interval may show a little more or less than there was, and
+    cutting off the more would make a sum over short intervals too small.
     """
-    busy_s = min(busy_s, cpus * duration_s)
     return parameters.idle_w * cpus * duration_s + (parameters.busy_w - parameters.idle_w) * busy_s
 
 
@@ -177,7 +177,7 @@ class ModelMeter:
         """Estimated joules between two samples; MeterFault when time or the busy count ran backwards, or a day lies between."""
         duration_s = (last.stamp_ns - first.stamp_ns) / 1e9
         busy = last.raw_counts[0] - first.raw_counts[0]
-        if duration_s < 0 or busy < 0:
+        if duration_s < 0 or busy < -self.cpus:  # rounding may take back a tick of a CPU
             raise MeterFault(f"CPU time went from {first.raw_counts[0]} to {last.raw_counts[0]} ticks in {duration_s:.3f} s; measure again")
         if duration_s > self.max_interval_s:
             raise MeterFault(

@@ -1,68 +1,115 @@
 """The perf meter: the kernel's ``power`` PMU, which extends the registers to 64 bits itself; the preferred source.
 
 An event is system-wide: it is opened on the one CPU per package (or die) that the PMU's ``cpumask`` names. Counts are fixed-point joules,
-scaled by the event's ``.scale``. Needs the C extension, CAP_PERFMON or kernel.perf_event_paranoid <= 0.
+scaled by the event's ``.scale``. Needs the C extension, and CAP_PERFMON or kernel.perf_event_paranoid <= 0.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from bayestuner.measure.energy.counting import HIDDEN_BY_VM, CountingMeter, Refused, describe, moving, usable_domains
+from bayestuner.measure.energy.counting import HIDDEN_BY_VM, CountingMeter, Refused, describe, proven_meter
 from bayestuner.measure.energy.counts import DEFAULT_MAX_POWER_W, Counter
 from bayestuner.measure.energy.cpus import cpu_model, online_cpus, parse_cpu_list, read_int, read_text
+from bayestuner.measure.energy.reader import Source, SourceKind, native_reader
 from bayestuner.measure.energy.roots import Roots
 
 WHAT = "perf"
 EVENTS = {"package": "energy-pkg", "dram": "energy-ram"}
 MODULUS = 1 << 64
 LOAD_DRIVER = "load the driver: sudo modprobe rapl"
-GRANT = "run as root, or: sudo sysctl kernel.perf_event_paranoid=0 (or give Python CAP_PERFMON)"
+BUILD_EXTENSION = "install a C compiler and Python's headers, then reinstall BayesTuner"
 
-MAX_INTERVAL_S = 60.0
-"""The kernel folds the 32-bit register into its 64-bit count on a timer sized for 200 W, and a package above that can make it lose a
-wrap when nobody reads; one reading a minute keeps it right up to 2 kW."""
-
-
-def _pmu(roots: Roots) -> Path:
-    return roots.sys_path("bus/event_source/devices/power")
+MAX_INTERVAL_S = 30.0
+"""The kernel folds the 32-bit register into its 64-bit count at every read and on a timer, and takes the step for a signed number. The
+timer is sized for 200 W, so above that a count can lose a wrap when nobody reads. A reading every 30 s keeps it right up to 4 kW where
+the unit is 2^-14 J, and up to 1 kW where it is 2^-16 J (AMD packages, DRAM of servers)."""
 
 
-def event_config(text: str) -> int:
-    """The ``event=0x02`` of an event file as a number; ValueError for anything else."""
-    match = re.fullmatch(r"event=(0x[0-9a-fA-F]+|\d+)", text.strip())
-    if match is None:
-        raise ValueError(f"{text!r} is not event=<number>")
-    return int(match[1], 0)
+def event_config(event: str, layout: str) -> int:
+    """The ``config`` value of an event file.
 
+    Parameters
+    ----------
+    event : str
+        ``event=0x02``.
+    layout : str
+        The PMU's ``format/event``: ``config:0-7``, the bits it goes to.
 
-def _cpu_names(roots: Roots, cpus: Sequence[int]) -> dict[int, str]:
-    """``0`` or ``0-die-1`` for each CPU of the PMU's mask: its package, and its die where a package has several in the mask."""
-    places = {place.cpu: place for place in online_cpus(roots)}
-    packages = [places[c].package if c in places else i for i, c in enumerate(cpus)]
-    names = {}
-    for cpu, package in zip(cpus, packages, strict=True):
-        several = packages.count(package) > 1 and cpu in places
-        names[cpu] = f"{package}-die-{places[cpu].die}" if several else str(package)
-    return names
+    Raises
+    ------
+    ValueError
+        For anything else.
+    """
+    value = re.fullmatch(r"event=(0x[0-9a-fA-F]+|\d+)", event.strip())
+    place = re.fullmatch(r"config:(\d+)(?:-(\d+))?", layout.strip())
+    if value is None:
+        raise ValueError(f"{event!r} is not event=<number>")
+    if place is None:
+        raise ValueError(f"format/event is {layout!r}, not config:<bits>")
+    number, low = int(value[1], 0), int(place[1])
+    if number >> (int(place[2] or place[1]) - low + 1):
+        raise ValueError(f"{event!r} does not fit into {layout!r}")
+    return number << low
 
 
 def _events(pmu: Path) -> dict[str, tuple[int, float]]:
     """Domain -> (config, joules per count) of the events this PMU has."""
     found = {}
+    layout = read_text(pmu / "format" / "event") or "config:0-7"
     for kind, event in EVENTS.items():
         text = read_text(pmu / "events" / event)
         if text is None:
             continue
+        unit = read_text(pmu / "events" / f"{event}.unit") or "Joules"
+        scale = read_text(pmu / "events" / f"{event}.scale") or ""
         try:
-            found[kind] = event_config(text), float(read_text(pmu / "events" / f"{event}.scale") or "")
+            if unit != "Joules" or not float(scale) > 0:
+                raise ValueError(f"unit {unit!r} and scale {scale!r} are not Joules and a positive number")
+            found[kind] = event_config(text, layout), float(scale)
         except ValueError as error:
-            raise Refused(WHAT, f"{pmu}/events/{event} can't be read: {error}", LOAD_DRIVER) from error
+            raise Refused(WHAT, f"{pmu}/events/{event} can't be understood: {error}", "use another meter") from error
     return found
+
+
+def _mask_cpus(roots: Roots, pmu: Path) -> dict[int, str]:
+    """CPU -> ``0`` or ``0-die-1``: where to open the events, and which package (or die) that is.
+
+    On AMD every CPU of a package reads the same counter, but kernels 6.9 to 6.12 name one CPU per chiplet in the mask; adding those
+    would count the package many times, so one per package is taken.
+    """
+    cpus = parse_cpu_list(read_text(pmu / "cpumask") or "")
+    places = {place.cpu: place for place in online_cpus(roots)}
+    packages = {cpu: places[cpu].package if cpu in places else index for index, cpu in enumerate(cpus)}
+    amd = cpu_model(roots).is_amd
+    names: dict[int, str] = {}
+    for cpu, package in packages.items():
+        several = cpu in places and list(packages.values()).count(package) > 1
+        if not (several and amd):
+            names[cpu] = f"{package}-die-{places[cpu].die}" if several else str(package)
+        elif str(package) not in names.values():
+            names[cpu] = str(package)
+    return names
+
+
+def _open_event(pmu_type: int, config: int, cpu: int) -> int:
+    from bayestuner._native import ffi, lib
+
+    fd = ffi.new("int *")
+    status = lib.bt_perf_open(pmu_type, config, cpu, fd)
+    if status < 0:
+        raise OSError(-status, os.strerror(-status))
+    return int(fd[0])
+
+
+def _open_remedy(error: OSError, otherwise: str) -> str:
+    if not isinstance(error, PermissionError):
+        return otherwise
+    return f"sudo sysctl kernel.perf_event_paranoid=0, or: sudo setcap cap_perfmon+ep {os.path.realpath(sys.executable)}"
 
 
 def open_perf(roots: Roots) -> CountingMeter:
@@ -73,57 +120,33 @@ def open_perf(roots: Roots) -> CountingMeter:
     Refused
         With reason and remedy: no PMU, no events, no permission, no extension, a dead counter.
     """
-    pmu = _pmu(roots)
-    virtual = cpu_model(roots).hypervisor
-    driver_remedy = HIDDEN_BY_VM if virtual else LOAD_DRIVER
+    pmu = roots.sys_path("bus/event_source/devices/power")
+    remedy = HIDDEN_BY_VM if cpu_model(roots).hypervisor else LOAD_DRIVER
     pmu_type = read_int(pmu / "type")
     if pmu_type is None:
-        raise Refused(WHAT, f"{pmu} does not exist", driver_remedy)
+        raise Refused(WHAT, f"{pmu} does not exist", remedy)
     events = _events(pmu)
     if "package" not in events:
-        raise Refused(WHAT, f"{pmu} has no event {EVENTS['package']}: the driver is there, but the counters read zero", driver_remedy)
+        raise Refused(WHAT, f"{pmu} has no event {EVENTS['package']}: the driver is there, but no counter", remedy)
     try:
-        cpus = parse_cpu_list(read_text(pmu / "cpumask") or "")
+        cpus = _mask_cpus(roots, pmu)
     except ValueError as error:
-        raise Refused(WHAT, f"{pmu}/cpumask can't be read: {error}", driver_remedy) from error
+        raise Refused(WHAT, f"{pmu}/cpumask is no list of CPUs: {error}", remedy) from error
     if not cpus:
-        raise Refused(WHAT, f"{pmu}/cpumask names no CPU", driver_remedy)
-    try:
-        from bayestuner._native import ffi, lib
-    except ImportError as error:
-        reason = f"the C extension is not built, and perf events can't be opened without it ({error})"
-        raise Refused(WHAT, reason, "install a C compiler and reinstall: pip install --force-reinstall --no-deps .") from error
-
-    def read_all(fds: Sequence[int]) -> tuple[int, ...]:
-        value = ffi.new("uint64_t *")
-        counts = []
-        for fd in fds:
-            status = lib.bt_perf_read(fd, value)
-            if status < 0:
-                raise OSError(-status, os.strerror(-status))
-            counts.append(int(value[0]))
-        return tuple(counts)
-
-    with ExitStack() as stack:
-        fds: list[int] = []
-        counters: list[Counter] = []
-        for cpu, name in _cpu_names(roots, cpus).items():
+        raise Refused(WHAT, f"{pmu}/cpumask names no CPU", remedy)
+    with ExitStack() as files:
+        found: list[tuple[Counter, Source]] = []
+        for cpu, name in cpus.items():
             for kind, (config, scale) in events.items():
-                fd = ffi.new("int *")
-                status = lib.bt_perf_open(pmu_type, config, cpu, fd)
-                if status < 0:
-                    failure = OSError(-status, os.strerror(-status))
-                    remedy = GRANT if isinstance(failure, PermissionError) else driver_remedy
-                    raise Refused(WHAT, f"{EVENTS[kind]} on CPU {cpu} can't be opened: {describe(failure)}", remedy)
-                stack.callback(os.close, int(fd[0]))
-                fds.append(int(fd[0]))
-                counters.append(Counter(f"{kind}-{name}", scale, MODULUS, DEFAULT_MAX_POWER_W[kind], MAX_INTERVAL_S))
-        try:
-            moved = moving(lambda: read_all(fds))
-        except OSError as error:
-            raise Refused(WHAT, f"events can't be read: {describe(error)}", driver_remedy) from error
-        keep, notes = usable_domains(WHAT, [counter.name for counter in counters], moved, driver_remedy)
-        kept = [fd for fd, ok in zip(fds, keep, strict=True) if ok]
-        release = stack.pop_all().close
-    chosen = [counter for counter, ok in zip(counters, keep, strict=True) if ok]
-    return CountingMeter(WHAT, chosen, lambda: read_all(kept), release, notes)
+                try:
+                    fd = _open_event(pmu_type, config, cpu)
+                except ImportError as error:
+                    reason = f"perf events can only be opened by the C extension, which is not there: {error}"
+                    raise Refused(WHAT, reason, BUILD_EXTENSION) from error
+                except OSError as error:
+                    reason = f"{EVENTS[kind]} can't be opened on CPU {cpu}: {describe(error)}"
+                    raise Refused(WHAT, reason, _open_remedy(error, remedy)) from error
+                files.callback(os.close, fd)
+                counter = Counter(f"{kind}-{name}", scale, MODULUS, DEFAULT_MAX_POWER_W[kind], MAX_INTERVAL_S)
+                found.append((counter, Source(fd, SourceKind.PERF, f"{EVENTS[kind]} on CPU {cpu}")))
+        return proven_meter(WHAT, found, files, unreadable_remedy=remedy, dead_remedy=remedy, make_reader=native_reader)

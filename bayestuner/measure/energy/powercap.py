@@ -14,16 +14,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from bayestuner.measure.energy.counting import HIDDEN_BY_VM, CountingMeter, Refused, describe, moving, usable_domains
+from bayestuner.measure.energy.counting import HIDDEN_BY_VM, CountingMeter, Refused, describe, proven_meter
 from bayestuner.measure.energy.counts import Counter, plausible_power_w
 from bayestuner.measure.energy.cpus import cpu_model, read_int, read_text
+from bayestuner.measure.energy.reader import Source, SourceKind
 from bayestuner.measure.energy.roots import Roots
 
 WHAT = "powercap"
+OTHER_METER = 'use another meter: energy = ["perf", "msr"]'
 LOAD_DRIVER = "load the driver: sudo modprobe intel_rapl_msr"
 GRANT = (
     "give yourself read access until the next boot: "
-    "sudo find /sys/devices/virtual/powercap -name energy_uj -exec chown $USER {} +  (or run with CAP_DAC_READ_SEARCH)"
+    "sudo find /sys/devices/virtual/powercap -name energy_uj -exec chown $USER {} + (or run with CAP_DAC_READ_SEARCH)"
 )
 _ZONE = re.compile(r"intel-rapl(:\d+){1,2}")  # not intel-rapl-mmio:*, not the control type itself
 _PACKAGE = re.compile(r"package-(\d+(?:-die-\d+)?)")
@@ -59,7 +61,21 @@ def find_zones(roots: Roots) -> tuple[tuple[Zone, ...], tuple[str, ...]]:
         else:
             zones[name] = Zone(name, folder)
     ordered = sorted(zones.values(), key=lambda zone: (_numbers(zone.name), zone.name.startswith("dram")))
+    if cpu_model(roots).is_amd:
+        ordered = _one_per_package(ordered, notes)
     return tuple(ordered), tuple(notes)
+
+
+def _one_per_package(zones: list[Zone], notes: list[str]) -> list[Zone]:
+    """The first die of each package: kernels 6.9 to 6.12 make a zone per chiplet of an AMD package, and all show the package's counter."""
+    kept: dict[str, Zone] = {}
+    for zone in zones:
+        whole = zone.name.partition("-die-")[0]
+        if whole in kept:
+            notes.append(f"{zone.name} shows the same counter as {whole} and was left out")
+        else:
+            kept[whole] = Zone(whole, zone.folder)
+    return list(kept.values())
 
 
 def _domain(folder: Path) -> str | None:
@@ -91,7 +107,7 @@ def _counter(zone: Zone) -> Counter:
     range_uj = read_int(zone.folder / "max_energy_range_uj")
     if range_uj is None or range_uj <= 0:
         reason = f"{zone.folder}/max_energy_range_uj holds no positive number, so a wrap could not be told"
-        raise Refused(WHAT, reason, 'use another meter: energy = ["perf", "msr"]')
+        raise Refused(WHAT, reason, OTHER_METER)
     kind = zone.name.partition("-")[0]
     limit_w = tdp_w = None
     for index in range(4):
@@ -118,14 +134,6 @@ def _no_zone(roots: Roots, notes: tuple[str, ...]) -> Refused:
     return Refused(WHAT, reason, HIDDEN_BY_VM if virtual else LOAD_DRIVER)
 
 
-def _read_count(fd: int) -> int:
-    text = os.pread(fd, 64, 0)
-    try:
-        return int(text)
-    except ValueError:
-        raise OSError(5, f"energy_uj holds {text!r} instead of a number") from None
-
-
 def open_powercap(roots: Roots) -> CountingMeter:
     """Open every package and DRAM zone and prove that they count.
 
@@ -137,28 +145,18 @@ def open_powercap(roots: Roots) -> CountingMeter:
     zones, notes = find_zones(roots)
     if not any(zone.name.startswith("package-") for zone in zones):
         raise _no_zone(roots, notes)
-    counters = [_counter(zone) for zone in zones]
-    with ExitStack() as stack:
-        fds: list[int] = []
+    virtual = cpu_model(roots).hypervisor
+    with ExitStack() as files:
+        found: list[tuple[Counter, Source]] = []
         for zone in zones:
+            path = zone.folder / "energy_uj"
             try:
-                fd = os.open(zone.folder / "energy_uj", os.O_RDONLY | os.O_CLOEXEC)
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             except OSError as error:
                 remedy = GRANT if isinstance(error, PermissionError) else LOAD_DRIVER
                 raise Refused(WHAT, f"energy_uj of {zone.name} can't be opened: {describe(error)}", remedy) from error
-            stack.callback(os.close, fd)
-            fds.append(fd)
-
-        def read_all(chosen: list[int]) -> tuple[int, ...]:
-            return tuple(_read_count(fd) for fd in chosen)
-
-        try:
-            moved = moving(lambda: read_all(fds))
-        except OSError as error:
-            raise Refused(WHAT, f"energy_uj can't be read: {describe(error)}", LOAD_DRIVER) from error
-        dead_remedy = HIDDEN_BY_VM if cpu_model(roots).hypervisor else 'use another meter: energy = ["perf", "msr"]'
-        keep, dropped = usable_domains(WHAT, [zone.name for zone in zones], moved, dead_remedy)
-        kept = [fd for fd, ok in zip(fds, keep, strict=True) if ok]
-        release = stack.pop_all().close
-    chosen = [counter for counter, ok in zip(counters, keep, strict=True) if ok]
-    return CountingMeter(WHAT, chosen, lambda: read_all(kept), release, (*notes, *dropped))
+            files.callback(os.close, fd)
+            found.append((_counter(zone), Source(fd, SourceKind.TEXT, str(path))))
+        return proven_meter(
+            WHAT, found, files, unreadable_remedy=LOAD_DRIVER, dead_remedy=HIDDEN_BY_VM if virtual else OTHER_METER, notes=notes
+        )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from bayestuner.measure.energy.cpus import CpuModel
 
+INTEL_ENERGY_FILTER = 0xBC
 INTEL_UNIT = 0x606
 INTEL_PACKAGE_LIMIT = 0x610
 INTEL_PACKAGE_ENERGY = 0x611

@@ -1,0 +1,102 @@
+"""Reading several counters back to back: through the C extension, or in plain Python where it isn't built.
+
+The extension takes both time stamps and all counts in one call without the interpreter in between, which makes the stamps tighter; the
+counts are the same.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+
+class SourceKind(Enum):
+    """How a counter is read; the values are the extension's ``enum bt_source_kind``."""
+
+    MSR = 0
+    PERF = 1
+    TEXT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One counter to read: an open descriptor, the way to read it, where in the file, and a name for errors."""
+
+    fd: int
+    kind: SourceKind
+    label: str
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Raw counts with CLOCK_MONOTONIC before the first and after the last."""
+
+    before_ns: int
+    after_ns: int
+    counts: tuple[int, ...]
+
+
+Reader = Callable[[], Reading]
+
+
+def read_plain(source: Source) -> int:
+    """One raw count in plain Python; OSError also for a short read and for text that is no number."""
+    if source.kind is SourceKind.TEXT:
+        text = os.pread(source.fd, 64, 0).partition(b"\n")[0]
+        if not text.isdigit():
+            raise OSError(errno.EINVAL, f"holds {text!r} instead of a number", source.label)
+        return int(text)
+    data = os.read(source.fd, 8) if source.kind is SourceKind.PERF else os.pread(source.fd, 8, source.offset)
+    if len(data) != 8:  # the device never does that; a truncated stand-in does
+        raise OSError(errno.EIO, f"{len(data)} bytes instead of 8", source.label)
+    value: int = struct.unpack("=Q", data)[0]
+    return value
+
+
+def plain_reader(sources: Sequence[Source]) -> Reader:
+    """A reader that needs nothing but Python."""
+
+    def read() -> Reading:
+        before_ns = time.monotonic_ns()
+        counts = tuple(read_plain(source) for source in sources)
+        return Reading(before_ns, time.monotonic_ns(), counts)
+
+    return read
+
+
+def native_reader(sources: Sequence[Source]) -> Reader:
+    """A reader that makes one call into the C extension; ImportError where that isn't built.
+
+    May be called from several threads: every call has its own buffers.
+    """
+    from bayestuner._native import ffi, lib
+
+    labels = tuple(source.label for source in sources)
+    table = ffi.new("struct bt_source[]", len(sources))
+    for entry, source in zip(table, sources, strict=True):
+        entry.fd, entry.kind, entry.offset = source.fd, source.kind.value, source.offset
+
+    def read() -> Reading:
+        before_ns, after_ns, failed = ffi.new("int64_t *"), ffi.new("int64_t *"), ffi.new("int *")
+        values = ffi.new("uint64_t[]", len(labels))
+        status = lib.bt_read_all(table, len(labels), before_ns, after_ns, values, failed)
+        if status < 0:
+            label = labels[failed[0]] if 0 <= failed[0] < len(labels) else "CLOCK_MONOTONIC"
+            raise OSError(-status, os.strerror(-status), label)
+        return Reading(int(before_ns[0]), int(after_ns[0]), tuple(ffi.unpack(values, len(labels))))
+
+    return read
+
+
+def best_reader(sources: Sequence[Source]) -> Reader:
+    """`native_reader` where the extension is built, else `plain_reader`."""
+    try:
+        return native_reader(sources)
+    except ImportError:
+        return plain_reader(sources)
