@@ -20,6 +20,7 @@ $(STAMP): pyproject.toml setup.py csrc/build_ffi.py $(wildcard csrc/*.c csrc/*.h
 
 demo: $(STAMP)
 	$(VENV)/bin/bayestuner doctor
+	$(VENV)/bin/bayestuner zoo build mobilenet_v2
 	$(VENV)/bin/bayestuner tune examples/jobs/mobilenet_v2.toml --study demo-study
 
 test: $(STAMP)
