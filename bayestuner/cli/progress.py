@@ -6,19 +6,22 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Sequence
 from typing import TextIO
 
 from bayestuner.measure.cgroup.isolation import Isolation
 from bayestuner.measure.energy.meter import EnergyMeter
 from bayestuner.measure.job import Job
+from bayestuner.measure.metrics import POWER_METRICS
 from bayestuner.report.result import came_to
 from bayestuner.report.words import duration, label, quantity
 from bayestuner.study.study import Study
-from bayestuner.trial import Config, Measured
+from bayestuner.trial import Measured
 from bayestuner.tune import Progress, RunNews
 
 _TICK_S = 0.5
 _PIPE_WIDTH = 120
+_HEAD_WIDTH = 14
 _ROLES = {"baseline": "default", "search": "", "repeat": "repeat"}
 
 
@@ -42,7 +45,7 @@ class Lines(Progress):
         self._estimated = False
         self._metrics: list[str] = []
         self._study: Study | None = None
-        self._widths: dict[str, int] = {}
+        self._widths: list[int] = []
 
     def close(self) -> None:
         """Nothing more follows."""
@@ -54,7 +57,9 @@ class Lines(Progress):
         knobs = {k.name for k in study.space.knobs}
         wanted = [*study.goal.metrics, *(["power_w"] if meter is not None else []), "throughput"]
         self._metrics = [m for m in dict.fromkeys(wanted) if m not in knobs]
-        self._widths = {k.name: max(len(str(v)) for v in k.values) for k in study.space.knobs}
+        names = [k.name for k in study.space.knobs]
+        self._widths = [max(len(k.name), *(len(str(v)) for v in k.values)) for k in study.space.knobs]
+        self._widths += [max(len(label(m, self._unit, estimated=False)), len(self._quantity(m, 1.234))) for m in self._metrics]
         done = sum(r.tell_seq is not None for r in study.records())
         knob_text = " x ".join(f"{k.name} ({len(k)})" for k in study.space.knobs)
         self.line(f"{job.name}: {len(study.space)} configurations = {knob_text}, {study.info.budget} runs")
@@ -69,19 +74,19 @@ class Lines(Progress):
         self.line(f"  meter    {source}")
         self.line(f"  limits   {isolation.name if isolation is not None else 'none'}")
         self.line(f"  study    {study.folder}" + (f", going on after {done} finished runs" if resumed else ""))
+        self.line("")
+        self.line(self._row("  run", [*names, *(label(m, self._unit, estimated=False) for m in self._metrics)], ""))
 
     def run_finished(self, news: RunNews) -> None:
         """Say how it ended."""
         goal = None if self._study is None else self._study.resolved_goal
-        told = came_to(news.outcome, news.config, goal)
+        told = came_to(news.outcome, news.config, goal, room=200)
         if news.best is not None and news.best.number == news.number:
-            told += ", best so far"
-        figures = ""
-        if isinstance(news.outcome, Measured):
-            values = news.outcome.values
-            shown = [f"{self._label(m)} {quantity(m, values[m], self._unit):<14}" for m in self._metrics if m in values]
-            figures = " ".join(shown) + " "
-        self.line(f"{self._head(news)}  {self._config(news.config)}  {figures}{told}")
+            told = told.replace("meets goal", "meets goal, best so far", 1)
+        values = news.outcome.values if isinstance(news.outcome, Measured) else {}
+        cells = [str(value) for value in news.config.values()]
+        cells += [self._quantity(m, values[m]) if m in values else "" for m in self._metrics]
+        self.line(self._row(f"{news.k:>3}/{news.n} {_ROLES[news.role]}", cells, told))
 
     def note(self, text: str) -> None:
         """Pass it on."""
@@ -91,14 +96,13 @@ class Lines(Progress):
         """Write one line."""
         print(text, file=self.stream, flush=True)
 
-    def _head(self, news: RunNews) -> str:
-        return f"{news.k:>3}/{news.n} {_ROLES[news.role]:<7}"
+    def _row(self, head: str, cells: Sequence[str], end: str) -> str:
+        columns = "  ".join(cell.rjust(width) for cell, width in zip(cells, self._widths, strict=True))
+        return f"{head:<{_HEAD_WIDTH}}  {columns}  {end}".rstrip()
 
-    def _config(self, config: Config) -> str:
-        return "  ".join(f"{name}={value!s:<{self._widths.get(name, 0)}}" for name, value in config.items())
-
-    def _label(self, metric: str) -> str:
-        return label(metric, self._unit, estimated=self._estimated).replace("(estimated)", "(est.)")
+    def _quantity(self, metric: str, value: float) -> str:
+        estimate = " est." if self._estimated and metric in POWER_METRICS else ""
+        return quantity(metric, value, self._unit) + estimate
 
 
 class Live(Lines):
@@ -165,5 +169,5 @@ class Live(Lines):
             objective = self._study.goal.objective
             value = self._study.values_of(news.best).get(objective)
             if value is not None:
-                parts.append(f"best {self._label(objective)} {quantity(objective, value, self._unit)} (run {news.best.number})")
+                parts.append(f"best so far {self._quantity(objective, value)}")
         return "  |  ".join(parts)

@@ -23,8 +23,7 @@ def result_text(summary: Summary, study_path: Path, records: Sequence[Record], *
     parts = [_headline(summary)]
     shown = summary.recommended or summary.nearest
     if shown is not None:
-        title = "recommended" if summary.recommended is not None else "nearest"
-        parts.append(_indent(_compare(summary, title, shown, width - 2)))
+        parts.append(_indent(_compare(summary, _title(summary), shown, width - 2)))
     parts.append(facts(_closing(summary, study_path, records), width=width))
     return "\n\n".join(parts)
 
@@ -34,7 +33,7 @@ def result_markdown(summary: Summary, study_path: Path, records: Sequence[Record
     parts = [f"# {summary.name}", _headline(summary)]
     shown = summary.recommended or summary.nearest
     if shown is not None:
-        parts.append(markdown_table(*_comparison(summary, "recommended" if summary.recommended is not None else "nearest", shown)))
+        parts.append(markdown_table(*_comparison(summary, _title(summary), shown)))
     parts.append("\n".join(f"- {name}: {value}" for name, value in _closing(summary, study_path, records)))
     parts.append("## Runs\n\n" + markdown_table(*_run_rows(summary, records)))
     return "\n\n".join(parts) + "\n"
@@ -44,6 +43,12 @@ def trials_table(summary: Summary, records: Sequence[Record], *, width: int = 10
     """Every run of a study, one line each."""
     header, rows = _run_rows(summary, records)
     return plain_table(header, rows, width=width)
+
+
+def _title(summary: Summary) -> str:
+    if summary.recommended is not None:
+        return "recommended"
+    return "nearest" if summary.complete else "best so far"
 
 
 def _headline(summary: Summary) -> str:
@@ -117,7 +122,7 @@ def _closing(summary: Summary, study_path: Path, records: Sequence[Record]) -> l
     busy = sum("contended" in r.trial.outcome.flags for r in records if isinstance(r.trial.outcome, Measured))
     if busy:
         pairs.append(("beware", f"other programs used the machine during {busy} of the runs; figures from a quiet machine are better"))
-    if summary.stop_reason:
+    if summary.stop_reason and summary.n_failed < summary.n_runs:
         pairs.append(("stopped", f"because {first_line(summary.stop_reason, 400)}"))
     pairs += [("note", note) for note in summary.notes]
     if shown is not None and summary.command:
@@ -184,8 +189,8 @@ def _run_rows(summary: Summary, records: Sequence[Record]) -> tuple[list[str], l
     goal = summary.search_goal
     knobs = list(records[0].trial.config) if records else []
     metrics = [m for m in dict.fromkeys([*summary.goal.metrics, "power_w", "throughput"]) if m not in knobs]
-    metrics = [m for m in metrics if any(m in r.trial.metrics for r in records)] or list(summary.goal.metrics[:1])
-    header = ["run", "why", *knobs, *(label(m, summary.unit, estimated=summary.estimated) for m in metrics), "came to"]
+    metrics = [m for m in metrics if any(m in r.trial.metrics for r in records)]
+    header = ["trial", "role", *knobs, *(label(m, summary.unit, estimated=summary.estimated) for m in metrics), "came to"]
     rows = []
     for r in records:
         cells = [quantity(m, r.trial.metrics[m], summary.unit) if m in r.trial.metrics else "" for m in metrics]
@@ -195,18 +200,18 @@ def _run_rows(summary: Summary, records: Sequence[Record]) -> tuple[list[str], l
                 r.role,
                 *(str(r.trial.config[k]) for k in knobs),
                 *cells,
-                came_to(r.trial.outcome, r.trial.config, goal, r.orphaned),
+                came_to(r.trial.outcome, r.trial.config, goal, orphaned=r.orphaned),
             ]
         )
     return header, rows
 
 
-def came_to(outcome: Any, config: dict[str, Any], goal: Goal | None, orphaned: bool = False) -> str:
-    """How a run ended, in a word or two."""
+def came_to(outcome: Any, config: dict[str, Any], goal: Goal | None, *, orphaned: bool = False, room: int = 60) -> str:
+    """How a run ended, in a word or two; a failure's message in at most `room` characters."""
     if outcome is None:
         return "interrupted; will be run again" if orphaned else "running"
     if isinstance(outcome, Failed):
-        return f"{outcome.kind}: {first_line(outcome.message, 60)}" if outcome.message else outcome.kind
+        return f"{outcome.kind}: {first_line(outcome.message, room)}" if outcome.message else outcome.kind
     if not isinstance(outcome, Measured):
         return ""
     doubts = [f.replace("_", " ") for f in outcome.flags if f != "estimated_power"]  # an estimate is named where its figure stands
@@ -215,7 +220,7 @@ def came_to(outcome: Any, config: dict[str, Any], goal: Goal | None, orphaned: b
         return f"measured{flags}"
     values = {**{k: float(v) for k, v in config.items() if isinstance(v, (int, float))}, **outcome.values}
     missed = [b.metric for b in goal.bounds if b.metric in values and b.violation(values[b.metric]) > 0]
-    return ("misses the goal: " + ", ".join(missed) if missed else "meets the goal") + flags
+    return ("misses " + ", ".join(missed) if missed else "meets goal") + flags
 
 
 def _indent(text: str) -> str:

@@ -196,7 +196,10 @@ def judging_goal(study: Study, records: Sequence[Record]) -> Goal | None:
 
 
 def nearest(study: Study, records: Sequence[Record], goal: Goal, rejected: Sequence[Config] = ()) -> Side | None:
-    """The configuration that misses the goal by least, among those that were repeated where there are any."""
+    """The best configuration that meets the goal, else the one that misses it by least; among those rejected where there are any."""
+    ranked = [] if rejected else ranked_rows(study, records, goal)
+    if ranked:
+        return side_of(study, records, ranked[0], goal)
     rows = {r.trial.row for r in records if isinstance(r.trial.outcome, Measured)}
     rows = {row for row in map(study.space.row, rejected) if row in rows} or rows
     if not rows:

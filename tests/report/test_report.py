@@ -1,0 +1,89 @@
+"""Words and tables; above all, what may be claimed from an estimate."""
+
+from pathlib import Path
+
+import pytest
+from study_doubles import pretend_run, small_space
+
+from bayestuner.goal import Goal
+from bayestuner.report.result import cpu_list, result_markdown, result_text
+from bayestuner.report.tables import markdown_table, plain_table
+from bayestuner.report.words import duration, number, quantity, with_interval
+from bayestuner.study.figures import figure
+from bayestuner.study.study import Study
+from bayestuner.study.summary import judging_goal, summarise
+from bayestuner.trial import Measured, Reading
+
+BIGGEST = {"cores": 4, "memory_mib": 512, "batch_size": 8}
+SMALL = {"cores": 2, "memory_mib": 512, "batch_size": 8}
+
+
+def finished(path, *, estimated, drift=1.0):
+    """A study with a recommendation; in the repeats the machine is `drift` times as fast as before."""
+    goal = Goal(minimize="power_w", subject_to=["throughput >= 40%"])
+    details = {
+        "power_source": "model" if estimated else "perf",
+        "estimated": estimated,
+        "cpus": [0, 1],
+        "memory_max": 2**29,
+        "duration_s": 2.0,
+    }
+    with Study.create(path, small_space(), goal, "random", 0, 2, name="toy", job={"unit": "image"}) as study:
+        for config, role in (
+            (BIGGEST, "baseline"),
+            (SMALL, "search"),
+            (SMALL, "repeat"),
+            (BIGGEST, "repeat"),
+            (BIGGEST, "repeat"),
+            (SMALL, "repeat"),
+        ):
+            outcome = pretend_run(config)
+            if role == "repeat":
+                outcome = Measured({n: Reading(r.value * (drift if n == "throughput" else 1.0)) for n, r in outcome.metrics.items()})
+            study.tell(study.adopt(config, role), outcome, details)
+        study.set_result(
+            {"complete": True, "recommended": SMALL, "rejected": [], "command": ["python", "job.py", "8"], "stop_reason": "the end"}
+        )
+        return summarise(study), study.records(), judging_goal(study, study.records())
+
+
+def test_a_measured_saving_is_claimed(tmp_path):
+    summary, records, _ = finished(tmp_path / "s", estimated=False)
+    text = result_text(summary, Path("s"), records)
+    assert "30.0 % less power" in text  # 35 W against 50 W
+    assert "estimate" not in text.lower()
+    assert "AllowedCPUs=0-1 -p MemoryMax=536870912" in text
+
+
+def test_no_saving_is_claimed_from_an_estimate(tmp_path):
+    summary, records, _ = finished(tmp_path / "s", estimated=True)
+    for text in (result_text(summary, Path("s"), records), result_markdown(summary, Path("s"), records)):
+        assert "% less" not in text
+        assert "ESTIMATED" in text
+        assert "power (estimated)" in text
+        assert "energy per image (estimated)" in text or "energy per image" not in text
+
+
+@pytest.mark.parametrize("drift", [0.5, 2.0])
+def test_a_relative_bound_is_held_against_the_repeats(tmp_path, drift):
+    """A machine that became slower or faster after the first run makes nothing feasible or infeasible."""
+    summary, _, goal = finished(tmp_path / "s", estimated=False, drift=drift)
+    assert goal.bounds[0].limit == pytest.approx(0.4 * drift * pretend_run(BIGGEST).values["throughput"])
+    assert summary.recommended.meets_goal is True
+    assert summary.search_goal.bounds[0].limit == pytest.approx(0.4 * pretend_run(BIGGEST).values["throughput"])
+
+
+def test_numbers_in_words():
+    assert [number(v) for v in (0, 0.01234, 12.3456, 123.456, 4567.8, 1.5e7)] == ["0", "0.01234", "12.35", "123.5", "4568", "1.500e+07"]
+    assert quantity("throughput", 51.26, "image") == "51.26 image/s"
+    assert quantity("latency_p50_s", 0.0123, "image") == "12.30 ms"
+    assert quantity("memory_peak_bytes", 2**28, "image") == "256.0 MiB"
+    assert with_interval("power_w", figure([10.0, 12.0]), "image") == "11.00 ± 12.71 W"
+    assert [duration(s) for s in (5, 65, 3700)] == ["5 s", "1 min 05 s", "1 h 01 min"]
+    assert cpu_list([3, 0, 1, 2, 8]) == "0-3,8"
+
+
+def test_tables():
+    assert markdown_table(["a"], [["x|y"]]) == "| a |\n| --- |\n| x\\|y |"
+    table = plain_table(["name", "text"], [["a", "x" * 200]], width=40)
+    assert max(map(len, table.split("\n"))) <= 40
