@@ -8,11 +8,12 @@ import platform
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from bayestuner.errors import IsolationUnavailable
 from bayestuner.measure.cgroup.isolation import Refusal
-from bayestuner.measure.cgroup.select import open_isolation
+from bayestuner.measure.cgroup.select import open_isolation, systemd_run_line
 from bayestuner.measure.energy.counting import Refused
 from bayestuner.measure.energy.cpus import cpu_model, read_text
 from bayestuner.measure.energy.model import parse_stat
@@ -21,6 +22,18 @@ from bayestuner.measure.energy.select import MEASURED, OPENERS
 from bayestuner.measure.topology import read_topology
 
 IDLE_S = 2.0
+HYPERVISORS = (
+    "QEMU",
+    "KVM",
+    "VMware",
+    "Xen",
+    "innotek",
+    "Microsoft Corporation Virtual",
+    "Amazon EC2",
+    "Google Compute Engine",
+    "OpenStack",
+)
+"""How virtual machines name themselves in DMI, for those that don't set the CPU's hypervisor flag."""
 LIMITS = (("cores", "CPU cores (cpuset)"), ("memory", "memory limit"))
 
 
@@ -43,7 +56,7 @@ class Report:
     Attributes
     ----------
     machine : dict
-        cpu, packages, cores, cpus (usable by this process), kernel, virtual.
+        cpu, packages, numa_nodes, cores, cpus (usable by this process), kernel, virtual, vendor, product.
     items : tuple of Item
     boundary : str
         What power figures would cover: ``pkg``, ``pkg+dram``, or ``model`` where only the estimate works.
@@ -71,7 +84,7 @@ def probe(*, roots: Roots | None = None, idle_s: float = IDLE_S) -> Report:
     limits = _limits()
     return Report(
         machine=_machine(roots),
-        items=(*meters, *limits, _extension(), *_extras()),
+        items=(*meters, *limits, _extension(), *_extras(), _cache()),
         boundary=boundary,
         outside_load=_outside_load(roots, idle_s) if idle_s > 0 else None,
         verdict=_verdict(meters, limits),
@@ -81,14 +94,17 @@ def probe(*, roots: Roots | None = None, idle_s: float = IDLE_S) -> Report:
 def _machine(roots: Roots) -> dict[str, Any]:
     cpu = cpu_model(roots)
     topology = read_topology(roots.sysfs)
+    vendor, product = (read_text(roots.sys_path(f"class/dmi/id/{name}")) or "" for name in ("sys_vendor", "product_name"))
     return {
         "cpu": cpu.name or platform.machine(),
         "packages": len(topology.packages),
+        "numa_nodes": len({c.node for c in topology.cpus}),
         "cores": len({(c.package, c.core) for c in topology.cpus}),
         "cpus": len(topology.numbers),
         "kernel": platform.release(),
-        "virtual": cpu.hypervisor,
-        "product": read_text(roots.sys_path("class/dmi/id/product_name")) or "",
+        "virtual": cpu.hypervisor or any(name in f"{vendor} {product}" for name in HYPERVISORS),
+        "vendor": vendor,
+        "product": product,
     }
 
 
@@ -119,11 +135,12 @@ def _limits() -> list[Item]:
         try:
             isolation, refusals = open_isolation(frozenset({need}))
         except IsolationUnavailable as error:
-            items.append(Item("limit", what, False, reason=str(error), remedy="see `bayestuner doctor --json` for each way tried"))
+            items.append(Item("limit", what, False, reason=str(error), remedy=systemd_run_line()))
             continue
         passed_over = "; ".join(f"not {r.what}: {r.reason}" for r in refusals)
         items.append(Item("limit", what, True, isolation.name + (f" ({passed_over})" if passed_over else "")))
-    return items
+    weaker = 'CPU cores without memory, which a job may leave; taken only where [measure] isolation = "affinity-allowed"'
+    return [*items, Item("limit", "affinity fallback", True, weaker)]
 
 
 def _extension() -> Item:
@@ -146,6 +163,19 @@ def _extras() -> list[Item]:
         else:
             items.append(Item("extra", f"[{extra}]", True, ", ".join(modules)))
     return items
+
+
+def _cache() -> Item:
+    """Whether machine code can be kept on disk; the folder is chosen as the engine chooses it (this room may not import it)."""
+    what = "compiled-code cache"
+    own = os.environ.get("BAYESTUNER_CACHE")
+    base = Path(own or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = base / "compiled" if own else base / "bayestuner" / "compiled"
+    existing = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    if os.access(existing, os.W_OK | os.X_OK) and existing.is_dir():
+        return Item("extension", what, True, str(folder))
+    reason = f"{existing} can't be written, so the engine is compiled anew in every process"
+    return Item("extension", what, False, reason=reason, remedy="set BAYESTUNER_CACHE to a folder of your own")
 
 
 def _outside_load(roots: Roots, seconds: float) -> float | None:

@@ -10,6 +10,7 @@ from energy_fakes import (
     SERVER_REGISTERS,
     SKYLAKE_CLIENT,
     UNIT_ESU14,
+    Moving,
     MsrFile,
     moving_msr,
     put,
@@ -60,6 +61,31 @@ def test_the_papers_server_end_to_end(roots):
     meter.close()
     with pytest.raises(MeterFault, match="closed"):
         meter.read()
+
+
+@pytest.mark.usefixtures("way")
+def test_registers_one_apart_as_on_the_device(roots):
+    """Stride 1, the device's own addressing: in a plain file only because 0x606, 0x611 and 0x619 happen not to overlap."""
+    put_broadwell_ep(roots)
+    device = replace(roots, msr_stride=1)
+    fds = []
+    for cpu in (0, 1):
+        put(roots.msr_path(cpu), "")
+        fds.append(os.open(roots.msr_path(cpu), os.O_RDWR))
+        os.ftruncate(fds[-1], 0x700)
+        os.pwrite(fds[-1], UNIT_ESU14.to_bytes(8, "little"), 0x606)
+
+    def setter(fd, register):
+        return lambda value: os.pwrite(fd, value.to_bytes(8, "little"), register)
+
+    with Moving({f"{fd}-{register}": (setter(fd, register), 5, W32) for fd in fds for register in (0x611, 0x619)}):
+        meter = open_msr(device)
+    for fd in fds:
+        os.pwrite(fd, (1000).to_bytes(8, "little"), 0x611)
+        os.pwrite(fd, (2000).to_bytes(8, "little"), 0x619)
+        os.close(fd)
+    assert meter.read().raw_counts == (1000, 2000, 1000, 2000)
+    meter.close()
 
 
 def test_limits_of_the_part_bound_power_and_interval(roots):
