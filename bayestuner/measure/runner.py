@@ -25,6 +25,7 @@ from bayestuner.measure.watch import Seen, stop_gently, watch
 from bayestuner.trial import Config, Failed, Outcome
 
 _WALK_EVERY = 5
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,22 +249,36 @@ def _removed(group: RunGroup | None) -> str | None:
     """Kill and remove; why it couldn't be removed, or None."""
     if group is None:
         return None
-    with _signals_wait():
-        try:
+    try:
+        with _signals_wait():
             group.remove()
-        except (BayesTunerError, OSError) as error:
-            return str(error)
+    except (BayesTunerError, OSError) as error:
+        return str(error)
+    except BaseException:  # an impatient second Ctrl-C, in the instant before signals were held back or right after
+        with contextlib.suppress(BayesTunerError, OSError):
+            group.remove()
+        raise
     return None
 
 
 @contextlib.contextmanager
 def _signals_wait() -> Iterator[None]:
-    """Hold back SIGINT and SIGTERM, so that an impatient second Ctrl-C can't interrupt the making or removing of a group."""
+    """Hold back Ctrl-C and its like, so that they can't interrupt the making or removing of a group; then let them come.
+
+    Handlers are exchanged, since a signal mask wouldn't do: it is per thread, and any other thread (a compiler's, a math library's) would
+    take the signal in for the main thread to handle.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    came: list[int] = []
+    handlers = {number: handler for number in _SIGNALS if callable(handler := signal.getsignal(number))}
     try:
+        for number in handlers:
+            signal.signal(number, lambda number, _frame: came.append(number))
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for pending in dict.fromkeys(came):
+            signal.raise_signal(pending)

@@ -94,32 +94,41 @@ class Streams:
             os.close(fd)
         self._write.clear()
 
-    def pump(self, timeout_s: float) -> None:
-        """Read what is there, waiting up to `timeout_s` for something; a flood doesn't keep us longer than a few megabytes."""
+    def pump(self, timeout_s: float) -> bool:
+        """Read what is there, waiting up to `timeout_s` for something; a flood doesn't keep us longer than a few megabytes.
+
+        Returns
+        -------
+        bool
+            True where there is more to read at once.
+        """
         if not self.open:
             time.sleep(timeout_s)
-            return
+            return False
         names = {fd: name for name, fd in self._read.items()}
-        for fd, _ in self._poll.poll(max(0, round(timeout_s * 1000))):
-            self._drain(names[fd], fd)
+        ready = self._poll.poll(max(0, round(timeout_s * 1000)))
+        more = [self._drain(names[fd], fd) for fd, _ in ready]
+        return any(more)
 
-    def _drain(self, name: str, fd: int) -> None:
+    def _drain(self, name: str, fd: int) -> bool:
+        """Read one pipe; whether it holds more."""
         for _ in range(_CHUNKS_PER_TURN):
             try:
                 data = os.read(fd, _CHUNK)
             except BlockingIOError:
-                return
+                return False
             if not data:
                 self._poll.unregister(fd)
                 self.open.discard(name)
-                return
+                return False
             if name in self.tails:
                 self.tails[name].add(data)
             take = self._on_data.get(name)
             if take is not None:
                 take(data, time.monotonic_ns())
             if len(data) < _CHUNK:
-                return
+                return False
+        return True
 
     def close(self) -> None:
         """Close every descriptor; may be called twice."""

@@ -18,6 +18,8 @@ Stop = Literal["tight", "max_seconds", "not_ready", "too_slow", "exited", "close
 its reports; the kernel killed for memory; the meter or the group failed."""
 
 _TURN_S = 0.05
+_REST_S = 0.01  # a job of thousands of batches a second must not wake us for each: its stamps are its own, nothing is lost by waiting
+_OUTPUT_REST_S = 0.001  # lines of output are stamped when they are read
 _GRACE_SHARE = 0.5
 _GRACE_S = 2.0
 _STOP_S = 1.0
@@ -69,7 +71,8 @@ def watch(
     stop: Stop | None = None
     ended = _Ended()
     while stop is None:
-        streams.pump(_TURN_S)
+        if not streams.pump(_TURN_S):
+            time.sleep(_REST_S if source == "reports" else _OUTPUT_REST_S)
         now_ns = time.monotonic_ns()
         if oom_killed():
             stop = "oom"

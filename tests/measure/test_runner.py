@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from leftovers import alive, assert_all_dead, groups_of, own_groups
 from bayestuner.errors import InvalidSpace
 from bayestuner.measure.cgroup.affinity import AffinityIsolation
 from bayestuner.measure.energy.meter import EnergySample, MeterFault
-from bayestuner.measure.runner import Runner
+from bayestuner.measure.runner import Runner, _signals_wait
 from bayestuner.trial import Failed, Measured
 
 JOBS = Path(__file__).parent / "jobs"
@@ -288,8 +289,8 @@ def tuner_process(job_text, tmp_path):
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("impatient", [False, True], ids=["once", "twice"])
-def test_ctrl_c_leaves_nothing_behind(impatient, tmp_path):
+def long_run(tmp_path):
+    """A tuner in the middle of a run of a job with five stubborn children; its process, and the file of pids."""
     pids = tmp_path / "pids"
     process = tuner_process(
         f"""
@@ -309,6 +310,21 @@ def test_ctrl_c_leaves_nothing_behind(impatient, tmp_path):
     while (not pids.exists() or len(pids.read_text().split()) < 6) and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
+    return process, pids
+
+
+def test_what_a_sigkill_leaves_is_swept_at_the_next_start(tmp_path, isolation):
+    process, pids = long_run(tmp_path)
+    process.kill()
+    process.communicate(timeout=60)
+    isolation.sweep()
+    assert_all_dead(pids)
+    assert groups_of(process.pid) == []
+
+
+@pytest.mark.parametrize("impatient", [False, True], ids=["once", "twice"])
+def test_ctrl_c_leaves_nothing_behind(impatient, tmp_path):
+    process, pids = long_run(tmp_path)
     process.send_signal(signal.SIGINT)
     if impatient:
         time.sleep(0.01)
@@ -317,6 +333,24 @@ def test_ctrl_c_leaves_nothing_behind(impatient, tmp_path):
     assert "interrupted" in out or (impatient and "KeyboardInterrupt" in err), (out, err)
     assert_all_dead(pids)
     assert groups_of(process.pid) == []
+
+
+@pytest.mark.parametrize("other_thread", [False, True])
+def test_signals_wait_until_a_group_is_gone(other_thread):
+    """Also where another thread than the main one takes the signal in."""
+    done = []
+    with pytest.raises(KeyboardInterrupt):
+        with _signals_wait():
+            if other_thread:
+                thread = threading.Thread(target=lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT))
+                thread.start()
+                thread.join()
+            else:
+                signal.raise_signal(signal.SIGINT)
+            time.sleep(0.01)
+            done.append("removed")
+    assert done == ["removed"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_the_exception_of_a_broken_part_leaves_nothing_behind(make_job, isolation, tmp_path, monkeypatch):
