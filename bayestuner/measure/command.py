@@ -46,7 +46,11 @@ def program_problem(program: str, env: Mapping[str, str]) -> str | None:
     """Why a program can't be run, or None."""
     if "/" in program:
         path = Path(program)
-        if not path.exists():
+        try:
+            path.stat()
+        except PermissionError:
+            return f"no permission to reach {program}; let this user search the folders on the way to it, or run as one who may"
+        except OSError:
             return f"there is no program {program}; a program with a slash is looked for from the job file's folder"
         if path.is_dir() or not os.access(path, os.X_OK):
             return f"{program} can't be executed; run chmod +x on it, or put its interpreter in front, as in [\"{{python}}\", ...]"

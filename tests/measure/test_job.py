@@ -7,6 +7,7 @@ import pytest
 
 from bayestuner.errors import InvalidGoal, InvalidJob
 from bayestuner.goal import Goal
+from bayestuner.measure.command import program_problem
 from bayestuner.measure.job import MistakesInJob, load_job, parse_job
 from bayestuner.measure.schema import reference_markdown
 from bayestuner.space import Categorical, Integer, Ordinal
@@ -215,6 +216,16 @@ def test_a_relative_program_is_found_from_the_files_folder(tmp_path, monkeypatch
     monkeypatch.chdir("/")
     job = parse(GOOD.replace('"{python}"', '"./serve.sh"'), tmp_path)
     assert Path(job.argv(job.all_max_config())[0]).samefile(program)
+
+
+def test_a_program_that_can_not_be_reached_is_a_mistake_and_no_crash(tmp_path, monkeypatch):
+    def refuse(self, **_):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bayestuner.measure.command.Path.stat", refuse)  # root, who runs these tests, may reach everything
+        problem = program_problem("/secret/serve", {})
+    assert "no permission to reach /secret/serve" in problem
 
 
 def test_with_goal(tmp_path):
