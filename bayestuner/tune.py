@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -11,10 +12,11 @@ from typing import Any
 
 from bayestuner.errors import InvalidTell, MeterUnavailable, NoRecommendation, StoreError
 from bayestuner.goal import Goal
-from bayestuner.measure.cgroup.isolation import Isolation, Refusal
+from bayestuner.measure.cgroup.isolation import GroupFault, Isolation, Refusal
 from bayestuner.measure.energy.meter import EnergyMeter
 from bayestuner.measure.job import Job
-from bayestuner.measure.runner import Runner
+from bayestuner.measure.placement import environment
+from bayestuner.measure.runner import Runner, RunRecord
 from bayestuner.study.codec import goal_to_json, space_to_json
 from bayestuner.study.provenance import machine_facts
 from bayestuner.study.stopping import StoppingRule, costs_budget
@@ -190,7 +192,7 @@ class _Session:
         recommended, rejected, notes = self._confirm()
         result: dict[str, Any] = {"complete": True, "stop_reason": stop_reason, "rejected": rejected, "notes": notes, "recommended": None}
         if recommended is not None:
-            result |= {"recommended": recommended, "command": list(self.job.argv(recommended))}
+            result |= {"recommended": recommended, "command": list(self.job.argv(recommended)), "env": _environment(self.job, recommended)}
         self.study.set_result(result)
 
     # -- phases -------------------------------------------------------------------------------------------------------
@@ -288,7 +290,10 @@ class _Session:
         news = RunNews(trial.number, k, n, role, trial.config, self._best(records), self._seconds_left(records))
         self.progress.run_started(news)
         started = time.monotonic()
-        record = self.runner.run(trial.config)
+        try:
+            record = self.runner.run(trial.config)
+        except GroupFault as error:  # the machine's fault, not the configuration's
+            record = RunRecord(Failed("transient", str(error)), {})
         details = {"duration_s": time.monotonic() - started, **record.details}
         try:
             told = self.study.tell(trial, record.outcome, details)
@@ -445,6 +450,13 @@ def _other_differences(study: Study, job: Job) -> list[str]:
 
 class StudyMismatch(StoreError):
     """A study was begun for another job, seed or strategy."""
+
+
+def _environment(job: Job, config: Config) -> dict[str, str]:
+    """The variables a run of `config` gets beyond those this process has."""
+    n_cores = job.cores_of(config) or len(os.sched_getaffinity(0))
+    given = environment(job, config, n_cores, job.memory_bytes_of(config), None)
+    return {name: value for name, value in given.items() if os.environ.get(name) != value and name != "PYTHONUNBUFFERED"}
 
 
 def _config_text(config: Config) -> str:

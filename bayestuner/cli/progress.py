@@ -81,7 +81,7 @@ class Lines(Progress):
         """Say how it ended."""
         goal = None if self._study is None else self._study.resolved_goal
         told = came_to(news.outcome, news.config, goal, room=200)
-        if news.best is not None and news.best.number == news.number:
+        if news.role != "repeat" and news.best is not None and news.best.number == news.number:
             told = told.replace("meets goal", "meets goal, best so far", 1)
         values = news.outcome.values if isinstance(news.outcome, Measured) else {}
         cells = [str(value) for value in news.config.values()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +122,11 @@ def _closing(summary: Summary, study_path: Path, records: Sequence[Record]) -> l
     busy = sum("contended" in r.trial.outcome.flags for r in records if isinstance(r.trial.outcome, Measured))
     if busy:
         pairs.append(("beware", f"other programs used the machine during {busy} of the runs; figures from a quiet machine are better"))
-    if summary.stop_reason and summary.n_failed < summary.n_runs:
+    if summary.stop_reason and summary.n_failed < summary.n_runs and not summary.stop_reason.startswith("the budget"):
         pairs.append(("stopped", f"because {first_line(summary.stop_reason, 400)}"))
     pairs += [("note", note) for note in summary.notes]
     if shown is not None and summary.command:
-        pairs.append(("apply with", apply_line(shown, summary.command)))
+        pairs.append(("apply with", apply_line(shown, summary.command, summary.env)))
     pairs.append(("study", f"{study_path}   (bayestuner show {shlex.quote(str(study_path))})"))
     return pairs
 
@@ -163,15 +163,16 @@ def _run_counts(summary: Summary, records: Sequence[Record]) -> str:
     return f"{summary.n_runs}{failed}{again}{repeats}; {duration(summary.duration_s)} of running"
 
 
-def apply_line(side: Side, command: Sequence[str]) -> str:
-    """A command line that runs the job in this configuration."""
-    limits = []
+def apply_line(side: Side, command: Sequence[str], env: Mapping[str, str]) -> str:
+    """A command line that runs the job in this configuration, with the variables and limits its test runs had."""
+    variables = ["env", *(f"{name}={value}" for name, value in sorted(env.items()))] if env else []
+    limits: list[str] = []
     if side.cpus:
         limits += ["-p", f"AllowedCPUs={cpu_list(side.cpus)}"]
     if side.memory_max_bytes is not None:
         limits += ["-p", f"MemoryMax={side.memory_max_bytes}", "-p", "MemorySwapMax=0"]
     prefix = ["systemd-run", "--scope", *limits, "--"] if limits else []
-    return shlex.join([*prefix, *command])
+    return shlex.join([*variables, *prefix, *command])
 
 
 def cpu_list(cpus: Sequence[int]) -> str:

@@ -81,6 +81,7 @@ class Summary:
     duration_s: float
     stop_reason: str | None
     command: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=())
 
     def as_dict(self) -> dict[str, Any]:
@@ -102,6 +103,7 @@ class Summary:
             "duration_s": self.duration_s,
             "stop_reason": self.stop_reason,
             "command": list(self.command),
+            "env": self.env,
             "notes": list(self.notes),
         }
 
@@ -138,6 +140,7 @@ def summarise(study: Study) -> Summary:
         duration_s=sum(_seconds(r) for r in records),
         stop_reason=result.get("stop_reason"),
         command=tuple(result.get("command", ())),
+        env=dict(result.get("env", {})),
         notes=tuple(result.get("notes", ())),
     )
 

@@ -42,7 +42,14 @@ def finished(path, *, estimated, drift=1.0):
                 outcome = Measured({n: Reading(r.value * (drift if n == "throughput" else 1.0)) for n, r in outcome.metrics.items()})
             study.tell(study.adopt(config, role), outcome, details)
         study.set_result(
-            {"complete": True, "recommended": SMALL, "rejected": [], "command": ["python", "job.py", "8"], "stop_reason": "the end"}
+            {
+                "complete": True,
+                "recommended": SMALL,
+                "rejected": [],
+                "env": {"THREADS": "2"},
+                "command": ["python", "job.py", "8"],
+                "stop_reason": "the end",
+            }
         )
         return summarise(study), study.records(), judging_goal(study, study.records())
 
@@ -52,7 +59,7 @@ def test_a_measured_saving_is_claimed(tmp_path):
     text = result_text(summary, Path("s"), records)
     assert "30.0 % less power" in text  # 35 W against 50 W
     assert "estimate" not in text.lower()
-    assert "AllowedCPUs=0-1 -p MemoryMax=536870912" in text
+    assert "env THREADS=2 systemd-run --scope -p AllowedCPUs=0-1 -p MemoryMax=536870912" in text
 
 
 def test_no_saving_is_claimed_from_an_estimate(tmp_path):

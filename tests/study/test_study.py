@@ -121,6 +121,34 @@ def test_two_processes_share_a_study(tmp_path):
     b.close()
 
 
+def test_real_processes_share_a_study(tmp_path):
+    """Three processes at once: every trial is run by one of them, and all keep to the one budget."""
+    create(tmp_path / "s", "bayes", budget=15).close()
+    code = textwrap.dedent(
+        f"""
+        import sys
+        sys.path.insert(0, {str(Path(__file__).parent.parent)!r})
+        from bayestuner.study.study import Study
+        from study_doubles import pretend_run
+        with Study.open({str(tmp_path / "s")!r}) as study:
+            while (trial := study.ask()) is not None:
+                study.tell(trial, pretend_run(trial.config))
+                print(trial.number)
+            assert not study.notices, study.notices
+        """
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)
+    ]
+    printed = [process.communicate(timeout=300) for process in processes]
+    assert [p.returncode for p in processes] == [0] * 3, printed
+    assert sorted(int(n) for out, _ in printed for n in out.split()) == list(range(15))
+    with Study.open(tmp_path / "s") as study:
+        assert len({r.trial.row for r in study.records()}) == 15
+        assert len(study.strategy().trials) == 15
+        assert study.notices == []
+
+
 def test_a_live_owners_run_is_left_alone(tmp_path):
     with create(tmp_path / "s") as mine:
         running = mine.ask()
