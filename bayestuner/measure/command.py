@@ -52,7 +52,8 @@ def program_problem(program: str, env: Mapping[str, str]) -> str | None:
             return f"no permission to reach {program}; let this user search the folders on the way to it, or run as one who may"
         except OSError:
             return f"there is no program {program}; a program with a slash is looked for from the job file's folder"
-        if path.is_dir() or not os.access(path, os.X_OK):
+        effective = os.access in os.supports_effective_ids  # as exec will judge, capabilities included
+        if path.is_dir() or not os.access(path, os.X_OK, effective_ids=effective):
             return f"{program} can't be executed; run chmod +x on it, or put its interpreter in front, as in [\"{{python}}\", ...]"
         return None
     if shutil.which(program, path=env.get("PATH")) is None:
