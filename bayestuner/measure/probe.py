@@ -135,7 +135,10 @@ def _limits() -> list[Item]:
         try:
             isolation, refusals = open_isolation(frozenset({need}))
         except IsolationUnavailable as error:
-            items.append(Item("limit", what, False, reason=str(error), remedy=systemd_run_line()))
+            reason, _, remedy = str(error).rpartition("): ")  # the message ends with what to do
+            items.append(
+                Item("limit", what, False, reason=f"{reason})" if reason else remedy, remedy=remedy if reason else systemd_run_line())
+            )
             continue
         passed_over = "; ".join(f"not {r.what}: {r.reason}" for r in refusals)
         items.append(Item("limit", what, True, isolation.name + (f" ({passed_over})" if passed_over else "")))
@@ -171,7 +174,7 @@ def _cache() -> Item:
     own = os.environ.get("BAYESTUNER_CACHE")
     base = Path(own or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = base / "compiled" if own else base / "bayestuner" / "compiled"
-    existing = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    existing = next((path for path in (folder, *folder.parents) if os.path.exists(path)), folder)  # noqa: PTH110 - exists() raises EACCES
     if os.access(existing, os.W_OK | os.X_OK) and existing.is_dir():
         return Item("extension", what, True, str(folder))
     reason = f"{existing} can't be written, so the engine is compiled anew in every process"

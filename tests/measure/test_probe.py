@@ -1,13 +1,26 @@
 """The probe runs on any machine, says why for everything missing, and its form is JSON."""
 
 import json
+import os
+import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
+import pytest
 from energy_fakes import SERVER_REGISTERS, MsrFile, fake_roots, moving_msr, put, put_broadwell_ep
 
 from bayestuner.errors import IsolationUnavailable
 from bayestuner.measure import probe as probe_module
 from bayestuner.measure.probe import probe
+
+
+@pytest.fixture
+def public_folder():
+    """A folder every user may enter; pytest's own are private."""
+    with tempfile.TemporaryDirectory(prefix="bayestuner-test-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 def test_every_unusable_thing_says_why_and_what_to_do():
@@ -100,3 +113,25 @@ def test_the_outside_load_is_a_share_or_none(tmp_path):
     roots = fake_roots(tmp_path)
     put_broadwell_ep(roots)
     assert probe(roots=roots, idle_s=0.01).outside_load is None  # no /proc/stat there
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+def test_for_an_ordinary_user_whose_home_is_closed(public_folder):
+    """As nobody, with somebody else's HOME: nothing raises, and every line says what to do."""
+    home = public_folder / "home"
+    home.mkdir(mode=0o700)
+    code = (
+        "import json, os, sys\n"
+        "from bayestuner.measure.probe import probe\n"
+        "probe(idle_s=0)\n"  # everything is imported before the interpreter's own files may be out of reach
+        "os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)\n"
+        "print(json.dumps(probe(idle_s=0).as_dict()))\n"
+    )
+    environment = {"PATH": os.defpath, "HOME": str(home)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    items = {i["what"]: i for i in json.loads(done.stdout)["items"]}
+    assert not items["compiled-code cache"]["usable"]
+    assert "BAYESTUNER_CACHE" in items["compiled-code cache"]["remedy"]
+    assert all(i["usable"] or (i["reason"] and i["remedy"]) for i in items.values())
+    assert items["memory limit"]["usable"] or "systemd-run" in items["memory limit"]["remedy"]
