@@ -186,3 +186,22 @@ def test_an_estimate_is_labelled_everywhere_and_no_saving_is_claimed(tmp_path):
                 assert "est" in line.lower(), line
         assert "saving " not in text.replace("no saving is claimed", "")
         assert "ESTIMATED" in text
+
+
+def test_stop_signals_at_random_moments_leave_nothing(tmp_path):
+    job = write_job(tmp_path, budget=15)
+    moments = random.Random(os.environ.get("BAYESTUNER_TEST_SEED", "11"))
+    for _ in range(6):
+        command = bayestuner("tune", job, "--study", tmp_path / "s")
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process.stdout.readline()  # the first line: from here on every signal is handled
+        time.sleep(moments.uniform(0.0, 1.5))
+        number = moments.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=WAIT_S)
+        assert process.returncode in (128 + number, 0)  # 0: it had just come to its end
+        assert "Traceback" not in errors
+        assert groups_of(process.pid) == []
+        assert processes_of(tmp_path / "program.py") == []
+    done = run_cli("tune", job, "--study", tmp_path / "s", "--json")
+    assert json.loads(done.stdout)["runs"] == 15
