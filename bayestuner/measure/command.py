@@ -54,10 +54,10 @@ def program_problem(program: str, env: Mapping[str, str]) -> str | None:
             return f"there is no program {program}; a program with a slash is looked for from the job file's folder"
         effective = os.access in os.supports_effective_ids  # as exec will judge, capabilities included
         if path.is_dir() or not os.access(path, os.X_OK, effective_ids=effective):
-            return f"{program} can't be executed; run chmod +x on it, or put its interpreter in front, as in [\"{{python}}\", ...]"
+            return f'{program} can\'t be executed; run chmod +x on it, or put its interpreter in front, as in ["{{python}}", ...]'
         return None
     if shutil.which(program, path=env.get("PATH")) is None:
-        return f"the program {program!r} is not on PATH; give its full path, or one from the job file's folder, as in \"./{program}\""
+        return f'the program {program!r} is not on PATH; give its full path, or one from the job file\'s folder, as in "./{program}"'
     return None
 
 

@@ -50,7 +50,7 @@ def build_knobs(table: Mapping[str, Any], n_cpus: int, report: Report) -> list[J
     """Make the knobs of the [knobs] section; what is wrong is reported and left out."""
     knobs = [made for name, given in table.items() if (made := _build_knob(name, given, n_cpus, report)) is not None]
     if not table:
-        report("knobs", "no knob; give at least one, as in cores = { kind = \"cores\", min = 1, max = \"all\" }")
+        report("knobs", 'no knob; give at least one, as in cores = { kind = "cores", min = 1, max = "all" }')
     for kind in ("cores", "memory"):
         of_kind = [knob.name for knob in knobs if knob.kind == kind]
         for name in of_kind[1:]:
@@ -67,7 +67,7 @@ def build_knobs(table: Mapping[str, Any], n_cpus: int, report: Report) -> list[J
 def _build_knob(name: str, given: Any, n_cpus: int, report: Report) -> JobKnob | None:
     key = f"knobs.{name}"
     if not isinstance(given, dict):
-        report(key, f"expected a table like {{ kind = \"argument\", values = [1, 2, 4] }}, not {given!r}")
+        report(key, f'expected a table like {{ kind = "argument", values = [1, 2, 4] }}, not {given!r}')
         return None
     name_problem = _name_problem(name)
     if name_problem:
@@ -116,9 +116,7 @@ def _unit_bytes(name: str, key: str, report: Report) -> int:
     return _MEMORY_UNITS.get(unit, 1)
 
 
-def _values(
-    found: Mapping[str, Any], given: Mapping[str, Any], kind: str, key: str, n_cpus: int, report: Report
-) -> Sequence[Any] | None:
+def _values(found: Mapping[str, Any], given: Mapping[str, Any], kind: str, key: str, n_cpus: int, report: Report) -> Sequence[Any] | None:
     """The values a knob takes, from `values` or from min, max and step; None where they were reported as wrong."""
     if "values" in given:
         extra = [name for name in ("min", "max", "step") if name in given]
@@ -163,7 +161,7 @@ def _values_fit(values: Sequence[Any], kind: str, key: str, n_cpus: int, report:
             report(f"{key}.values", f"a knob of kind {kind} takes whole numbers of at least 1, not {value!r}")
             return False
     if kind == "cores" and max(values) > n_cpus:
-        report(key, f"asks for up to {max(values)} cores, but this process may use {n_cpus}; use max = \"all\"")
+        report(key, f'asks for up to {max(values)} cores, but this process may use {n_cpus}; use max = "all"')
         return False
     return True
 
@@ -221,7 +219,7 @@ def build_goal(
     objectives = [name for name in ("minimize", "maximize") if found.get(name) is not None]
     problems = [_metric_problem(f"goal.{name}", found[name], known, no_meter, report) for name in objectives]
     if len(objectives) != 1 and table and {"minimize", "maximize"} <= found.keys():
-        report("goal", "needs exactly one of minimize and maximize, as in minimize = \"power_w\"")
+        report("goal", 'needs exactly one of minimize and maximize, as in minimize = "power_w"')
     bounds: list[Bound] = []
     for index, text in enumerate(found.get("subject_to", ())):
         try:
@@ -252,7 +250,7 @@ def check_command(
 ) -> None:
     """Placeholders against knobs, in both directions; `table` is the raw [knobs] section, so that a wrong knob isn't reported twice."""
     if not command or not command[0]:
-        report("job.command", "empty; give the program and its arguments, as in [\"./serve\", \"--batch\", \"{batch_size}\"]")
+        report("job.command", 'empty; give the program and its arguments, as in ["./serve", "--batch", "{batch_size}"]')
         return
     for word in command:
         if "\0" in word:
@@ -265,7 +263,7 @@ def check_command(
             report("job.command", f"the placeholder {{{name}}} names no knob{suggestion(name, known)}{literal}")
     for knob in knobs:
         if knob.kind == "argument" and knob.name not in names:
-            problem = f"would change nothing: {{{knob.name}}} doesn't stand in job.command; put it there, or use kind = \"environment\""
+            problem = f'would change nothing: {{{knob.name}}} doesn\'t stand in job.command; put it there, or use kind = "environment"'
             report(f"knobs.{knob.name}", problem)
         if knob.variable is not None and knob.variable in env:
             report(f"knobs.{knob.name}.variable", f"{knob.variable!r} is also set in job.env; take it out there")
