@@ -17,6 +17,7 @@ from bayestuner.measure.energy.meter import EnergyMeter
 from bayestuner.measure.job import Job
 from bayestuner.measure.placement import environment
 from bayestuner.measure.runner import Runner, RunRecord
+from bayestuner.search import warmup
 from bayestuner.study.codec import goal_to_json, space_to_json
 from bayestuner.study.provenance import machine_facts
 from bayestuner.study.stopping import StoppingRule, costs_budget
@@ -28,6 +29,7 @@ from bayestuner.trial import Config, Failed, Measured, Outcome, Trial
 MAX_CANDIDATES = 3
 HOPELESS_RUNS = 3
 _POLL_S = 0.5
+_SOON_S = 2.0
 _SURE_ENOUGH = 0.5
 
 
@@ -187,6 +189,7 @@ class _Session:
     def run(self) -> None:
         """Baseline, search, repeats; then store what it came to."""
         self.study.set_result(None)
+        self._compile()
         self._baseline()
         stop_reason = self._search() if self.study.resolved_goal is not None else self._why_no_goal()
         recommended, rejected, notes = self._confirm()
@@ -196,6 +199,16 @@ class _Session:
         self.study.set_result(result)
 
     # -- phases -------------------------------------------------------------------------------------------------------
+
+    def _compile(self) -> None:
+        """Have the engine ready before anything is measured: compiling beside a run would take its cores and spoil its figures."""
+        if self.study.info.strategy != "bayes":
+            return
+        thread = warmup.start()
+        thread.join(_SOON_S)
+        if thread.is_alive():
+            self.progress.note("compiling the engine first, once per version, so that it does not disturb the runs (about 15 s)")
+            thread.join()
 
     def _baseline(self) -> None:
         while True:
