@@ -68,6 +68,7 @@ class AffinityGroup(RunGroup):
             raise GroupFault(f"group {self.name} has been removed: make a new one for each run")
         marked = replace(launch, env={**launch.env, MARK: self.name})
         child = spawn(marked, Placement(cpus=self.limits.cpuset_cpus))
+        child.keep_zombie = True
         self._children.append(child)
         return child
 
@@ -93,7 +94,7 @@ class AffinityGroup(RunGroup):
         if f"{MARK}={self.name}".encode() in environment.split(b"\0"):
             return True
         session = int(fields[3])
-        return any(child.pid == session and child.poll() is None for child in self._children)
+        return any(child.pid == session for child in self._children)  # never a stranger's: the leader's pid is kept until we are done
 
     def pids(self) -> tuple[int, ...]:
         """Processes that carry the mark or are in a session of ours, now."""
@@ -127,6 +128,9 @@ class AffinityGroup(RunGroup):
         if not self._removed:
             self.usage()
             self.kill()
+            for child in self._children:
+                child.release()
+            self._children.clear()
             self._removed = True
 
 

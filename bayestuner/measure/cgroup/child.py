@@ -24,9 +24,15 @@ class PidChild(Child):
         Its pid; as long as nobody else reaps it, it can't be given to another process before `poll` has seen the end.
     pidfd : int
         Descriptor for it, or -1 on kernels that have none (before Linux 5.3).
+
+    Attributes
+    ----------
+    keep_zombie : bool
+        Look at the end without taking it, until `release`: so long nobody else gets the pid, and the session of that number is ours.
     """
 
     def __init__(self, pid: int, pidfd: int) -> None:
+        self.keep_zombie = False
         self.pid = pid
         self._pidfd = pidfd
         self._status: int | None = None
@@ -43,7 +49,7 @@ class PidChild(Child):
 
     def _reap(self) -> int | None:
         try:
-            result = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG)
+            result = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | (os.WNOWAIT if self.keep_zombie else 0))
         except ChildProcessError:
             return UNKNOWN_STATUS
         if result is None:
@@ -81,6 +87,13 @@ class PidChild(Child):
                 signal.pidfd_send_signal(self._pidfd, number)
             else:
                 os.kill(self.pid, number)
+
+    def release(self) -> None:
+        """Take the status of a zombie that was kept; the pid may be given to another process from here on."""
+        with self._lock, contextlib.suppress(ChildProcessError):
+            if self.keep_zombie and self._status is not None:
+                self.keep_zombie = False
+                os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG)
 
     def _close(self) -> None:
         if self._pidfd >= 0:

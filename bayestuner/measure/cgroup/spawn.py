@@ -125,6 +125,8 @@ def _public_error(fault: SpawnFault, program: str, launch: Launch) -> Exception:
     if fault.stage in ("join", "clone", "affinity"):
         error = OSError(fault.number, os.strerror(fault.number), fault.path)
         return GroupFault(f"{launch.argv[0]} can't be started inside its limits ({fault.stage}): {explain(error)}")
+    if fault.stage == "timeout":
+        return OSError(fault.number, "did not start within 30 s: its group is frozen, or its file can't be read", program)
     return OSError(fault.number, f"can't be started ({fault.stage}): {os.strerror(fault.number)}", program)
 
 

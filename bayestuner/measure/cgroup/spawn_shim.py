@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import select
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from bayestuner.measure.cgroup.spawn import Descriptors, Placement, SpawnFault, 
 
 _SHIM = Path(__file__).with_name("shim.py")
 _FIRST_FREE_FD = 3
+EXEC_TIMEOUT_S = 30.0  # as bt_spawn; a group that somebody froze would hold the start for ever
 
 
 def spawn_shim(program: str, launch: Launch, placement: Placement, opened: Descriptors) -> PidChild:
@@ -55,8 +59,11 @@ def spawn_shim(program: str, launch: Launch, placement: Placement, opened: Descr
         for fd in kept:
             os.close(fd)
     child = PidChild(pid, pidfd)
+    if report is None:
+        child.send(signal.SIGKILL)
+        raise SpawnFault("timeout", errno.ETIMEDOUT, program)
     if report:
-        child.wait(60.0)
+        child.wait(EXEC_TIMEOUT_S)
         stage, number, index = json.loads(report)
         raise SpawnFault(stage, number, str(placement.join[index]) if stage == "join" else program)
     return child
@@ -90,9 +97,15 @@ def _hold(pid: int) -> int:
         return -1
 
 
-def _read_all(fd: int) -> bytes:
-    """Until the shim has become the job or has given up: both close the other end."""
-    pieces = []
-    while piece := os.read(fd, 4096):
+def _read_all(fd: int) -> bytes | None:
+    """Until the shim has become the job or has given up, which both close the other end; None where neither happens in time."""
+    pieces: list[bytes] = []
+    waiting = select.poll()
+    waiting.register(fd, select.POLLIN)
+    deadline = time.monotonic() + EXEC_TIMEOUT_S
+    while waiting.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        piece = os.read(fd, 4096)
+        if not piece:
+            return b"".join(pieces)
         pieces.append(piece)
-    return b"".join(pieces)
+    return None

@@ -14,8 +14,6 @@ from bayestuner.measure.cgroup.names import owner_of
 from bayestuner.measure.cgroup.v1 import V1Isolation
 from bayestuner.measure.cgroup.v2 import V2Isolation
 
-PATIENCE_S = 60.0  # other work may share this machine
-
 
 @pytest.fixture(params=["extension", "shim"])
 def way(request, monkeypatch):

@@ -4,22 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
+from patience import PATIENCE_S, ended, wait_for
 
 from bayestuner.measure.cgroup.affinity import AffinityIsolation
 from bayestuner.measure.cgroup.isolation import GroupFault, Limits
 
-PATIENCE_S = 60.0
 AFFINITY = AffinityIsolation()
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.02)
 
 
 def test_it_says_that_memory_is_not_limited():
@@ -67,9 +59,21 @@ class TestEveryWay:
         with AFFINITY.create(Limits()) as group:
             child = group.launch(job(["sh", "-c", "env -i sleep 1000 & sleep 1000"]))
             wait_for(lambda: len(group.pids()) == 3)
+            held = [os.pidfd_open(pid) for pid in group.pids()]
             group.kill()
             assert group.pids() == ()
             assert child.poll() == -signal.SIGKILL
+        assert all(ended(fd) for fd in held)
+
+    def test_it_is_found_even_after_its_leader_has_ended(self, job):
+        with AFFINITY.create(Limits()) as group:
+            child = group.launch(job(["sh", "-c", "env -i sleep 1000 &"]))
+            assert child.wait(PATIENCE_S) == 0
+            (pid,) = group.pids()
+            held = [os.pidfd_open(pid)]
+        assert ended(*held)
+        with pytest.raises(ChildProcessError):
+            os.waitpid(child.pid, os.WNOHANG)  # no zombie stays
 
 
 def test_strangers_are_let_alone(job):

@@ -110,11 +110,11 @@ needs = frozenset({"cores", "memory"})
 try:
     open_isolation(needs)
 except IsolationUnavailable as error:
-    print(error)
+    print(error, flush=True)
 isolation, _ = open_isolation(needs, allow_affinity=True)
 cpu = min(os.sched_getaffinity(0))
 with isolation.create(Limits(cpuset_cpus=(cpu,))) as group:
-    print(isolation.name, group.launch(Launch(["nproc"], {"PATH": os.defpath}, "/", 1, 2)).wait(60))
+    print(isolation.name, group.launch(Launch(["nproc"], {"PATH": os.defpath}, "/", 1, 2)).wait(60), flush=True)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

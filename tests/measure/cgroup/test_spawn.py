@@ -4,7 +4,6 @@ import errno
 import gc
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -13,12 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S, ended
 
 from bayestuner.measure.cgroup.isolation import GroupFault, Launch
 from bayestuner.measure.cgroup.spawn import Placement, find_program, spawn
 from bayestuner.measure.cgroup.spawn_native import cpu_mask
 
-PATIENCE_S = 60.0
 ANYWHERE = Placement()
 
 
@@ -106,6 +105,9 @@ class TestEveryWay:
             f"out = os.open({str(tmp_path / 'out')!r}, os.O_WRONLY | os.O_CREAT)",
             "os.set_inheritable(out, False)",
             "for fd in (0, 1, 2): os.close(fd)",
+            "try: spawn(Launch(['/no/such/program'], {}, '/', out, out), Placement())",
+            "except FileNotFoundError: pass",
+            "else: os._exit(99)",
             "child = spawn(Launch(['sh', '-c', 'echo fine'], {'PATH': os.defpath}, '/', out, out), Placement())",
             "os._exit(child.wait(60))",
         ]
@@ -191,12 +193,9 @@ class TestEveryWay:
         with subprocess.Popen([sys.executable, "-c", "\n".join(lines)], stdout=subprocess.PIPE, text=True) as tuner:
             pid = int(tuner.stdout.readline())
             held = os.pidfd_open(pid)
-            try:
-                tuner.kill()
-                tuner.wait()
-                assert ended(held)
-            finally:
-                os.close(held)
+            tuner.kill()
+            tuner.wait()
+            assert ended(held)
 
     def test_it_outlives_a_worker_thread_that_started_it(self, job):
         children = []
@@ -225,13 +224,6 @@ class TestEveryWay:
     def test_a_launch_without_meaning_is_refused(self, launch):
         with pytest.raises(ValueError, match=r"empty|NUL|'='|stdin"):
             spawn(launch, ANYWHERE)
-
-
-def ended(held):
-    """Whether the process behind a pidfd ends while we wait."""
-    waiting = select.poll()
-    waiting.register(held, select.POLLIN)
-    return bool(waiting.poll(PATIENCE_S * 1000))
 
 
 def test_somebody_else_may_have_reaped_it(job):

@@ -4,25 +4,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S, ended, wait_for
 
+from bayestuner.measure.cgroup import spawn_shim
 from bayestuner.measure.cgroup.isolation import GroupFault, Limits
 from bayestuner.measure.cgroup.names import owner_of
 
 pytestmark = pytest.mark.cgroup
-PATIENCE_S = 60.0
 MIB = 2**20
 EAT = "b = bytearray({mib} << 20); b[::4096] = b'x' * len(b[::4096])"
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.01)
 
 
 def folders_of(name):
@@ -67,7 +60,7 @@ class TestEveryWay:
             usage = group.usage()
         assert usage.oom_kills == 1
         assert 39 * MIB < usage.memory_peak_bytes <= 40 * MIB
-        assert group.usage() == usage  # the last figures stay readable
+        assert group.usage().oom_kills == 1  # stays readable after removal
 
     def test_an_oom_kill_of_one_of_several_is_seen_though_the_leader_exits_0(self, v1, job, output):
         code = f"""
@@ -276,29 +269,23 @@ def test_what_a_killed_tuner_left_is_swept_and_what_a_living_one_uses_is_not(v1,
     with subprocess.Popen([sys.executable, "-c", "\n".join(lines)], stdout=subprocess.PIPE, text=True, cwd=tmp_path) as tuner:
         name, *pids = tuner.stdout.readline().split()
         held = [os.pidfd_open(int(pid)) for pid in pids]
-        try:
-            assert name not in v1.sweep()
-            assert folders_of(name) != []
-            tuner.kill()
-            tuner.wait()
-            swept = v1.sweep()
-            assert name in swept
-            assert folders_of(name) == []
-            for fd in held:
-                wait_for(lambda fd=fd: dead(fd))
-        finally:
-            for fd in held:
-                os.close(fd)
+        assert name not in v1.sweep()
+        assert folders_of(name) != []
+        tuner.kill()
+        tuner.wait()
+        assert name in v1.sweep()
+        assert folders_of(name) == []
+        assert all(ended(fd) for fd in held)
     assert name not in v1.sweep()
 
 
-def dead(held):
-    """Gone, or a zombie for somebody else to reap."""
-    line = next(line for line in Path(f"/proc/self/fdinfo/{held}").read_text().splitlines() if line.startswith("Pid:"))
-    pid = int(line.split()[1])
-    if pid <= 0:
-        return True
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except OSError:
-        return True
+def test_a_start_that_hangs_is_given_up(v1, job, monkeypatch):
+    """A frozen group lets nothing run once it has joined. With the shim only: bt_spawn waits for 30 s, too long for a test."""
+    monkeypatch.setitem(sys.modules, "bayestuner._native", None)
+    monkeypatch.setattr(spawn_shim, "EXEC_TIMEOUT_S", 1.0)
+    with v1.create(Limits()) as group:
+        group.files.write(group._by_controller["freezer"] / "freezer.state", "FROZEN")
+        with pytest.raises(OSError, match="did not start"):
+            group.launch(job(["true"]))
+        (pid,) = group.pids()
+    assert os.waitpid(pid, 0)[1] == signal.SIGKILL

@@ -2,24 +2,16 @@
 
 import os
 import signal
-import time
 
 import pytest
+from patience import PATIENCE_S, wait_for
 
 from bayestuner.measure.cgroup.files import CgroupFiles
 from bayestuner.measure.cgroup.isolation import GroupFault, Limits
 from bayestuner.measure.cgroup.v2 import V2Isolation
 
 pytestmark = pytest.mark.cgroup
-PATIENCE_S = 60.0
 NO_LIMITS = Limits(pids_max=None)
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.01)
 
 
 FORK_200 = """
@@ -82,9 +74,8 @@ def test_before_linux_5_14_everything_is_frozen_and_killed(v2_place, job, output
 def test_cpu_time_is_counted_without_a_controller(v2, job):
     with v2.create(NO_LIMITS) as group:
         assert group.launch(job("import time\nwhile time.process_time() < 0.3: pass")).wait(PATIENCE_S) == 0
-        usage = group.usage()
-    assert 0.3 <= usage.cpu_s < 30
-    assert group.usage() == usage
+        assert 0.3 <= group.usage().cpu_s < 30
+    assert group.usage().cpu_s >= 0.3  # stays readable after removal
 
 
 def test_a_limit_without_its_controller_is_refused_and_leaves_nothing(v2, v2_place):
