@@ -8,6 +8,8 @@ from patience import PATIENCE_S, wait_for
 
 from bayestuner.measure.cgroup.files import CgroupFiles
 from bayestuner.measure.cgroup.isolation import GroupFault, Limits
+from bayestuner.measure.cgroup.names import new_name
+from bayestuner.measure.cgroup.spawn import Placement, extension_is_built, spawn
 from bayestuner.measure.cgroup.v2 import V2Isolation
 
 pytestmark = pytest.mark.cgroup
@@ -90,8 +92,6 @@ def test_a_limit_without_its_controller_is_refused_and_leaves_nothing(v2, v2_pla
 
 def test_clone3_into_a_group_and_not_the_fallback(v2, job, monkeypatch):
     """Where the kernel can do it the process is born inside: the join after birth is never tried."""
-    from bayestuner.measure.cgroup.spawn import Placement, extension_is_built
-
     if not extension_is_built():
         pytest.skip("the C extension is not built")
     monkeypatch.setattr(Placement, "joining", lambda self: pytest.fail("fell back to joining"))
@@ -113,3 +113,16 @@ def test_groups_that_a_job_made_inside_are_removed_too(v2, job, output):
         group.launch(job(code))
         wait_for(lambda: "in" in output.text)
     assert not inner.parent.exists()
+
+
+def test_what_a_dead_tuner_left_is_swept_and_what_a_living_one_uses_is_not(v2, job):
+    parts = new_name().split("-")
+    parts[2] = str(int(parts[2]) - 1)  # our pid, but another start time: somebody who had it before us
+    with v2.create(NO_LIMITS) as living:
+        stale = living.folders[0].with_name("-".join(parts))
+        stale.mkdir()
+        child = spawn(job(["sleep", "1000"]), Placement(join=(stale / "cgroup.procs",)))
+        assert stale.name in v2.sweep()
+        assert not stale.exists()
+        assert living.folders[0].exists()
+    assert child.wait(PATIENCE_S) == -signal.SIGKILL
