@@ -161,7 +161,7 @@ def acquisition(
         u = (best - mean[objective, c]) / std
         if log_p_ceiling + math.log(std) + ceiling(log_h_ceiling, u) <= top:
             return -math.inf
-        value = math.log(std) + log_h(u)
+        value = log_ei(mean[objective, c], std, best)
     elif mode == LOWEST_MEAN:
         value = -mean[objective, c] if objective >= 0 else -known
         if value <= top:
@@ -292,17 +292,3 @@ def ceilings(log_h_ceiling, log_ndtr_ceiling):
         u = -8.0 + i / 64.0
         log_h_ceiling[i] = log_h(u)
         log_ndtr_ceiling[i] = log_ndtr(u)
-
-
-@compiled()
-def log_expected_improvement(mean, std, best, out):
-    """`log_ei` of each entry of mean, std (m,), for explanations, plots and tests."""
-    for i in range(mean.size):
-        out[i] = log_ei(mean[i], std[i], best)
-
-
-@compiled()
-def log_probability(z, out):
-    """log Phi of each entry of z (m,)."""
-    for i in range(z.size):
-        out[i] = log_ndtr(z[i])

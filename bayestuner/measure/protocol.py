@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from abc import ABC, abstractmethod
 from array import array
 
 MAX_LINE_BYTES = 65536
@@ -19,7 +20,7 @@ MAX_BATCHES = 2_000_000
 _FUTURE_NS = 50_000_000
 
 
-class Reports:
+class Reports(ABC):
     """Batch completions of one run, in order.
 
     Attributes
@@ -78,8 +79,9 @@ class Reports:
             self._line(self._rest, now_ns)
         self._rest = b""
 
+    @abstractmethod
     def _line(self, line: bytes, now_ns: int) -> None:
-        raise NotImplementedError
+        """Take one whole line, without its newline."""
 
     def _fault(self, line: bytes, why: str) -> None:
         self.faults += 1
