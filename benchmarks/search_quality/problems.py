@@ -1,0 +1,114 @@
+"""Problems: a folder with ``problems.json`` and one CSV table of measurements for each.
+
+A table has a column for every knob, then ``objective`` (to be minimised), ``constraint`` (to be at least the problem's ``threshold``) and
+``status`` (``ok``, or ``failed`` for a run that gave no values). ``problems.json`` is a list of objects with ``name``, ``file``,
+``family``, ``threshold`` and ``knobs`` (``name``; ``type``: ``ordinal`` or ``categorical``).
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import bayestuner as bt
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One table of measurements.
+
+    Attributes
+    ----------
+    name, family : str
+        Problems of one family are not independent; averages are taken within a family first.
+    knobs : tuple of Knob
+    configs : list of tuple
+        Values of the knobs in each row.
+    objective, constraint : ndarray, (rows,)
+        nan where the run failed.
+    threshold : float
+    """
+
+    name: str
+    family: str
+    knobs: tuple[Any, ...]
+    configs: list[tuple[Any, ...]]
+    objective: FloatArray
+    constraint: FloatArray
+    threshold: float
+    goal: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        goal = bt.Goal(minimize="objective", subject_to=[bt.AtLeast("constraint", self.threshold)])
+        object.__setattr__(self, "goal", goal)
+
+    @cached_property
+    def space(self) -> bt.Space:
+        """The rows of the table as a space; a space's row is the table's."""
+        return bt.Space.from_rows(self.knobs, self.configs)
+
+    @property
+    def ok(self) -> npt.NDArray[np.bool_]:
+        """Which runs gave values, (rows,)."""
+        return np.isfinite(self.objective) & np.isfinite(self.constraint)
+
+    @cached_property
+    def feasible(self) -> npt.NDArray[np.bool_]:
+        """Which rows meet the threshold, (rows,)."""
+        return self.ok & (np.where(self.ok, self.constraint, -np.inf) >= self.threshold)
+
+    @cached_property
+    def optimum(self) -> float:
+        """The lowest feasible objective."""
+        return float(self.objective[self.feasible].min())
+
+    @cached_property
+    def worst(self) -> float:
+        """The highest feasible objective: what a run that has found nothing feasible is counted as."""
+        return float(self.objective[self.feasible].max())
+
+
+def load(folder: Path, only: str = "") -> list[Problem]:
+    """Read the problems of `folder` whose name contains `only`."""
+    listed = json.loads((folder / "problems.json").read_text())
+    problems = [_read(folder, entry) for entry in listed if only in entry["name"]]
+    if not problems:
+        raise SystemExit(f"no problem in {folder}/problems.json has {only!r} in its name; it lists {', '.join(e['name'] for e in listed)}")
+    return problems
+
+
+def _read(folder: Path, entry: dict[str, Any]) -> Problem:
+    with (folder / entry["file"]).open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    columns = {knob["name"]: [_value(row[knob["name"]]) for row in rows] for knob in entry["knobs"]}
+    knobs = tuple(_knob(knob, columns[knob["name"]]) for knob in entry["knobs"])
+    failed = [row["status"] != "ok" for row in rows]
+    objective, constraint = (
+        np.array([np.nan if bad else float(row[name]) for row, bad in zip(rows, failed, strict=True)])
+        for name in ("objective", "constraint")
+    )
+    configs = list(zip(*columns.values(), strict=True))
+    return Problem(entry["name"], entry["family"], knobs, configs, objective, constraint, float(entry["threshold"]))
+
+
+def _value(text: str) -> Any:
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return int(number) if number == int(number) else number
+
+
+def _knob(knob: dict[str, Any], column: list[Any]) -> Any:
+    if knob["type"] == "categorical":
+        return bt.Categorical(knob["name"], sorted(set(column), key=str))
+    return bt.Ordinal(knob["name"], knob.get("levels") or sorted(set(column)))
