@@ -1,0 +1,1 @@
+"""Other tuners beside ours, on identical work: suggestions' speed, and runs for the search-quality report."""
