@@ -197,7 +197,7 @@ class Strategy(ABC):
 
     def _release(self, row: int) -> None:
         """Make a row free again unless another trial holds it."""
-        if any(t.row == row and not _transient(t) for t in self._trials):
+        if any(t.row == row and not is_transient(t) for t in self._trials):
             return
         self._taken[row] = False
         self._n_free += 1
@@ -220,7 +220,8 @@ class Strategy(ABC):
                 raise InvalidTell(f"trial {trial.number} was told {told}, but the goal '{self.goal}' also needs {', '.join(missing)}")
 
 
-def _transient(trial: Trial) -> bool:
+def is_transient(trial: Trial) -> bool:
+    """True for a failure that was the machine's fault, which teaches nothing."""
     return isinstance(trial.outcome, Failed) and trial.outcome.kind == "transient"
 
 

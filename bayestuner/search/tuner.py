@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -13,24 +12,20 @@ import numpy.typing as npt
 from bayestuner.errors import InvalidGoal, InvalidTell, NoRecommendation
 from bayestuner.goal import Goal
 from bayestuner.search import warmup
-from bayestuner.search.acquisition import EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE, ModelBound, Packed, Scorer, log_ndtr
+from bayestuner.search.acquisition import EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE, Packed, Scorer
 from bayestuner.search.design import choose_first, design_size
 from bayestuner.search.hints import Hints
-from bayestuner.search.strategy import Prediction, Recommendation, Strategy
+from bayestuner.search.known import knob_values, rows_outside
+from bayestuner.search.posterior import Posterior
+from bayestuner.search.strategy import Prediction, Recommendation, Strategy, is_transient
 from bayestuner.space import Space
-from bayestuner.surrogate.covariance import Geometry
-from bayestuner.surrogate.gp import GaussianProcess
-from bayestuner.surrogate.metric import MetricModel, merge
-from bayestuner.surrogate.viability import EXTRA, PRIOR, viability_model
-from bayestuner.trial import Config, Failed, Measured, Outcome, Reading, Trial
+from bayestuner.trial import Config, Failed, Measured, Outcome, Trial
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 GREEDY_EVERY = 3
 CONFIDENCE = 0.9
 LIKELY = math.log(0.5)
-TWO_SIDED_95 = 1.959963984540054
 MIN_MEASURED = 2  # a model of fewer readings knows no more than the design
 
 
@@ -96,14 +91,11 @@ class Tuner(Strategy):
         super().__init__(space, goal, seed=seed)
         self.budget = int(budget)
         self.confidence = float(confidence)
-        self._geometry = Geometry.of(space)
-        self._scorer = Scorer(space, self._geometry.starts, self._geometry.kinds, threads=threads)
-        self._models: dict[str, MetricModel] = {}
-        self._fresh: set[str] = set()  # metrics whose model has seen every reading
-        self._viability: GaussianProcess | None = None
+        self._posterior = Posterior(space, self.seed)
+        self._scorer = Scorer(space, self._posterior.geometry.starts, self._posterior.geometry.kinds, threads=threads)
         self._hints = Hints(space)
         self._excluded = np.zeros(space.n_rows, dtype=np.bool_)
-        self._forbidden_by_goal = self._rows_outside_known_bounds()
+        self._forbidden_by_goal = rows_outside(space, goal)
         self._plan: tuple[int, Explanation] | None = None
         self._why: dict[int, Explanation] = {}
 
@@ -126,7 +118,7 @@ class Tuner(Strategy):
                         f"trial {trial.number} did not measure {', '.join(missing)}; a new goal can use {', '.join(sorted(have))}"
                     )
             self.goal = goal
-            self._forbidden_by_goal = self._rows_outside_known_bounds()
+            self._forbidden_by_goal = rows_outside(self.space, goal)
             self._plan = None
 
     def explain(self, trial: Trial) -> Explanation:
@@ -144,23 +136,25 @@ class Tuner(Strategy):
         with self._lock:
             if len({t.row for t in self._measured()}) < MIN_MEASURED:
                 return super().recommend()
-            self._refresh()
+            self._learn_all()
             trials = {t.row: t for t in self._measured()}
             rows = np.array(list(trials), dtype=np.int64)
             log_p = self._log_feasible(rows)
-            objective, _ = self._objective_at(rows)
+            objective, _ = self._posterior.objective_at(self.goal, rows)
             sure = log_p >= math.log(self.confidence)
             pick = int(np.argmin(np.where(sure, objective, np.inf))) if sure.any() else int(np.argmax(log_p))
             row = int(rows[pick])
-            return Recommendation(row, trials[row].config, self._predictions(row), math.exp(float(log_p[pick])), trials[row])
+            return Recommendation(
+                row, trials[row].config, self._posterior.predictions(self.goal, row), math.exp(float(log_p[pick])), trials[row]
+            )
 
     def predict(self, config: Config) -> dict[str, Prediction]:
         """What the model expects of a configuration, for each metric of the goal that is modelled."""
         with self._lock:
             if len({t.row for t in self._measured()}) < MIN_MEASURED:
                 raise NoRecommendation(f"a prediction needs {MIN_MEASURED} different configurations measured first")
-            self._refresh()
-            return self._predictions(self.space.row(config))
+            self._learn_all()
+            return self._posterior.predictions(self.goal, self.space.row(config))
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
@@ -183,14 +177,14 @@ class Tuner(Strategy):
         return trial
 
     def _designing(self) -> bool:
-        asked = sum(1 for t in self._trials if not _is_transient(t.outcome))
+        asked = sum(1 for t in self._trials if not is_transient(t))
         return asked < design_size(self.budget) or len({t.row for t in self._measured()}) < MIN_MEASURED
 
     def _make_plan(self) -> tuple[int, Explanation]:
         if self._designing():
-            tried = [t.row for t in self._trials if not _is_transient(t.outcome)]
+            tried = [t.row for t in self._trials if not is_transient(t)]
             return choose_first(self.space, self._skip(), tried, self.seed), Explanation("design")
-        self._refresh()
+        self._learn_all()
         return self._model_choice()
 
     # -- learning -----------------------------------------------------------------------------------------------------
@@ -202,7 +196,7 @@ class Tuner(Strategy):
             return super().tell_outcome(trial, outcome)
 
     def _learn(self, trial: Trial) -> None:
-        self._fresh.clear()
+        self._posterior.forget()
         if isinstance(trial.outcome, Failed):
             if trial.outcome.kind == "oom":
                 self._hints.failed(trial.row)
@@ -221,67 +215,10 @@ class Tuner(Strategy):
     def _measured(self) -> list[Trial]:
         return [t for t in self._trials if isinstance(t.outcome, Measured)]
 
-    def _refresh(self) -> None:
-        """Bring the model of every metric of the goal, and the viability model, up to date."""
-        measured = self._measured()
-        rows = [t.row for t in measured]
-        if not self._fresh:
-            self._viability = self._fit_viability(measured)
-        for metric in self._modelled():
-            if metric in self._fresh:
-                continue
-            data = merge(rows, [_reading(t.outcome, metric) for t in measured])
-            model = self._models.setdefault(metric, MetricModel(self._geometry))
-            # a stream per number of observations: the fit depends on what was told, never on how often anything was read
-            model.fit(self.space.codes(data.rows), data, np.random.default_rng([self.seed, len(rows)]))
-            self._fresh.add(metric)
+    def _learn_all(self) -> None:
+        self._posterior.learn(self._trials, self.goal)
 
-    def _fit_viability(self, measured: list[Trial]) -> GaussianProcess | None:
-        ran = {t.row for t in measured}
-        failed = {t.row for t in self._trials if isinstance(t.outcome, Failed) and t.outcome.kind != "transient"} - ran
-        if not failed:
-            return None
-        rows = np.array([*ran, *failed], dtype=np.int64)
-        rows.sort()
-        return viability_model(self._geometry, self.space.codes(rows), np.isin(rows, list(ran)))
-
-    # -- the goal in the models' terms --------------------------------------------------------------------------------
-
-    def _known(self, metric: str) -> bool:
-        """True for a metric that is a numeric knob: known everywhere, not modelled."""
-        return any(k.numeric and k.name == metric for k in self.space.knobs)
-
-    def _modelled(self) -> list[str]:
-        return [m for m in self.goal.metrics if not self._known(m)]
-
-    def _knob_values(self, name: str, rows: IntArray | None = None) -> FloatArray:
-        """Values of a numeric knob at the given rows, or over the whole grid, (m,)."""
-        d = self.space.names.index(name)
-        values = np.asarray(self.space.knobs[d].values, dtype=np.float64)
-        if rows is not None:
-            return np.asarray(values[self.space.codes(rows)[:, d]])
-        if self.space.table is not None:
-            return np.asarray(values[self.space.table[:, d]])
-        before, after = math.prod(self.space.shape[:d]), math.prod(self.space.shape[d + 1 :])
-        return np.tile(np.repeat(values, after), before)
-
-    def _rows_outside_known_bounds(self) -> npt.NDArray[np.bool_]:
-        outside = np.zeros(self.space.n_rows, dtype=np.bool_)
-        for bound in self.goal.bounds:
-            if self._known(bound.metric):
-                values = self._knob_values(bound.metric)
-                outside |= (values < bound.limit) if bound.sense == ">=" else (values > bound.limit)
-        return outside
-
-    def _bounds(self, index: dict[str, int]) -> list[ModelBound]:
-        bounds = []
-        for bound in self.goal.bounds:
-            if bound.metric in index:
-                limit = self._models[bound.metric].transform.forward_limit(bound.limit)
-                bounds.append(ModelBound(index[bound.metric], 1.0 if bound.sense == ">=" else -1.0, max(limit, -1e300)))
-        return bounds
-
-    def _skip(self) -> npt.NDArray[np.bool_]:
+    def _skip(self) -> BoolArray:
         """Rows not to ask: taken, ruled out by a hint or by a bound on a knob; only the taken ones where that leaves nothing."""
         skip = self._taken | self._excluded | self._forbidden_by_goal
         if skip.all():
@@ -291,22 +228,12 @@ class Tuner(Strategy):
     # -- choosing by the model ----------------------------------------------------------------------------------------
 
     def _model_choice(self) -> tuple[int, Explanation]:
-        metrics = self._modelled()
-        index = {m: i for i, m in enumerate(metrics)}
-        gps = [self._models[m].gp for m in metrics]
-        bounds = self._bounds(index)
-        if self._viability is not None:
-            bounds.append(ModelBound(len(gps), 1.0, -PRIOR, EXTRA))
-            gps.append(self._viability)
-        gps = self._with_pending(gps)
-        objective, known = index.get(self.goal.objective, -1), None
-        if objective < 0:
-            known = self.goal.sign * self._knob_values(self.goal.objective)
-        elif self.goal.sign < 0:
-            gps.append(_negated(gps[objective]))
-            objective = len(gps) - 1
+        pending = [t.row for t in self._outstanding.values()]
+        gps, bounds, objective = self._posterior.for_scoring(self.goal, pending)
+        known = self.goal.sign * knob_values(self.space, self.goal.objective) if objective < 0 else None
         best, feasible_known = self._incumbent()
-        packed = Packed.of(gps, self._geometry.d, self._geometry.levels.size)
+        geometry = self._posterior.geometry
+        packed = Packed.of(gps, geometry.d, geometry.levels.size)
         modelled_asks = len(self._trials) - design_size(self.budget)
         greedy = feasible_known and modelled_asks % GREEDY_EVERY == GREEDY_EVERY - 1
         attempts: list[tuple[int, str, dict[str, Any]]] = [
@@ -319,44 +246,13 @@ class Tuner(Strategy):
         for mode, reason, options in attempts:
             row, value = self._scorer.best(mode, packed, bounds, skip, objective=objective, known=known, best=best, **options)
             if row >= 0:
-                return row, self._explain(row, reason, best, value)
+                return row, self._explain(row, reason, value)
         row = int(np.argmin(skip))
-        return row, self._explain(row, "most feasible", best, -math.inf)
+        return row, self._explain(row, "most feasible", -math.inf)
 
-    def _with_pending(self, gps: list[GaussianProcess]) -> list[GaussianProcess]:
-        """Posteriors that take each outstanding run's outcome to be its prediction (kriging believer, Ginsbourger et al. 2010)."""
-        rows = [t.row for t in self._outstanding.values()]
-        if not rows:
-            return gps
-        codes = self.space.codes(rows)
-        out = []
-        for gp in gps:
-            believer = copy.copy(gp)
-            for code in codes:
-                mean, _ = believer.predict(code[None, :])
-                believer.extend(code, float(mean[0]), gp.noise_variance)
-            out.append(believer)
-        return out
-
-    def _objective_at(self, rows: IntArray) -> tuple[FloatArray, FloatArray]:
-        """Mean and standard deviation, to be minimised, of the objective at rows (m,)."""
-        if self._known(self.goal.objective):
-            return self.goal.sign * self._knob_values(self.goal.objective, rows), np.zeros(rows.size)
-        mean, std = self._models[self.goal.objective].predict(self.space.codes(rows))
-        return self.goal.sign * mean, std
-
-    def _log_feasible(self, rows: IntArray) -> FloatArray:
+    def _log_feasible(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Log of the chance that all bounds hold at rows (m,), failures apart."""
-        total = np.zeros(rows.size)
-        total[self._forbidden_by_goal[rows]] = -np.inf
-        codes = self.space.codes(rows)
-        index = {m: i for i, m in enumerate(self._modelled())}
-        names = list(index)
-        for bound in self._bounds(index):
-            mean, std = self._models[names[bound.model]].predict(codes)
-            z = bound.sign * (mean - bound.limit) / np.maximum(std, 1e-9)
-            total += np.array([log_ndtr(float(v)) for v in z])
-        return total
+        return np.where(self._forbidden_by_goal[rows], -np.inf, self._posterior.log_feasible(self.goal, rows))
 
     def _incumbent(self) -> tuple[float, bool]:
         """What to improve on, to be minimised, and whether anything feasible is known.
@@ -365,7 +261,7 @@ class Tuner(Strategy):
         must not end the search, so never the reading itself). With nothing feasible, the worst: every cheaper row keeps its price signal.
         """
         rows = np.unique(np.array([t.row for t in self._measured()], dtype=np.int64))
-        mean, _ = self._objective_at(rows)
+        mean, _ = self._posterior.objective_at(self.goal, rows)
         likely = self._log_feasible(rows) >= LIKELY
         if not likely.any() and self.best_feasible is not None:
             likely = rows == self.best_feasible.row
@@ -373,42 +269,8 @@ class Tuner(Strategy):
             return float(mean[likely].min()), True
         return float(mean.max()), False
 
-    def _explain(self, row: int, reason: str, best: float, value: float) -> Explanation:
-        rows = np.array([row], dtype=np.int64)
-        log_p = float(self._log_feasible(rows)[0])
-        p_viable = 1.0
-        if self._viability is not None:
-            mean, variance = self._viability.predict(self.space.codes(rows))
-            p_viable = math.exp(log_ndtr(float((mean[0] + PRIOR) / math.sqrt(variance[0] + EXTRA))))
+    def _explain(self, row: int, reason: str, value: float) -> Explanation:
+        log_p = float(self._log_feasible(np.array([row], dtype=np.int64))[0])
+        p_viable = self._posterior.p_viable(row)
         log_ei = value - log_p - math.log(max(p_viable, 1e-300)) if reason == "expected improvement" else None
-        return Explanation(reason, log_ei, math.exp(log_p), p_viable, self._predictions(row))
-
-    def _predictions(self, row: int) -> dict[str, Prediction]:
-        out = {}
-        codes = self.space.codes([row])
-        for metric in self.goal.metrics:
-            if self._known(metric):
-                value = float(self._knob_values(metric, np.array([row]))[0])
-                out[metric] = Prediction(value, value, value)
-                continue
-            model = self._models[metric]
-            mean, std = model.predict(codes)
-            low, middle, high = (model.transform.backward(float(mean[0] + z * std[0])) for z in (-TWO_SIDED_95, 0.0, TWO_SIDED_95))
-            out[metric] = Prediction(middle, low, high)
-        return out
-
-
-def _is_transient(outcome: Outcome | None) -> bool:
-    return isinstance(outcome, Failed) and outcome.kind == "transient"
-
-
-def _reading(outcome: Outcome | None, metric: str) -> Reading:
-    assert isinstance(outcome, Measured)  # noqa: S101 - narrows the type; callers pass measured trials only
-    return outcome.metrics[metric]
-
-
-def _negated(gp: GaussianProcess) -> GaussianProcess:
-    """The same posterior of the negative function."""
-    out = copy.copy(gp)
-    out.beta = -gp.beta
-    return out
+        return Explanation(reason, log_ei, math.exp(log_p), p_viable, self._posterior.predictions(self.goal, row))

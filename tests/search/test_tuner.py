@@ -185,11 +185,11 @@ def test_an_optimum_beside_the_failing_half_is_found():
 def test_retarget_costs_no_run_and_no_fit():
     tuner = Tuner(SPACE, GOAL, seed=0)
     run(tuner)
-    before = {name: model.gp.theta.copy() for name, model in tuner._models.items()}
+    before = {name: model.gp.theta.copy() for name, model in tuner._posterior.models.items()}
     harder = bt.Goal(minimize="power_w", subject_to=["throughput >= 120"])
     tuner.retarget(harder)
     tuner.ask()
-    assert all((tuner._models[name].gp.theta == theta).all() for name, theta in before.items())
+    assert all((tuner._posterior.models[name].gp.theta == theta).all() for name, theta in before.items())
     assert tuner.recommend().expected["throughput"].mean >= 110
     with pytest.raises(InvalidGoal, match="did not measure latency"):
         tuner.retarget(bt.Goal(minimize="latency"))
