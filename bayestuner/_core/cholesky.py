@@ -1,70 +1,67 @@
 """Cholesky factors in place and the inverses of triangular ones; status 0, or 1 + the row whose pivot is not positive.
 
-No reordering of sums here (`options.STRICT`): the sign of a pivot must not depend on how a loop was vectorised.
+Factors are kept as the rows of U = L^T, inverses as the rows of W = L^-1: the innermost loops run along rows, and each entry is a sum
+of its own, added up in the same order however a loop is vectorised (`options.STRICT`): the sign of a pivot must not depend on that.
 """
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from bayestuner._core.options import inlined
 
 
 @inlined()
-def factor(K, n):
-    """Factor K = L L^T in place: the lower triangle of K[:n, :n] becomes L (upper left untouched). Returns a status."""
+def index(i):
+    """A number that is never negative, as an index: numba need not test it for counting from the end, so that the loop is vectorised."""
+    return np.uint64(i)
+
+
+@inlined()
+def factor(U, n, n_columns):
+    """Factor K = U^T U = L L^T in place, from and into the upper triangle of U[:n, :n] (lower left untouched). Returns a status.
+
+    Columns n..n_columns-1 hold right-hand sides B and become L^-1 B.
+    """
     for i in range(n):
-        for j in range(i):
-            t = K[i, j]
-            for a in range(j):
-                t -= K[i, a] * K[j, a]
-            K[i, j] = t / K[j, j]
-        t = K[i, i]
-        for a in range(i):
-            t -= K[i, a] * K[i, a]
+        for group in range(i // 4):
+            a = 4 * group
+            u0, u1, u2, u3 = U[a, i], U[a + 1, i], U[a + 2, i], U[a + 3, i]
+            for j in range(index(i), index(n_columns)):
+                U[i, j] -= u0 * U[a, j] + u1 * U[a + 1, j] + u2 * U[a + 2, j] + u3 * U[a + 3, j]
+        for a in range(i // 4 * 4, i):
+            u0 = U[a, i]
+            for j in range(index(i), index(n_columns)):
+                U[i, j] -= u0 * U[a, j]
+        t = U[i, i]
         if not t > 0.0:
             return i + 1
-        K[i, i] = math.sqrt(t)
+        pivot = math.sqrt(t)
+        inverse = 1.0 / pivot
+        for j in range(index(i), index(n_columns)):
+            U[i, j] *= inverse
+        U[i, i] = pivot
     return 0
 
 
 @inlined()
-def append_row(L, n, k, kappa):
-    """Append a row to a factor in place.
-
-    Given K = L L^T of size n in L[:n, :n], computes row n of the factor of [[K, k], [k^T, kappa]] into L[n, :n + 1].
-    Returns 0, or n + 1 when kappa - l.l <= 0; rows before n are never changed.
-    """
-    rest = kappa
+def invert(U, W, n):
+    """W[:n, :n] = L^-1 for U = L^T: its lower triangle; the upper one must hold zeros, and keeps them."""
     for i in range(n):
-        t = k[i]
-        for a in range(i):
-            t -= L[i, a] * L[n, a]
-        L[n, i] = t / L[i, i]
-        rest -= L[n, i] * L[n, i]
-    if not rest > 0.0:
-        return n + 1
-    L[n, n] = math.sqrt(rest)
-    return 0
-
-
-@inlined()
-def invert_row(L, W, i):
-    """Row i of W = L^-1, given rows before it: W[i, :i] = -(L[i, :i] W[:i, :i]) / L[i, i]. Zeros above the diagonal are not written."""
-    inverse = 1.0 / L[i, i]
-    for j in range(i):
-        W[i, j] = 0.0
-    for a in range(i):
-        factor_a = L[i, a]
-        for j in range(a + 1):
-            W[i, j] += factor_a * W[a, j]
-    for j in range(i):
-        W[i, j] *= -inverse
-    W[i, i] = inverse
-
-
-@inlined()
-def invert(L, W, n):
-    """W[:n, :n] = L^-1, lower triangle only."""
-    for i in range(n):
-        invert_row(L, W, i)
+        for j in range(i):
+            W[i, j] = 0.0
+        for group in range(i // 4):
+            a = 4 * group
+            u0, u1, u2, u3 = U[a, i], U[a + 1, i], U[a + 2, i], U[a + 3, i]
+            for j in range(index(a + 4)):
+                W[i, j] -= u0 * W[a, j] + u1 * W[a + 1, j] + u2 * W[a + 2, j] + u3 * W[a + 3, j]
+        for a in range(i // 4 * 4, i):
+            u0 = U[a, i]
+            for j in range(index(a + 1)):
+                W[i, j] -= u0 * W[a, j]
+        inverse = 1.0 / U[i, i]
+        for j in range(i):
+            W[i, j] *= inverse
+        W[i, i] = inverse

@@ -17,6 +17,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
+from bayestuner._core.exponential import exp_all, expm1_all
 from bayestuner._core.options import inlined
 
 MATERN52, MATERN32, RBF = 0, 1, 2
@@ -27,107 +30,118 @@ SQRT5 = math.sqrt(5.0)
 SQRT3 = math.sqrt(3.0)
 
 
-@inlined()
-def correlation(s, family):
-    """f(s), and h(s) = -2 df/ds, for s the squared scaled distance; both are finite at s = 0."""
+@inlined(fast=True)
+def radial(s, family):
+    """f(s) = c e^x and h(s) = -2 df/ds = b e^x for s the squared scaled distance: returns (c, x, b), finite at s = 0."""
     if family == MATERN52:
         q = SQRT5 * math.sqrt(s)
-        e = math.exp(-q)
-        return (1.0 + q + q * q / 3.0) * e, 5.0 / 3.0 * (1.0 + q) * e
+        return 1.0 + q + q * q / 3.0, -q, 5.0 / 3.0 * (1.0 + q)
     if family == MATERN32:
         q = SQRT3 * math.sqrt(s)
-        e = math.exp(-q)
-        return (1.0 + q) * e, 3.0 * e
-    e = math.exp(-0.5 * s)
-    return e, e
+        return 1.0 + q, -q, 3.0
+    return 1.0, -0.5 * s, 1.0
 
 
 @inlined()
-def warp_level(log_r, log_R, w):
-    """Warped coordinate of a level and its derivative in w; log_r = log(v / v_0), log_R the last level's."""
-    if log_R == 0.0:
-        return 0.0, 0.0
-    if abs(w) < 1e-5:
-        z = log_r / log_R
-        return z * (1.0 + 0.5 * w * (log_r - log_R)), 0.5 * z * (log_r - log_R)
-    e, big = math.expm1(w * log_r), math.expm1(w * log_R)
-    slope = (log_r * (e + 1.0) * big - e * log_R * (big + 1.0)) / (big * big)
-    return e / big, slope
+def correlation(s, family):
+    """f(s), and h(s) = -2 df/ds."""
+    c, x, b = radial(s, family)
+    e = math.exp(x)
+    return c * e, b * e
+
+
+SMALL_WARP = 1e-5  # below, the first two terms of the warp's series in w are exact to rounding
+
+
+@inlined(fast=True)
+def warp(levels, log_range, w, z, slope, scale, bits):
+    """Warped coordinates z (n,) of levels log(v / v_0) (n,) and their derivatives in w; log_range is the knob's last level.
+
+    scale (n,) is scratch, bits = scale.view(int64).
+    """
+    n = levels.size
+    if log_range == 0.0:
+        for i in range(n):
+            z[i], slope[i] = 0.0, 0.0
+        return
+    if abs(w) < SMALL_WARP:
+        for i in range(n):
+            z[i] = levels[i] / log_range
+            slope[i] = 0.5 * z[i] * (levels[i] - log_range)
+            z[i] += w * slope[i]
+        return
+    for i in range(n):
+        z[i] = w * levels[i]
+    expm1_all(z, scale, bits)
+    big = math.expm1(w * log_range)
+    inverse = 1.0 / big
+    at_end = log_range * (big + 1.0) * inverse
+    for i in range(n):
+        slope[i] = (levels[i] * (z[i] + 1.0) - at_end * z[i]) * inverse
+        z[i] *= inverse
 
 
 @inlined()
-def warp_levels(levels, starts, kinds, warp, z, dz):
-    """Warped coordinates z (sum of L,) of every level and their derivatives dz in that knob's warp.
+def warp_levels(levels, starts, kinds, warps, z):
+    """Warped coordinates z (sum of L,) of every level.
 
     `levels` holds log(v / v_0) for a warped knob, z itself for a fixed one, anything for a categorical one; `starts` (d + 1,) says where
     each knob's levels begin.
     """
-    for d in range(kinds.size):
-        last = starts[d + 1] - 1
-        for i in range(starts[d], starts[d + 1]):
-            if kinds[d] == WARPED:
-                z[i], dz[i] = warp_level(levels[i], levels[last], warp[d])
-            elif kinds[d] == FIXED:
-                z[i], dz[i] = levels[i], 0.0
-            else:
-                z[i], dz[i] = 0.0, 0.0
-
-
-@inlined()
-def pair(za, zb, ca, cb, kinds, lengthscales, form, family):
-    """Correlation k of two configurations in coordinates za, zb (d,) and codes ca, cb (d,)."""
-    k = 1.0
-    s = 0.0
-    for d in range(kinds.size):
-        if kinds[d] == CATEGORICAL:
-            if ca[d] != cb[d]:
-                if form == PRODUCT:
-                    k *= math.exp(-1.0 / lengthscales[d])
-                else:
-                    s += 1.0 / (lengthscales[d] * lengthscales[d])
+    slope, scale = np.empty(levels.size), np.empty(levels.size)
+    bits = scale.view(np.int64)
+    for a in range(kinds.size):
+        first, last = starts[a], starts[a + 1]
+        n = last - first
+        if kinds[a] == WARPED:
+            warp(levels[first:last], levels[last - 1], warps[a], z[first:last], slope[:n], scale[:n], bits[:n])
         else:
-            u = (za[d] - zb[d]) / lengthscales[d]
-            if form == PRODUCT:
-                k *= correlation(u * u, family)[0]
-            else:
-                s += u * u
-    return k if form == PRODUCT else correlation(s, family)[0]
+            for i in range(first, last):
+                z[i] = levels[i] if kinds[a] == FIXED else 0.0
 
 
-@inlined()
-def pair_gradient(za, zb, dza, dzb, ca, cb, kinds, lengthscales, form, family, by_scale, by_warp):
-    """Correlation k as `pair`; fills its derivatives by log lengthscale and by warp, both (d,)."""
-    n_knobs = kinds.size
-    k = 1.0
-    s = 0.0
-    for d in range(n_knobs):
-        by_scale[d] = 0.0
-        by_warp[d] = 0.0
-        scale = lengthscales[d]
-        if kinds[d] == CATEGORICAL:
-            if ca[d] != cb[d]:
-                if form == PRODUCT:
-                    k *= math.exp(-1.0 / scale)
-                    by_scale[d] = 1.0 / scale
-                else:
-                    s += 1.0 / (scale * scale)
-                    by_scale[d] = 1.0 / (scale * scale)
-            continue
-        u = (za[d] - zb[d]) / scale
-        du = (dza[d] - dzb[d]) / scale
+@inlined(fast=True)
+def correlate_all(x, point, kinds, inverse_lengthscales, form, family, k, exponent, scale, bits):
+    """Correlations k (n,) of a point (d,) with x (d, n), both coordinates for numeric knobs and codes for categorical ones.
+
+    In the product form the polynomials of all knobs are multiplied and their exponents added, so that one exponential is taken in all.
+    exponent and scale (n,) are scratch, bits = scale.view(int64).
+    """
+    n = k.size
+    for i in range(n):
+        k[i] = 1.0 if form == PRODUCT else 0.0
+        exponent[i] = 0.0
+    for a in range(kinds.size):
+        inverse = inverse_lengthscales[a]
+        own = point[a]
         if form == PRODUCT:
-            f, h = correlation(u * u, family)
-            k *= f
-            ratio = h / f if f > 0.0 else 0.0
+            if kinds[a] == CATEGORICAL:
+                for i in range(n):
+                    exponent[i] -= inverse if x[a, i] != own else 0.0
+            elif family == MATERN52:
+                for i in range(n):
+                    q = SQRT5 * inverse * abs(x[a, i] - own)
+                    k[i] *= 1.0 + q + q * q / 3.0
+                    exponent[i] -= q
+            elif family == MATERN32:
+                for i in range(n):
+                    q = SQRT3 * inverse * abs(x[a, i] - own)
+                    k[i] *= 1.0 + q
+                    exponent[i] -= q
+            else:
+                for i in range(n):
+                    u = inverse * (x[a, i] - own)
+                    exponent[i] -= 0.5 * u * u
+        elif kinds[a] == CATEGORICAL:
+            for i in range(n):
+                k[i] += inverse * inverse if x[a, i] != own else 0.0
         else:
-            s += u * u
-            ratio = 1.0
-        by_scale[d] = ratio * u * u
-        by_warp[d] = -ratio * u * du
-    h = k
-    if form == ARD:
-        k, h = correlation(s, family)
-    for d in range(n_knobs):
-        by_scale[d] *= h
-        by_warp[d] *= h
-    return k
+            for i in range(n):
+                u = inverse * (x[a, i] - own)
+                k[i] += u * u
+    if form != PRODUCT:
+        for i in range(n):
+            k[i], exponent[i], _ = radial(k[i], family)
+    exp_all(exponent, scale, bits)
+    for i in range(n):
+        k[i] *= exponent[i]

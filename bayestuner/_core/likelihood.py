@@ -1,22 +1,71 @@
-"""The negative log posterior of the hyperparameters with its gradient, and its minimisation by BFGS.
+"""The negative log posterior of the hyperparameters and its gradient.
 
 theta (2 d + 3,) holds logarithms of lengthscales (d,), signal_variance, noise_variance, trend_variance, then the warps (d,), which are no
 logarithms. Each has a normal prior; a prior standard deviation of 0 keeps an entry fixed.
 
-The likelihood is Rasmussen and Williams 2006, eq. 2.30, and its gradient eq. 5.9.
+The likelihood is Rasmussen and Williams 2006, eq. 2.30, and its gradient eq. 5.9. Speed comes from the layout: whatever belongs to a pair
+of observations lies in arrays over all pairs r <= c, row after row, so that each step is one long loop without calls. In the product form
+the exponents of all knobs are added first, and one exponential is taken per pair.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from bayestuner._core.cholesky import factor, invert
-from bayestuner._core.covariance import CATEGORICAL, pair_gradient, warp_levels
+from bayestuner._core.cholesky import factor, index, invert
+from bayestuner._core.covariance import CATEGORICAL, FIXED, MATERN32, MATERN52, PRODUCT, SQRT3, SQRT5, WARPED, radial, warp
+from bayestuner._core.exponential import exp_all
 from bayestuner._core.options import compiled, inlined
 
 JITTER = 1e-10
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+class Problem(NamedTuple):
+    """What is fitted: observations, priors and the covariance's kind.
+
+    level (d, n) holds per knob and observation log(v / v_0) where the knob is warped, its coordinate where it is fixed, its code where it
+    is categorical; log_range (d,) holds the last level's log(v / v_0); y, reps, known (n,); prior_mean, prior_sd (p,).
+    """
+
+    level: Floats
+    log_range: Floats
+    y: Floats
+    reps: Floats
+    known: Floats
+    kinds: Ints
+    prior_mean: Floats
+    prior_sd: Floats
+    form: int
+    family: int
+
+
+class Scratch(NamedTuple):
+    """Room for one evaluation; pairs = n (n + 1) / 2, the diagonal included."""
+
+    centred: Floats  # (d, n): warped coordinate - 1/2; 0 for a categorical knob
+    slope: Floats  # (d, n): its derivative in the knob's warp
+    difference: Floats  # (d, pairs): of the coordinates; 0 or 1 for a categorical knob
+    slope_difference: Floats  # (1, pairs)
+    linear: Floats  # (pairs,): sum of products of centred coordinates; of the fixed knobs alone in linear_fixed
+    linear_fixed: Floats
+    k: Floats  # (pairs,): correlation
+    h: Floats  # (pairs,): its -2 d/ds in the ard form
+    exponent: Floats  # (pairs,)
+    scale: Floats  # (pairs,); bits is the same memory
+    bits: Ints
+    weight: Floats  # (pairs,): derivative of the value by an entry of K, both triangles together
+    U: Floats  # (n, n + 1 + 2 d): L^T, then the columns L^-1 y, L^-1 centred, L^-1 slope
+    W: Floats  # (n, n): L^-1, with zeros above its diagonal
+    alpha: Floats  # (n,)
+    warp_scale: Floats  # (n,); warp_bits is the same memory
+    warp_bits: Ints
 
 
 @inlined()
@@ -25,210 +74,288 @@ def observation_noise(noise_variance, reps, known, i):
     return noise_variance / reps[i] + known[i]
 
 
-@inlined(fast=True)
-def negative_log_posterior(theta, codes, y, reps, known, levels, starts, kinds, prior_mean, prior_sd, form, family, gradient, work):
-    """-log p(y | theta) - log p(theta) up to a constant; fills `gradient` (p,). +inf where K is not positive definite.
-
-    codes (n, d), y, reps, known (n,); `work` (3 + 2 d, n, n) is scratch.
-    """
+@inlined()
+def pose(codes, y, reps, known, levels, starts, kinds, prior_mean, prior_sd, form, family):
+    """Gather a `Problem` from codes (n, d) and the levels (sum of L,) of all knobs."""
     n, d = codes.shape
-    n_levels = levels.size
-    z_levels = np.empty(n_levels)
-    dz_levels = np.empty(n_levels)
-    warp_levels(levels, starts, kinds, theta[d + 3 :], z_levels, dz_levels)
-    z = np.empty((n, d))
-    dz = np.empty((n, d))
-    for i in range(n):
-        for a in range(d):
-            z[i, a] = z_levels[starts[a] + codes[i, a]]
-            dz[i, a] = dz_levels[starts[a] + codes[i, a]]
-    lengthscales = np.exp(theta[:d])
-    signal = math.exp(theta[d])
-    noise = math.exp(theta[d + 1])
-    trend = math.exp(theta[d + 2])
-    K, W, base = work[0], work[1], work[2]
-    by_scale = np.empty(d)
-    by_warp = np.empty(d)
-    for i in range(n):
-        for j in range(i + 1):
-            linear = 0.0
-            for a in range(d):
-                if kinds[a] != CATEGORICAL:
-                    linear += (z[i, a] - 0.5) * (z[j, a] - 0.5)
-            k = pair_gradient(z[i], z[j], dz[i], dz[j], codes[i], codes[j], kinds, lengthscales, form, family, by_scale, by_warp)
-            K[i, j] = signal * k + 1.0 + trend * linear
-            base[i, j] = signal * k
-            base[j, i] = trend * linear  # the upper triangle carries the trend; the diagonal's is recomputed below
-            for a in range(d):
-                work[3 + a, i, j] = signal * by_scale[a]
-                slope = 0.0
-                if kinds[a] != CATEGORICAL:
-                    slope = trend * (dz[i, a] * (z[j, a] - 0.5) + (z[i, a] - 0.5) * dz[j, a])
-                work[3 + d + a, i, j] = signal * by_warp[a] + slope
-        base[i, i] = signal
-        K[i, i] += observation_noise(noise, reps, known, i) + JITTER
-    if factor(K, n) != 0:
-        gradient[:] = 0.0
-        return math.inf
-    invert(K, W, n)
-    value = 0.0
-    half = np.empty(n)
-    for i in range(n):
-        t = 0.0
-        for a in range(i + 1):
-            t += W[i, a] * y[a]
-        half[i] = t
-        value += 0.5 * t * t + math.log(K[i, i])
-    alpha = np.zeros(n)
-    for i in range(n):
-        for a in range(i + 1):
-            alpha[a] += W[i, a] * half[i]
-    # weights of dK in the gradient: (K^-1 - alpha alpha^T) / 2, the lower triangle counted twice; K's storage takes them
-    for i in range(n):
-        for j in range(i + 1):
-            K[i, j] = 0.0
-    for k_row in range(n):
-        for i in range(k_row + 1):
-            w = W[k_row, i]
-            for j in range(i + 1):
-                K[i, j] += w * W[k_row, j]
-    for i in range(n):
-        for j in range(i):
-            K[i, j] -= alpha[i] * alpha[j]
-        K[i, i] = 0.5 * (K[i, i] - alpha[i] * alpha[i])
-    gradient[:] = 0.0
+    level = np.empty((d, n))
+    log_range = np.empty(d)
     for a in range(d):
-        by_l = 0.0
-        by_w = 0.0
+        log_range[a] = levels[starts[a + 1] - 1]
         for i in range(n):
-            for j in range(i + 1):
-                by_l += K[i, j] * work[3 + a, i, j]
-                by_w += K[i, j] * work[3 + d + a, i, j]
-        gradient[a] = by_l
-        gradient[d + 3 + a] = by_w
-    by_signal = 0.0
-    by_noise = 0.0
-    by_trend = 0.0
+            level[a, i] = codes[i, a] if kinds[a] == CATEGORICAL else levels[starts[a] + codes[i, a]]
+    return Problem(level, log_range, y, reps, known, kinds, prior_mean, prior_sd, form, family)
+
+
+@inlined()
+def fill_differences(a, x, n, row, difference):
+    """difference[row] (pairs,) = x[a, r] - x[a, c]."""
+    for r in range(n):
+        start = index(r * n - r * (r + 1) // 2)
+        own = x[a, r]
+        for c in range(index(r), index(n)):
+            difference[row, start + c] = own - x[a, c]
+
+
+@inlined()
+def add_products(a, centred, n, linear):
+    """linear (pairs,) += centred[a, r] centred[a, c]."""
+    for r in range(n):
+        start = index(r * n - r * (r + 1) // 2)
+        own = centred[a, r]
+        for c in range(index(r), index(n)):
+            linear[start + c] += own * centred[a, c]
+
+
+@inlined()
+def make_scratch(p):
+    """Allocate a `Scratch`, and fill what does not depend on theta: the coordinates of knobs that are not warped."""
+    d, n = p.level.shape
+    pairs = n * (n + 1) // 2
+    scale, warp_scale = np.empty(pairs), np.empty(n)
+    s = Scratch(
+        np.zeros((d, n)), np.zeros((d, n)), np.empty((d, pairs)), np.empty((1, pairs)), np.empty(pairs), np.zeros(pairs), np.empty(pairs),
+        np.empty(pairs), np.empty(pairs), scale, scale.view(np.int64), np.empty(pairs), np.empty((n, n + 1 + 2 * d)), np.zeros((n, n)),
+        np.empty(n), warp_scale, warp_scale.view(np.int64),
+    )  # fmt: skip
+    for a in range(d):
+        if p.kinds[a] == FIXED:
+            for i in range(n):
+                s.centred[a, i] = p.level[a, i] - 0.5
+            fill_differences(a, s.centred, n, a, s.difference)
+            add_products(a, s.centred, n, s.linear_fixed)
+        elif p.kinds[a] == CATEGORICAL:
+            at = 0
+            for r in range(n):
+                for c in range(r, n):
+                    s.difference[a, at] = 0.0 if p.level[a, r] == p.level[a, c] else 1.0
+                    at += 1
+    return s
+
+
+@inlined(fast=True)
+def place(a, w, p, s):
+    """Fill what depends on the coordinates of knob a at warp w: centred, slope, difference and its part of linear."""
+    n = p.y.size
+    warp(p.level[a], p.log_range[a], w, s.centred[a], s.slope[a], s.warp_scale, s.warp_bits)
     for i in range(n):
-        for j in range(i + 1):
-            by_signal += K[i, j] * base[i, j]
-            if j < i:
-                by_trend += K[i, j] * base[j, i]
-        linear = 0.0
-        for a in range(d):
-            if kinds[a] != CATEGORICAL:
-                linear += (z[i, a] - 0.5) * (z[i, a] - 0.5)
-        by_trend += K[i, i] * trend * linear
-        by_noise += K[i, i] * noise / reps[i]
-    gradient[d] = by_signal
-    gradient[d + 1] = by_noise
-    gradient[d + 2] = by_trend
-    for p in range(theta.size):
-        if prior_sd[p] > 0.0:
-            t = (theta[p] - prior_mean[p]) / prior_sd[p]
-            value += 0.5 * t * t
-            gradient[p] += t / prior_sd[p]
+        s.centred[a, i] -= 0.5
+    fill_differences(a, s.centred, n, a, s.difference)
+    add_products(a, s.centred, n, s.linear)
+
+
+@inlined(fast=True)
+def correlate_product(theta, p, s):
+    """k (pairs,) in the product form: the polynomials of all knobs are multiplied, their exponents added."""
+    pairs = s.k.size
+    for i in range(pairs):
+        s.k[i] = 1.0
+        s.exponent[i] = 0.0
+    for a in range(p.kinds.size):
+        inverse = math.exp(-theta[a])
+        if p.kinds[a] == CATEGORICAL:
+            for i in range(pairs):
+                s.exponent[i] -= inverse * s.difference[a, i]
+        elif p.family == MATERN52:
+            for i in range(pairs):
+                q = SQRT5 * inverse * abs(s.difference[a, i])
+                s.k[i] *= 1.0 + q + q * q / 3.0
+                s.exponent[i] -= q
+        elif p.family == MATERN32:
+            for i in range(pairs):
+                q = SQRT3 * inverse * abs(s.difference[a, i])
+                s.k[i] *= 1.0 + q
+                s.exponent[i] -= q
         else:
-            gradient[p] = 0.0
+            for i in range(pairs):
+                u = inverse * s.difference[a, i]
+                s.exponent[i] -= 0.5 * u * u
+    exp_all(s.exponent, s.scale, s.bits)
+    for i in range(pairs):
+        s.k[i] *= s.exponent[i]
+
+
+@inlined(fast=True)
+def correlate_ard(theta, p, s):
+    """k and h (pairs,) in the ard form."""
+    pairs = s.k.size
+    for i in range(pairs):
+        s.k[i] = 0.0
+    for a in range(p.kinds.size):
+        inverse = math.exp(-theta[a])
+        for i in range(pairs):
+            u = inverse * s.difference[a, i]
+            s.k[i] += u * u
+    for i in range(pairs):
+        s.k[i], s.exponent[i], s.h[i] = radial(s.k[i], p.family)
+    exp_all(s.exponent, s.scale, s.bits)
+    for i in range(pairs):
+        s.k[i] *= s.exponent[i]
+        s.h[i] *= s.exponent[i]
+
+
+@inlined(fast=True)
+def assemble(theta, p, s, n_columns, jitter):
+    """Fill the upper triangle of U with K, and the columns behind it with y and, if there are more, centred and slope."""
+    d, n = p.level.shape
+    signal, noise, trend = math.exp(theta[d]), math.exp(theta[d + 1]), math.exp(theta[d + 2])
+    for i in range(s.linear.size):
+        s.linear[i] = s.linear_fixed[i]
+    for a in range(d):
+        if p.kinds[a] == WARPED:
+            place(a, theta[d + 3 + a], p, s)
+    if p.form == PRODUCT:
+        correlate_product(theta, p, s)
+    else:
+        correlate_ard(theta, p, s)
+    for r in range(n):
+        start = index(r * n - r * (r + 1) // 2)
+        for c in range(index(r), index(n)):
+            s.U[r, c] = signal * s.k[start + c] + 1.0 + trend * s.linear[start + c]
+        s.U[r, r] += observation_noise(noise, p.reps, p.known, r) + jitter
+        s.U[r, n] = p.y[r]
+    if n_columns > n + 1:
+        for r in range(n):
+            for a in range(d):
+                s.U[r, n + 1 + a] = s.centred[a, r]
+                s.U[r, n + 1 + d + a] = s.slope[a, r]
+
+
+@inlined(fast=True)
+def negative_log_posterior(theta, p, s, n_columns):
+    """-log p(y | theta) - log p(theta) up to a constant; +inf where K is not positive definite.
+
+    n_columns: of U; all of them where the gradient may be wanted next, n + 1 where it won't.
+    """
+    n = p.y.size
+    assemble(theta, p, s, n_columns, JITTER)
+    if factor(s.U, n, n_columns) != 0:
+        return math.inf
+    value = 0.0
+    for i in range(n):
+        half = s.U[i, n]
+        value += 0.5 * half * half + math.log(s.U[i, i])
+    for a in range(theta.size):
+        if p.prior_sd[a] > 0.0:
+            t = (theta[a] - p.prior_mean[a]) / p.prior_sd[a]
+            value += 0.5 * t * t
     return value
+
+
+@inlined(fast=True)
+def fill_weights(p, s):
+    """Derivatives of the value by the entries of K: (K^-1 - alpha alpha^T) / 2, an entry and its mirror image together."""
+    n = p.y.size
+    invert(s.U, s.W, n)
+    for i in range(n):
+        s.alpha[i] = 0.0
+    for k in range(n):
+        half = s.U[k, n]
+        for i in range(index(k + 1)):
+            s.alpha[i] += half * s.W[k, i]
+    for r in range(n):
+        start = index(r * n - r * (r + 1) // 2)
+        own = s.alpha[r]
+        for c in range(index(r), index(n)):
+            s.weight[start + c] = -own * s.alpha[c]
+        for group in range((n - r) // 4):
+            k = r + 4 * group
+            w0, w1, w2, w3 = s.W[k, r], s.W[k + 1, r], s.W[k + 2, r], s.W[k + 3, r]
+            for c in range(index(r), index(k + 4)):  # W is zero above its diagonal
+                s.weight[start + c] += w0 * s.W[k, c] + w1 * s.W[k + 1, c] + w2 * s.W[k + 2, c] + w3 * s.W[k + 3, c]
+        for k in range(r + (n - r) // 4 * 4, n):
+            w0 = s.W[k, r]
+            for c in range(index(r), index(k + 1)):
+                s.weight[start + c] += w0 * s.W[k, c]
+        s.weight[start + index(r)] *= 0.5
+
+
+@inlined(fast=True)
+def scaled_slopes(a, inverse, p, s):
+    """Fill exponent (pairs,) with weight dk/du of knob a, up to its sign and the factor returned; u = inverse difference[a]."""
+    pairs = s.k.size
+    if p.form == PRODUCT and p.kinds[a] == CATEGORICAL:
+        for i in range(pairs):
+            s.exponent[i] = s.weight[i]
+        return 1.0
+    if p.form == PRODUCT and p.family == MATERN52:
+        for i in range(pairs):
+            u = inverse * s.difference[a, i]
+            q = SQRT5 * abs(u)
+            s.exponent[i] = s.weight[i] * u * ((1.0 + q) / (1.0 + q + q * q / 3.0))
+        return 5.0 / 3.0
+    if p.form == PRODUCT and p.family == MATERN32:
+        for i in range(pairs):
+            u = inverse * s.difference[a, i]
+            s.exponent[i] = s.weight[i] * u / (1.0 + SQRT3 * abs(u))
+        return 3.0
+    for i in range(pairs):
+        s.exponent[i] = s.weight[i] * (inverse * s.difference[a, i])
+    return 1.0
+
+
+@inlined(fast=True)
+def posterior_gradient(theta, p, s, gradient):
+    """Fill the gradient (p,) of `negative_log_posterior`, which must have been evaluated with all columns at this theta just before."""
+    d, n = p.level.shape
+    signal, noise, trend = math.exp(theta[d]), math.exp(theta[d + 1]), math.exp(theta[d + 2])
+    fill_weights(p, s)
+    by_noise = 0.0
+    at = 0
+    for r in range(n):
+        by_noise += s.weight[at] / p.reps[r]
+        at += n - r
+    by_signal = 0.0
+    for i in range(s.k.size):
+        by_signal += s.weight[i] * s.k[i]
+    gradient[d] = signal * by_signal
+    gradient[d + 1] = noise * by_noise
+    if p.form == PRODUCT:
+        for i in range(s.k.size):
+            s.weight[i] *= s.k[i]
+    else:
+        for i in range(s.k.size):
+            s.weight[i] *= s.h[i]
+    gradient[d + 2] = 0.0
+    for a in range(d):
+        inverse = math.exp(-theta[a])
+        common = signal * inverse * scaled_slopes(a, inverse, p, s)
+        t = 0.0
+        for i in range(s.k.size):
+            t += s.exponent[i] * s.difference[a, i]
+        gradient[a] = common * t
+        gradient[d + 3 + a] = 0.0
+        if p.kinds[a] == CATEGORICAL:
+            continue
+        # the trend's part of K is an outer product: with v = L^-1 centred its trace is v.v, and alpha.centred = (L^-1 y).v
+        vv, vy, vs, ys = 0.0, 0.0, 0.0, 0.0
+        for i in range(n):
+            half, v, slope = s.U[i, n], s.U[i, n + 1 + a], s.U[i, n + 1 + d + a]
+            vv += v * v
+            vy += v * half
+            vs += v * slope
+            ys += half * slope
+        gradient[d + 2] += 0.5 * trend * (vv - vy * vy)
+        if p.kinds[a] == WARPED:
+            fill_differences(a, s.slope, n, 0, s.slope_difference)
+            t = 0.0
+            for i in range(s.k.size):
+                t += s.exponent[i] * s.slope_difference[0, i]
+            gradient[d + 3 + a] = trend * (vs - vy * ys) - common * t
+    for a in range(theta.size):
+        if p.prior_sd[a] > 0.0:
+            gradient[a] += (theta[a] - p.prior_mean[a]) / (p.prior_sd[a] * p.prior_sd[a])
+        else:
+            gradient[a] = 0.0
 
 
 @compiled(fast=True)
 def objective(theta, codes, y, reps, known, levels, starts, kinds, prior_mean, prior_sd, form, family):
-    """`negative_log_posterior` and its gradient, for tests and for sampling: returns (value, gradient)."""
-    n, d = codes.shape
-    gradient = np.empty(theta.size)
-    work = np.empty((3 + 2 * d, n, n))
-    value = negative_log_posterior(theta, codes, y, reps, known, levels, starts, kinds, prior_mean, prior_sd, form, family, gradient, work)
+    """`negative_log_posterior` and its gradient: returns (value, gradient (p,)), the gradient 0 where the value is +inf."""
+    p = pose(codes, y, reps, known, levels, starts, kinds, prior_mean, prior_sd, form, family)
+    s = make_scratch(p)
+    gradient = np.zeros(theta.size)
+    value = negative_log_posterior(theta, p, s, s.U.shape[1])
+    if value < math.inf:
+        posterior_gradient(theta, p, s, gradient)
     return value, gradient
-
-
-MAX_STEP = 2.0  # in any coordinate: a factor of 7 in a lengthscale
-N_HALVINGS = 12
-ARMIJO = 1e-4
-
-
-@inlined()
-def reset_metric(H, prior_sd):
-    """Start BFGS with the prior's own scale; fixed entries get no step."""
-    H[:] = 0.0
-    for p in range(prior_sd.size):
-        H[p, p] = 0.3 * prior_sd[p] * prior_sd[p]
-
-
-@inlined(fast=True)
-def update_metric(H, s, g_change):
-    """The BFGS update of the inverse Hessian (Nocedal and Wright 2006, eq. 6.17), left out where curvature is not positive."""
-    curvature = np.dot(s, g_change)
-    if curvature <= 1e-10:
-        return
-    Hg = H @ g_change
-    c = (1.0 + np.dot(g_change, Hg) / curvature) / curvature
-    for a in range(s.size):
-        for b in range(s.size):
-            H[a, b] += c * s[a] * s[b] - (Hg[a] * s[b] + s[a] * Hg[b]) / curvature
-
-
-@compiled(fast=True)
-def maximise_posterior(starts_theta, codes, y, reps, known, levels, starts, kinds, prior_mean, prior_sd, form, family, max_iter, tol):
-    """Minimise `negative_log_posterior` from each row of starts_theta (s, p) by BFGS with backtracking.
-
-    Stops a run when a step lowers the value by less than `tol`. Returns (theta, value, number of evaluations) of the best run; the value
-    is +inf where no start gave a positive definite K.
-    """
-    n, d = codes.shape
-    size = starts_theta.shape[1]
-    work = np.empty((3 + 2 * d, n, n))
-    g = np.empty(size)
-    g_new = np.empty(size)
-    H = np.empty((size, size))
-    best_theta = starts_theta[0].copy()
-    best_value = math.inf
-    n_eval = 0
-    for start in range(starts_theta.shape[0]):
-        theta = starts_theta[start].copy()
-        value = negative_log_posterior(theta, codes, y, reps, known, levels, starts, kinds, prior_mean, prior_sd, form, family, g, work)
-        n_eval += 1
-        if not value < math.inf:
-            continue
-        reset_metric(H, prior_sd)
-        for _ in range(max_iter):
-            step = -(H @ g)
-            slope = np.dot(step, g)
-            if slope >= 0.0:
-                reset_metric(H, prior_sd)
-                step = -(H @ g)
-                slope = np.dot(step, g)
-                if slope >= 0.0:
-                    break
-            longest = np.max(np.abs(step))
-            if longest > MAX_STEP:
-                step *= MAX_STEP / longest
-                slope *= MAX_STEP / longest
-            share = 1.0
-            accepted = False
-            trial = theta
-            value_new = value
-            for _ in range(N_HALVINGS):
-                trial = theta + share * step
-                value_new = negative_log_posterior(
-                    trial, codes, y, reps, known, levels, starts, kinds, prior_mean, prior_sd, form, family, g_new, work
-                )
-                n_eval += 1
-                if value_new <= value + ARMIJO * share * slope:
-                    accepted = True
-                    break
-                share *= 0.5
-            if not accepted:
-                break
-            drop = value - value_new
-            update_metric(H, trial - theta, g_new - g)
-            theta = trial
-            value = value_new
-            g[:] = g_new
-            if drop < tol:
-                break
-        if value < best_value:
-            best_value = value
-            best_theta = theta
-    return best_theta, best_value, n_eval

@@ -11,64 +11,85 @@ import math
 import numpy as np
 
 from bayestuner._core.cholesky import factor, invert
-from bayestuner._core.covariance import CATEGORICAL, pair, warp_levels
-from bayestuner._core.likelihood import JITTER, observation_noise
+from bayestuner._core.covariance import CATEGORICAL, correlate_all, warp_levels
+from bayestuner._core.likelihood import JITTER, assemble, make_scratch, pose
 from bayestuner._core.options import compiled, inlined
 
 MAX_JITTER = 1e-3
 
 
 @inlined()
-def coordinates(codes, starts, z_levels, z):
-    """Warped coordinates z (n, d) of codes (n, d)."""
-    for i in range(codes.shape[0]):
+def place_codes(codes, n, starts, kinds, z_levels, x):
+    """x (d, n): warped coordinates of codes[:n] (n, d), or the code itself for a categorical knob."""
+    for i in range(n):
         for a in range(codes.shape[1]):
-            z[i, a] = z_levels[starts[a] + codes[i, a]]
+            x[a, i] = codes[i, a] if kinds[a] == CATEGORICAL else z_levels[starts[a] + codes[i, a]]
 
 
 @inlined()
-def full_covariance(za, zb, ca, cb, kinds, lengthscales, signal, trend, form, family):
-    """Prior covariance of two configurations: correlation, constant mean and linear trend."""
+def place_code(codes, i, starts, kinds, z_levels, point):
+    """point (d,): coordinates of codes[i] as in `place_codes`."""
+    for a in range(point.size):
+        point[a] = codes[i, a] if kinds[a] == CATEGORICAL else z_levels[starts[a] + codes[i, a]]
+
+
+@inlined()
+def inverse_exp(theta, d):
+    """Reciprocals of the lengthscales (d,)."""
+    out = np.empty(d)
+    for a in range(d):
+        out[a] = math.exp(-theta[a])
+    return out
+
+
+@inlined(fast=True)
+def prior_variance(point, kinds, signal, trend):
+    """Prior variance at a point (d,): covariance function, constant mean and linear trend."""
     linear = 0.0
     for a in range(kinds.size):
         if kinds[a] != CATEGORICAL:
-            linear += (za[a] - 0.5) * (zb[a] - 0.5)
-    return signal * pair(za, zb, ca, cb, kinds, lengthscales, form, family) + 1.0 + trend * linear
+            linear += (point[a] - 0.5) * (point[a] - 0.5)
+    return signal + 1.0 + trend * linear
+
+
+@inlined(fast=True)
+def prior_covariances(x, point, kinds, inverse_lengthscales, signal, trend, form, family, k, exponent, scale, bits):
+    """Prior covariances k (n,) of a point (d,) with x (d, n); the rest as `covariance.correlate_all`."""
+    n = k.size
+    correlate_all(x, point, kinds, inverse_lengthscales, form, family, k, exponent, scale, bits)
+    for i in range(n):
+        k[i] = signal * k[i] + 1.0
+    for a in range(kinds.size):
+        if kinds[a] != CATEGORICAL:
+            t = trend * (point[a] - 0.5)
+            for i in range(n):
+                k[i] += t * (x[a, i] - 0.5)
 
 
 @compiled()
-def condition(theta, codes, y, reps, known, levels, starts, kinds, form, family, W, beta, z_levels, dz_levels):
+def condition(theta, codes, y, reps, known, levels, starts, kinds, form, family, W, beta, z_levels):
     """Factor the posterior: W (n, n) = L^-1 of K + noise, beta (n,) = W y, z_levels (sum of L,).
+
+    W must come in filled with zeros.
 
     Returns (status, jitter): the status of the last attempt (0: good) and the jitter it took, raised tenfold from 1e-10 while the
     factor fails.
     """
     n, d = codes.shape
-    warp_levels(levels, starts, kinds, theta[d + 3 :], z_levels, dz_levels)
-    z = np.empty((n, d))
-    coordinates(codes, starts, z_levels, z)
-    lengthscales = np.exp(theta[:d])
-    signal, noise, trend = math.exp(theta[d]), math.exp(theta[d + 1]), math.exp(theta[d + 2])
-    K = np.empty((n, n))
+    warp_levels(levels, starts, kinds, theta[d + 3 :], z_levels)
+    p = pose(codes, y, reps, known, levels, starts, kinds, theta, theta, form, family)
+    s = make_scratch(p)
     jitter = JITTER
-    status = 1
     while True:
-        for i in range(n):
-            for j in range(i + 1):
-                K[i, j] = full_covariance(z[i], z[j], codes[i], codes[j], kinds, lengthscales, signal, trend, form, family)
-            K[i, i] += observation_noise(noise, reps, known, i) + jitter
-        status = factor(K, n)
+        assemble(theta, p, s, n + 1, jitter)
+        status = factor(s.U, n, n + 1)
         if status == 0 or jitter >= MAX_JITTER:
             break
         jitter *= 10.0
     if status == 0:
-        W[:n, :n] = 0.0
-        invert(K, W, n)
+        invert(s.U, W, n)
         for i in range(n):
-            t = 0.0
-            for a in range(i + 1):
-                t += W[i, a] * y[a]
-            beta[i] = t
+            beta[i] = s.U[i, n]
     return status, jitter
 
 
@@ -79,14 +100,14 @@ def extend(theta, codes, n, y_new, noise_new, starts, kinds, form, family, W, be
     Returns 0, or 1 where the new pivot is not positive even with jitter; nothing is changed then.
     """
     d = codes.shape[1]
-    z = np.empty((n + 1, d))
-    coordinates(codes[: n + 1], starts, z_levels, z)
-    lengthscales = np.exp(theta[:d])
+    x, point = np.empty((d, n)), np.empty(d)
+    place_codes(codes, n, starts, kinds, z_levels, x)
+    place_code(codes, n, starts, kinds, z_levels, point)
     signal, trend = math.exp(theta[d]), math.exp(theta[d + 2])
-    k = np.empty(n)
-    for i in range(n):
-        k[i] = full_covariance(z[n], z[i], codes[n], codes[i], kinds, lengthscales, signal, trend, form, family)
-    rest = full_covariance(z[n], z[n], codes[n], codes[n], kinds, lengthscales, signal, trend, form, family) + noise_new + JITTER
+    k, exponent, scale = np.empty(n), np.empty(n), np.empty(n)
+    bits = scale.view(np.int64)
+    prior_covariances(x, point, kinds, inverse_exp(theta, d), signal, trend, form, family, k, exponent, scale, bits)
+    rest = prior_variance(point, kinds, signal, trend) + noise_new + JITTER
     row = np.zeros(n)
     mean = 0.0
     for i in range(n):
@@ -108,27 +129,26 @@ def extend(theta, codes, n, y_new, noise_new, starts, kinds, form, family, W, be
     return 0
 
 
-@compiled()
+@compiled(fast=True)
 def predict(theta, codes, W, beta, codes_new, starts, kinds, form, family, z_levels, mean, variance):
     """Posterior mean (m,) and variance (m,) of the latent function at codes_new (m, d), from codes (n, d), W (n, n), beta (n,)."""
     n, d = codes.shape
-    z = np.empty((n, d))
-    coordinates(codes, starts, z_levels, z)
-    z_new = np.empty(codes_new.shape)
-    coordinates(codes_new, starts, z_levels, z_new)
-    lengthscales = np.exp(theta[:d])
+    x, point = np.empty((d, n)), np.empty(d)
+    place_codes(codes, n, starts, kinds, z_levels, x)
+    inverse_lengthscales = inverse_exp(theta, d)
     signal, trend = math.exp(theta[d]), math.exp(theta[d + 2])
-    k = np.empty(n)
+    k, exponent, scale = np.empty(n), np.empty(n), np.empty(n)
+    bits = scale.view(np.int64)
     for c in range(codes_new.shape[0]):
-        for i in range(n):
-            k[i] = full_covariance(z_new[c], z[i], codes_new[c], codes[i], kinds, lengthscales, signal, trend, form, family)
-        m = 0.0
-        v = full_covariance(z_new[c], z_new[c], codes_new[c], codes_new[c], kinds, lengthscales, signal, trend, form, family)
+        place_code(codes_new, c, starts, kinds, z_levels, point)
+        prior_covariances(x, point, kinds, inverse_lengthscales, signal, trend, form, family, k, exponent, scale, bits)
+        total = 0.0
+        v = prior_variance(point, kinds, signal, trend)
         for i in range(n):
             t = 0.0
             for a in range(i + 1):
                 t += W[i, a] * k[a]
-            m += t * beta[i]
+            total += t * beta[i]
             v -= t * t
-        mean[c] = m
+        mean[c] = total
         variance[c] = max(v, 0.0)

@@ -71,7 +71,7 @@ def fit(
     value : float
         The negative log posterior there; inf where no start had a positive definite covariance.
     """
-    from bayestuner._core.likelihood import maximise_posterior
+    from bayestuner._core.bfgs import maximise_posterior
 
     theta, value, _ = maximise_posterior(
         starts, codes, y, reps, known, geometry.levels, geometry.starts, geometry.kinds,

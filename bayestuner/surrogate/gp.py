@@ -88,8 +88,7 @@ class GaussianProcess:
         self.W = np.zeros((n, n))
         self.beta = np.empty(n)
         status, self.jitter = condition(
-            self.theta, self.codes, y, reps, known, g.levels, g.starts, g.kinds, g.form, g.family, self.W, self.beta, self.z_levels,
-            np.empty(g.levels.size),
+            self.theta, self.codes, y, reps, known, g.levels, g.starts, g.kinds, g.form, g.family, self.W, self.beta, self.z_levels
         )  # fmt: skip
         if status != 0:
             raise BayesTunerError(

@@ -5,7 +5,8 @@ import pytest
 import reference
 from core.problems import FORMS, Problem
 
-from bayestuner._core.likelihood import maximise_posterior, objective
+from bayestuner._core.bfgs import maximise_posterior
+from bayestuner._core.likelihood import objective
 
 
 def evaluate(p, theta):

@@ -48,8 +48,8 @@ def test_a_second_process_loads_and_a_changed_callee_in_another_file_compiles_an
     assert again == first
     callee = copy / "bayestuner" / "_core" / "covariance.py"
     text = callee.read_text()
-    assert "(1.0 + q + q * q / 3.0) * e, 5.0 / 3.0" in text
-    callee.write_text(text.replace("(1.0 + q + q * q / 3.0) * e, 5.0 / 3.0", "(1.0 + q) * e, 5.0 / 3.0"))
+    assert "SQRT5 = math.sqrt(5.0)" in text
+    callee.write_text(text.replace("SQRT5 = math.sqrt(5.0)", "SQRT5 = math.sqrt(4.0)"))
     changed, hits, misses = run(copy, cache)
     assert (hits, misses) == (0, 1)
     assert changed != first
