@@ -92,15 +92,14 @@ class Problem:
         suggested = asked is not None and (asked == row if isinstance(asked, int) else list(asked) == list(codes))
         return Result(row, codes, y, c, failed, suggested)
 
-    def penalised(self, result: Result, failed: float | None = None) -> float:
+    def penalised(self, result: Result) -> float:
         """One number for a peer that knows no constraint: log objective + 2 x relative violation.
 
         At 2, giving up 1 % of the threshold has to gain more than 2 % of the objective to look like progress. A failed run is as bad as
-        the worst told so far, or `failed` where that is given.
+        the worst told so far.
         """
         if result.failed:
-            worst = 5.0 if math.isnan(self._worst) else self._worst
-            return worst if failed is None else failed
+            return 5.0 if math.isnan(self._worst) else self._worst
         if result.objective <= 0:
             raise ValueError(f"a penalty on the logarithm needs an objective above 0, not {result.objective}")
         shortfall = max(0.0, self.threshold - result.constraint) / (abs(self.threshold) or 1.0)

@@ -45,7 +45,14 @@ PEERS = {
     "annealing": Peer("", "annealing"),
 }
 VARIANTS = {"botorch_mixed": Peer("botorch", "botorch"), OURS: Peer("", "bayestuner")}
-VENVS = tuple(dict.fromkeys(p.venv for p in PEERS.values() if p.venv))
+VENVS = (*dict.fromkeys(p.venv for p in PEERS.values() if p.venv), OURS)
+# what models the constraint by a Gaussian process, as ours does
+CONSTRAINED_GP = ("botorch", "egobox", "optuna_gp", "ax", "bayes_opt")
+
+
+def find(name: str) -> Peer:
+    """The peer, or variant of one, of this name."""
+    return PEERS.get(name) or VARIANTS[name]
 
 
 def default_venvs() -> Path:
@@ -76,6 +83,6 @@ def installed(name: str, venvs: Path) -> bool:
 
 def command(name: str, venvs: Path) -> list[str]:
     """Command line of a peer's process; ``-P`` because an adapter's folder holds a ``botorch.py`` that is not BoTorch."""
-    peer = PEERS.get(name) or VARIANTS[name]
+    peer = find(name)
     python = str(venvs / peer.venv / "bin" / "python") if peer.venv else sys.executable
     return [python, "-P", str(HERE / "host.py"), str(HERE / "adapters" / f"{peer.adapter}.py"), name]

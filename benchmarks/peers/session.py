@@ -27,10 +27,14 @@ class PeerFailed(RuntimeError):
 
 @dataclass
 class Replay:
-    """One run on a table: rows in the order tried, seconds to each suggestion, how many were snapped."""
+    """One run on a table: rows in the order tried, seconds to each suggestion, how many were snapped.
+
+    `arrived_s` counts from the start of the process to each suggestion's arrival here.
+    """
 
     rows: list[int] = field(default_factory=list)
     suggest_s: list[float] = field(default_factory=list)
+    arrived_s: list[float] = field(default_factory=list)
     snapped: int = 0
 
 
@@ -82,11 +86,13 @@ class Session:
             if done.rows:
                 self._send(table.result(done.rows[-1]))
             answer = self._receive()
+            arrived = time.perf_counter() - self.started
             try:
                 row, snapped = table.snap(answer["ask"], tried)
             except (ValueError, IndexError) as error:
                 raise self._failed(str(error)) from None
             tried[row] = True
+            done.arrived_s.append(arrived)
             done.rows.append(row)
             done.suggest_s.append(float(answer["seconds"]))
             done.snapped += snapped
