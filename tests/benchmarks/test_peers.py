@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks.peers import host, install, quality, roster
+from benchmarks.peers import host, install, quality, roster, speed
 from benchmarks.peers.session import PeerFailed, Session
 from benchmarks.peers.table import Table
 from benchmarks.search_quality import store
@@ -255,6 +255,40 @@ def test_quality_goes_on_after_a_failed_run(monkeypatch, folder, capsys):
     runs = run_quality(monkeypatch, folder, "--seeds", "0:1", "--budget", "12")
     assert [r.problem for r in runs] == ["two"]
     assert "tiny on one, seed 0" in capsys.readouterr().err
+
+
+def test_speed_times_what_comes_after_the_warm_up(monkeypatch, tmp_path):
+    slow_at_first = RANDOM.replace("self.problem = problem", "self.problem, self.asks = problem, 0").replace(
+        "        return int", "        import time; self.asks += 1; time.sleep(1.0 if self.asks == 1 else 0.02)\n        return int"
+    )
+    (tmp_path / "slow.py").write_text(slow_at_first)
+    monkeypatch.setitem(roster.PEERS, "slow", roster.Peer("", str(tmp_path / "slow")))
+    cost = speed.Cost()
+    speed.measure("slow", cost, tmp_path, n=5, seed=0, log=tmp_path / "log", patience_s=30.0)
+    assert len(cost.suggest_s) == speed.SAMPLES
+    assert min(cost.suggest_s) >= 0.02
+    assert max(cost.suggest_s) < 1.0
+    assert min(cost.first_s + cost.model_s) > 1.0
+    assert cost.first_s[0] > cost.import_s[0]
+    assert cost.peak_rss_bytes[0] > 5e6
+    assert cost.versions == {"numpy": np.__version__}
+
+
+def test_speed_table_and_verdicts():
+    def cost(ms, size=None):
+        return speed.Cost([ms / 1e3, ms / 1e3, 4 * ms / 1e3], [1.0], [2.0], [0.5], [300_000_000], size)
+
+    costs = {"bayestuner": cost(2.0, 450_000_000), "botorch": cost(500.0), "egobox": cost(20.0), "skopt": cost(4.0)}
+    lines = speed.table_of(costs).splitlines()
+    assert [text.split(" | ")[0] for text in lines[2:]] == ["| bayestuner", "| skopt", "| egobox", "| botorch"]
+    assert lines[2] == "| bayestuner | 2 | 2 to 6.8 | 4 | 1 | 1.00 | 2.00 | 0.50 | 450 | 300 |"
+    assert lines[5].startswith("| botorch | 500 | 500 to 1700 | 1000 | 250 |")
+    first, second = speed.verdicts(costs)
+    assert first == "BoTorch takes 250.0 times as long as ours (wanted: 200): met"
+    assert "egobox" in second and "10.0 times" in second and second.endswith("missed")
+    del costs["bayestuner"]
+    assert speed.verdicts(costs) == []
+    assert speed.table_of(costs).splitlines()[2].startswith("| skopt | 4 | 4 to 13.6 | 8 |  |")
 
 
 def test_a_peer_nobody_knows_is_refused():

@@ -1,7 +1,7 @@
 """SMAC3 by ask and tell: BlackBoxFacade (variant ``smac_bb``, a GP) or HyperparameterOptimizationFacade (``smac_hpo``, a random forest).
 
 Deterministic, with n_trials set to the budget, which its initial design is a quarter of. It knows no constraint: the penalised cost, failed
-runs included (its own crash cost is infinite, and a run told as crashed is not learnt from by the GP). Where results were given before the
+runs included (its own cost of a crash is infinite, which is no number for a GP). Where results were given before the
 first ask, its initial design is one point instead, the least it takes: it would be gone through however much is known.
 """
 
