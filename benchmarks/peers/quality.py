@@ -59,7 +59,7 @@ def run_peer(peer: str, tables: dict[str, Table], args: argparse.Namespace) -> N
                 break
             try:
                 session = session or Session(
-                    roster.command(peer, args.venvs), roster.environment(), path.with_suffix(".log"), args.patience
+                    roster.command(peer, args.venvs), roster.environment(peer), path.with_suffix(".log"), args.patience
                 )
                 run = session.replay(tables[name], seed, args.budget)
             except PeerFailed as error:

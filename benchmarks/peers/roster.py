@@ -69,11 +69,11 @@ def chosen(names: str) -> list[str]:
     return asked
 
 
-def environment() -> dict[str, str]:
-    """The environment of a peer's process: one thread, none of our import path, hashing fixed so that a run can be repeated."""
+def environment(name: str = "") -> dict[str, str]:
+    """Variables of a peer's process: one thread, hashing fixed so that a run can be repeated, and only for ours a path to this checkout."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-    limits = {f"{name}_NUM_THREADS": "1" for name in THREAD_LIMITS} | {"LOKY_MAX_CPU_COUNT": "1"}
-    return kept | limits | {"PYTHONHASHSEED": "0"}
+    limits = {f"{pool}_NUM_THREADS": "1" for pool in THREAD_LIMITS} | {"LOKY_MAX_CPU_COUNT": "1"}
+    return kept | limits | {"PYTHONHASHSEED": "0"} | ({"PYTHONPATH": str(ROOT)} if name == OURS else {})
 
 
 def installed(name: str, venvs: Path) -> bool:

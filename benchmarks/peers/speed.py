@@ -45,16 +45,10 @@ class Cost:
     versions: dict[str, str] = field(default_factory=dict)
 
 
-def environment_of(name: str) -> dict[str, str]:
-    """A peer's environment; ours may import the checkout."""
-    ours = {"PYTHONPATH": str(roster.ROOT)} if name == roster.OURS else {}
-    return roster.environment() | ours
-
-
 def measure(name: str, cost: Cost, venvs: Path, n: int, seed: int, log: Path, patience_s: float) -> None:
     """Add one round of samples: a process that is asked once, and one that is given n - 1 observations."""
     table = Table.server()
-    command, environment = roster.command(name, venvs), environment_of(name)
+    command, environment = roster.command(name, venvs), roster.environment(name)
     with Session(command, environment, log, patience_s) as session:
         cost.first_s += session.replay(table, seed, budget=1).arrived_s
         cost.import_s.append(session.import_s)
