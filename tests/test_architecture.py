@@ -28,7 +28,7 @@ ALLOWED = {
 }
 THIRD_PARTY = {
     "surrogate": {"numpy", "scipy"},
-    "_core": {"numpy", "numba"},
+    "_core": {"numpy", "numba", "llvmlite"},
     "zoo": {"numpy", "onnx", "onnxruntime"},
     "report": {"numpy", "matplotlib"},
     "_native": set(),

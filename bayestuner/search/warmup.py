@@ -39,7 +39,7 @@ def _finish() -> None:
 
 def _warm_up() -> None:
     """Call each compiled entry point once, on a tiny problem of every shape that has code of its own."""
-    from bayestuner.search.acquisition import EXPECTED_IMPROVEMENT, ModelBound, Packed, Scorer, _ceilings
+    from bayestuner.search.acquisition import EXPECTED_IMPROVEMENT, ModelBound, Packed, Scorer
     from bayestuner.surrogate.covariance import Geometry
     from bayestuner.surrogate.gp import GaussianProcess
 
@@ -57,7 +57,7 @@ def _warm_up() -> None:
         skip = np.zeros(space.n_rows, dtype=np.bool_)
         scorer.best(EXPECTED_IMPROVEMENT, packed, [ModelBound(1, 1.0, 0.0)], skip, objective=0)
 
-    steps = (fit, lambda: gp.predict(codes), lambda: gp.extend(codes[0], 0.0, 1.0), _ceilings, score)
+    steps = (fit, lambda: gp.predict(codes), lambda: gp.extend(codes[0], 0.0, 1.0), score)
     for step in steps:
         if _stop.is_set():
             return

@@ -9,9 +9,7 @@ from core.problems import FORMS, SPACE, Problem
 from scipy.stats import norm
 
 from bayestuner import _core
-from bayestuner._core import covariance
-from bayestuner._core import score as score_module
-from bayestuner._core.score import score
+from bayestuner._core import covariance, screen
 from bayestuner.search import acquisition
 from bayestuner.search.acquisition import EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE, ModelBound, Packed, Scorer
 from bayestuner.space import Space
@@ -43,16 +41,14 @@ def test_grid_means_and_variances_equal_predict(form, family, listed):
     g = gps[0].geometry
     packed = Packed.of(gps, g.d, g.levels.size)
     every = np.arange(SPACE.n_rows)
-    table = SPACE.codes(every).astype(np.int32) if listed else np.empty((0, g.d), dtype=np.int32)
-    mean, variance = np.empty((2, SPACE.n_rows)), np.empty((2, SPACE.n_rows))
-    none = np.empty(0)
-    for n_inner in (1, 2, 4):
-        score(
-            MOST_FEASIBLE, 0, SPACE.n_rows, table, g.shape, g.starts, g.kinds, np.zeros(SPACE.n_rows, bool), packed.n_obs, packed.codes,
-            packed.theta, packed.z_levels, packed.W, packed.beta, packed.form, packed.family,
-            0, none, 0.0, np.empty(0, np.int64), none, none,
-            none, -1e300, n_inner, *acquisition._ceilings(), mean, variance,
-        )  # fmt: skip
+    space = Space.from_rows(SPACE.knobs, list(SPACE)) if listed else SPACE
+    for split in (1, 2, 3, 4):
+        scorer = Scorer(space, g.starts, g.kinds)
+        scorer.n_inner = split
+        if listed:
+            edges = [0, split, 4] if split < 4 else [0, 4]
+            scorer._edges, scorer._groups = np.array(edges), acquisition.combine(space.table, g.shape, edges)
+        mean, variance = scorer.posterior(packed)
         for m, gp in enumerate(gps):
             expected = gp.predict(SPACE.codes(every))
             np.testing.assert_allclose(mean[m], expected[0], rtol=1e-8, atol=1e-9)
@@ -152,5 +148,5 @@ def test_constants_repeated_outside_core_are_the_same():
     for name in ("FIXED", "WARPED", "CATEGORICAL"):
         assert getattr(surrogate_covariance, name) == getattr(covariance, name)
     for name in ("EXPECTED_IMPROVEMENT", "LOWEST_MEAN", "MOST_FEASIBLE"):
-        assert getattr(acquisition, name) == getattr(score_module, name)
+        assert getattr(acquisition, name) == getattr(screen, name)
     assert _core.__doc__

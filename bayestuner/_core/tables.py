@@ -1,0 +1,189 @@
+"""What scoring works out once a call: covariances of every observation with every level of every knob, and the factor packed for `simd`.
+
+With zc = z - 1/2 (0 for a category), an observation's covariance with a cell is  signal * k + 1 + trend * sum_d zc_d zc'_d, so that
+W times it splits into W (signal * k), W 1 and one vector a knob: the `slopes`. Only the first has to be worked out cell by cell.
+"""
+
+from __future__ import annotations
+
+import math
+
+from bayestuner._core.covariance import CATEGORICAL, MATERN32, MATERN52, PRODUCT, SQRT3, SQRT5
+from bayestuner._core.options import inlined
+from bayestuner._core.simd import COLUMNS, ROWS
+from bayestuner._core.vector_math import exp_negative
+
+
+@inlined()
+def round_up(n, step):
+    """The least multiple of `step` that is at least n."""
+    return (n + step - 1) // step * step
+
+
+@inlined()
+def correlate(s, family, scale):
+    """Replace squared scaled distances s (m,) by scale * f(s), in place; `covariance.correlation` as vector code."""
+    if family == MATERN52:
+        for i in range(s.size):
+            q = SQRT5 * math.sqrt(s[i])
+            s[i] = scale * ((1.0 + q + q * q * (1.0 / 3.0)) * exp_negative(-q))
+    elif family == MATERN32:
+        for i in range(s.size):
+            q = SQRT3 * math.sqrt(s[i])
+            s[i] = scale * ((1.0 + q) * exp_negative(-q))
+    else:
+        for i in range(s.size):
+            s[i] = scale * exp_negative(-0.5 * s[i])
+
+
+@inlined()
+def level_tables(theta, codes, starts, kinds, form, family, z_levels, corr, centred):
+    """Per level and observation, corr (sum of L, at least n): the factor f in product form, the addend u^2 / l^2 in ard form.
+
+    centred (sum of L,) gets zc. Entries of corr beyond the n observations become 0.
+    """
+    n, d = codes.shape
+    for a in range(d):
+        scale = math.exp(theta[a])
+        for t in range(starts[a], starts[a + 1]):
+            row = corr[t]
+            for i in range(n, row.size):
+                row[i] = 0.0
+            if kinds[a] == CATEGORICAL:
+                centred[t] = 0.0
+                other = math.exp(-1.0 / scale) if form == PRODUCT else 1.0 / (scale * scale)
+                same = 1.0 if form == PRODUCT else 0.0
+                for i in range(n):
+                    row[i] = same if starts[a] + codes[i, a] == t else other
+                continue
+            centred[t] = z_levels[t] - 0.5
+            for i in range(n):
+                u = (z_levels[starts[a] + codes[i, a]] - z_levels[t]) / scale
+                row[i] = u * u
+            if form == PRODUCT:
+                correlate(row[:n], family, 1.0)
+
+
+@inlined()
+def pack_factor(W, n, packed):
+    """Lower triangle of W (n, n) as `posterior_strip` reads it, in packed: blocks of ROWS rows, columns as far as the diagonal, zeros."""
+    at = 0
+    for block in range((n + ROWS - 1) // ROWS):
+        for a in range((block + 1) * ROWS):
+            for r in range(ROWS):
+                i = block * ROWS + r
+                packed[at] = W[i, a] if i < n and a <= i else 0.0
+                at += 1
+
+
+@inlined()
+def scale_factor(packed, n, scales, out):
+    """Packed factor with column a multiplied by scales[a]; scales (n rounded up to ROWS,)."""
+    at = 0
+    for block in range((n + ROWS - 1) // ROWS):
+        for a in range((block + 1) * ROWS):
+            s = scales[a]
+            for r in range(ROWS):
+                out[at + r] = packed[at + r] * s
+            at += ROWS
+
+
+@inlined()
+def trend_slopes(W, codes, starts, centred, trend, slopes):
+    """slopes (at least n, d + 1): W 1, and for each knob trend * W zc."""
+    n, d = codes.shape
+    for i in range(n):
+        for a in range(d + 1):
+            slopes[i, a] = 0.0
+        for b in range(i + 1):
+            slopes[i, 0] += W[i, b]
+            for a in range(d):
+                slopes[i, a + 1] += trend * W[i, b] * centred[starts[a] + codes[b, a]]
+
+
+@inlined()
+def inner_tables(corr, centred, slopes, trend, starts, shape, first, n, form, cells, joined, prior):
+    """Tables over the inner cells of a product grid: knobs `first` and on, the last one fastest.
+
+    cells (n rounded up to ROWS, inner rounded up to COLUMNS) gets the joined parts of the correlation, `joined` of the same shape the
+    trend's share of W k, prior (inner rounded up,) the trend's share of the prior variance. What lies beyond is 0.
+    """
+    d = shape.size
+    inner = 1
+    for a in range(first, d):
+        inner *= shape[a]
+    for i in range(cells.shape[0]):
+        for c in range(cells.shape[1]):
+            cells[i, c] = 1.0 if form == PRODUCT and i < n and c < inner else 0.0
+            joined[i, c] = 0.0
+    for c in range(prior.size):
+        prior[c] = 0.0
+    repeat = inner
+    for a in range(first, d):
+        repeat //= shape[a]
+        for begin in range(0, inner, repeat):
+            level = starts[a] + begin // repeat % shape[a]
+            zc = centred[level]
+            for c in range(begin, begin + repeat):
+                prior[c] += trend * zc * zc
+        for i in range(n):
+            slope = slopes[i, a + 1]
+            for begin in range(0, inner, repeat):
+                level = starts[a] + begin // repeat % shape[a]
+                part, add = corr[level, i], slope * centred[level]
+                for c in range(begin, begin + repeat):
+                    cells[i, c] = cells[i, c] * part if form == PRODUCT else cells[i, c] + part
+                    joined[i, c] += add
+
+
+@inlined()
+def outer_tables(corr, centred, slopes, trend, signal, starts, codes, n_outer, n, form, scales, offsets):
+    """For one outer cell of a product grid: scales (n,), the outer knobs' part of the correlation (with the signal variance in product
+    form); offsets (n,), the outer trend's share of W k. Returns the prior variance without the inner trend."""
+    prior = signal + 1.0
+    for i in range(n):
+        scales[i] = signal if form == PRODUCT else 0.0
+        offsets[i] = slopes[i, 0]
+    for a in range(n_outer):
+        level = starts[a] + codes[a]
+        zc = centred[level]
+        prior += trend * zc * zc
+        for i in range(n):
+            scales[i] = scales[i] * corr[level, i] if form == PRODUCT else scales[i] + corr[level, i]
+            offsets[i] += slopes[i, a + 1] * zc
+    return prior
+
+
+@inlined()
+def group_tables(corr, centred, codes, trend, signal, starts, shape, edges, table_at, n_wide, form, tables, prior):
+    """Tables over groups of knobs for listed rows, edges (groups + 1,): knobs edges[g] .. edges[g + 1] - 1, the last one fastest.
+
+    tables: for each combined code, n_wide parts of the correlation and n_wide of the trend (see `simd`); the first group holds the signal
+    variance and the constant too. prior: for each combined code, its share of the prior variance. table_at (groups,) is where a group
+    begins in `tables`; in `prior` it begins at table_at / (2 n_wide).
+    """
+    n = codes.shape[0]
+    for g in range(edges.size - 1):
+        size = 1
+        for a in range(edges[g], edges[g + 1]):
+            size *= shape[a]
+        for code in range(size):
+            at = table_at[g] + 2 * n_wide * code
+            share = signal + 1.0 if g == 0 else 0.0
+            for i in range(n_wide):
+                tables[at + i] = 0.0 if form != PRODUCT or i >= n else (signal if g == 0 else 1.0)
+                tables[at + n_wide + i] = 1.0 if g == 0 and i < n else 0.0
+            rest = code
+            for a in range(edges[g + 1] - 1, edges[g] - 1, -1):
+                level = starts[a] + rest % shape[a]
+                rest //= shape[a]
+                zc = centred[level]
+                share += trend * zc * zc
+                for i in range(n):
+                    part = corr[level, i]
+                    tables[at + i] = tables[at + i] * part if form == PRODUCT else tables[at + i] + part
+                    tables[at + n_wide + i] += trend * zc * centred[starts[a] + codes[i, a]]
+            prior[table_at[g] // (2 * n_wide) + code] = share
+
+
+WIDTH = COLUMNS * (512 // COLUMNS)  # cells of one tile
