@@ -17,6 +17,8 @@ MAX_STEP = 2.0  # in any coordinate of theta: a factor of 7 in a lengthscale
 N_HALVINGS = 12
 ARMIJO = 1e-4
 FIRST_SCALE = 0.3  # of the inverse Hessian, where the prior alone would make it 1
+SAME_TOP = 0.3  # prior standard deviations in every entry: a run that comes so close to where an earlier one ended will end there too
+HOPELESS = 4.0  # times the drop a quadratic model predicts: a run that needs more to become the best is given up
 
 
 @inlined()
@@ -89,12 +91,23 @@ def downhill(H, g, step, sd, free):
     return slope
 
 
+@inlined()
+def distance(theta, other, sd, free):
+    """The largest difference of two thetas in standard deviations of the prior."""
+    far = 0.0
+    for a in range(free.size):
+        far = max(far, abs(theta[free[a]] - other[free[a]]) / sd[free[a]])
+    return far
+
+
 @compiled(fast=True)
 def maximise_posterior(starts_theta, codes, y, reps, known, levels, starts, kinds, prior_mean, prior_sd, form, family, max_iter, tol):
     """Minimise `negative_log_posterior` from each row of starts_theta (s, p) by BFGS with backtracking.
 
-    Stops a run when a step lowers the value by less than `tol`. Returns (theta, value, number of evaluations) of the best run; the value
-    is +inf where no start gave a positive definite K.
+    A run stops when a step lowered the value by less than `tol`, when the next is predicted to lower it by less than 2 `tol`, and when it
+    can be foreseen that an earlier run was no worse (SAME_TOP, HOPELESS). Runs after the first begin with the inverse Hessian that the one
+    before ended with. Returns (theta, value, number of evaluations) of the best run; the value is +inf where no start had a positive
+    definite K.
     """
     p = pose(codes, y, reps, known, levels, starts, kinds, prior_mean, prior_sd, form, family)
     scratch = make_scratch(p)
@@ -108,6 +121,7 @@ def maximise_posterior(starts_theta, codes, y, reps, known, levels, starts, kind
     best_theta = starts_theta[0].copy()
     best_value = math.inf
     n_eval = 0
+    reset_metric(H)
     for start in range(starts_theta.shape[0]):
         # one loop for the start and all steps from it, so that the evaluation is compiled only once
         for a in range(theta.size):
@@ -125,9 +139,7 @@ def maximise_posterior(starts_theta, codes, y, reps, known, levels, starts, kind
                 posterior_gradient(trial, p, scratch, gradient)
                 for a in range(size):
                     g_new[a] = gradient[free[a]] * prior_sd[free[a]]
-                if first:
-                    reset_metric(H)
-                else:
+                if not first:
                     for a in range(size):
                         step[a] *= share
                         g[a] = g_new[a] - g[a]
@@ -139,7 +151,11 @@ def maximise_posterior(starts_theta, codes, y, reps, known, levels, starts, kind
                 if drop < tol:
                     break
                 slope = downhill(H, g, step, prior_sd, free)
-                if slope >= 0.0:
+                if slope > -4.0 * tol:  # a quadratic model drops by half the slope
+                    break
+                if best_value < math.inf and (
+                    value + HOPELESS * 0.5 * slope > best_value or distance(theta, best_theta, prior_sd, free) < SAME_TOP
+                ):
                     break
                 n_steps += 1
                 n_halvings, share = 0, 1.0

@@ -72,7 +72,7 @@ class GaussianProcess:
         codes (n, d), y, reps, known (n,); extra_starts (s, p) are tried beside the last theta and the prior mean.
         """
         if refit and not self._fixed:
-            starts = np.stack([self.prior_mean, self.theta]) if self.n else self.prior_mean[None, :]
+            starts = np.stack([self.theta, self.prior_mean]) if self.n else self.prior_mean[None, :]
             if extra_starts is not None:
                 starts = np.concatenate([starts, extra_starts])
             theta, value = fit(self.geometry, codes, y, reps, known, starts=starts, prior_mean=self.prior_mean, prior_sd=self.prior_sd)

@@ -75,3 +75,35 @@ def test_fit_ends_where_the_gradient_vanishes_and_never_above_its_starts(seed):
     assert np.abs(evaluate(p, theta)[1]).max() < 1e-3
     assert n_eval > 2
     np.testing.assert_array_equal(theta[p.prior_sd == 0], p.prior_mean[p.prior_sd == 0])
+
+
+def fit(p, starts, max_iter=30, tol=1e-3):
+    g = p.geometry
+    return maximise_posterior(
+        starts, p.codes, p.y, p.reps, p.known, g.levels, g.starts, g.kinds, p.prior_mean, p.prior_sd, g.form, g.family, max_iter, tol
+    )
+
+
+@pytest.mark.parametrize("seed", [*range(12), 17])
+def test_runs_given_up_early_cost_a_twentieth_of_a_nat_at_most(seed):
+    p = Problem(15 + 2 * (seed % 12), seed)
+    starts = np.stack([p.theta, p.prior_mean])
+    together, patient = fit(p, starts), fit(p, starts, 500, 1e-12)
+    assert together[1] <= patient[1] + 0.05
+    assert together[2] < patient[2]
+
+
+def test_a_second_start_at_the_first_ones_end_costs_two_evaluations_at_most():
+    p = Problem(20, 1)
+    theta, _, n_eval = fit(p, p.prior_mean[None])
+    assert fit(p, np.stack([p.prior_mean, theta]))[2] <= n_eval + 2
+
+
+def test_a_start_with_no_positive_definite_covariance_is_passed_over():
+    p = Problem(8, 0)
+    bad = np.full_like(p.theta, np.nan)
+    theta, value, _ = fit(p, np.stack([bad, p.prior_mean]))
+    alone = fit(p, p.prior_mean[None])
+    np.testing.assert_array_equal(theta, alone[0])
+    assert value == alone[1]
+    assert fit(p, bad[None])[1] == np.inf
