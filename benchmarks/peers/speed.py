@@ -142,11 +142,14 @@ def measure_all(names: Sequence[str], args: argparse.Namespace) -> dict[str, Cos
     """Take turns for so many rounds; a tuner that fails is reported and left out from then on."""
     costs = {name: Cost(environment_bytes=size_of(name, args.venvs)) for name in names}
     with TemporaryDirectory() as folder:
+        measure(roster.OURS, Cost(), args.venvs, args.n, 0, Path(folder) / "warm-up.log", args.patience)  # compiles, if need be
         for seed in range(args.rounds):
             for name in list(costs):
                 try:
                     measure(name, costs[name], args.venvs, args.n, seed, Path(folder) / f"{name}.log", args.patience)
                 except PeerFailed as error:
+                    if name == roster.OURS:
+                        raise
                     print(f"{name} is left out: {error}", file=sys.stderr, flush=True)
                     del costs[name]
     return costs
@@ -167,7 +170,10 @@ def main() -> None:
             names.append(name)
         else:
             print(f"{name} is not installed: python -m benchmarks.peers.install --peer {name}", file=sys.stderr)
-    costs = measure_all(dict.fromkeys(names), args)
+    try:
+        costs = measure_all(list(dict.fromkeys(names)), args)
+    except PeerFailed as error:
+        sys.exit(f"BayesTuner itself failed: {error}")
     print(f"{args.n} to {args.n + SAMPLES - 1} observations, 7168 configurations, {args.rounds} rounds\n{machine()}\n")
     print(table_of(costs))
     print("\n" + "\n".join(verdicts(costs)) + "\n")
