@@ -95,9 +95,9 @@ def condition(theta, codes, y, reps, known, levels, starts, kinds, form, family,
 
 @compiled()
 def extend(theta, codes, n, y_new, noise_new, starts, kinds, form, family, W, beta, z_levels):
-    """Append observation n (codes[n], value y_new, noise variance noise_new) to a posterior of size n, in place.
+    """Append observation n (codes[n], value y_new, variance noise_new of noise and jitter) to a posterior of size n, in place.
 
-    Returns 0, or 1 where the new pivot is not positive even with jitter; nothing is changed then.
+    Returns 0, or 1 where the new pivot is not positive; nothing is changed then.
     """
     d = codes.shape[1]
     x, point = np.empty((d, n)), np.empty(d)
@@ -107,7 +107,7 @@ def extend(theta, codes, n, y_new, noise_new, starts, kinds, form, family, W, be
     k, exponent, scale = np.empty(n), np.empty(n), np.empty(n)
     bits = scale.view(np.int64)
     prior_covariances(x, point, kinds, inverse_exp(theta, d), signal, trend, form, family, k, exponent, scale, bits)
-    rest = prior_variance(point, kinds, signal, trend) + noise_new + JITTER
+    rest = prior_variance(point, kinds, signal, trend) + noise_new
     row = np.zeros(n)
     mean = 0.0
     for i in range(n):

@@ -13,6 +13,7 @@ theta           (p,), p = 2 d + 3           packed log hyperparameters, then war
 z_levels        (sum of L,)                 warped coordinate of every level of every knob
 mean, variance  (m,)                        posterior of the latent function, without noise
 reps, known     (n,)                        readings averaged in an observation; known variance of its noise
+noise           (n,)                        variance of each observation's noise, with jitter: what K's diagonal holds beyond the prior
 jitter                                      numerical, never physical; reported apart from noise_variance
 ==============  ==========================  ==============================================================
 """
@@ -49,6 +50,7 @@ class GaussianProcess:
         self.codes: IntArray = np.empty((0, geometry.d), dtype=np.int64)
         self.W: FloatArray = np.empty((0, 0))
         self.beta: FloatArray = np.empty(0)
+        self.noise: FloatArray = np.empty(0)
         self.z_levels: FloatArray = np.empty(geometry.levels.size)
         self.jitter = 0.0
 
@@ -95,6 +97,7 @@ class GaussianProcess:
                 f"the covariance of {n} observations is not positive definite even with jitter {self.jitter:g} (row {status - 1}); "
                 "please report the observations"
             )
+        self.noise = self.noise_variance / reps + known + self.jitter
 
     def extend(self, code: IntArray, y: float, noise: float) -> bool:
         """Append one observation (d,) without fitting anew; False, and nothing changed, where it adds nothing that can be told apart."""
@@ -106,9 +109,10 @@ class GaussianProcess:
         W = np.zeros((n + 1, n + 1))
         W[:n, :n] = self.W
         beta = np.append(self.beta, 0.0)
-        if extend(self.theta, codes, n, y, noise, g.starts, g.kinds, g.form, g.family, W, beta, self.z_levels) != 0:
+        if extend(self.theta, codes, n, y, noise + self.jitter, g.starts, g.kinds, g.form, g.family, W, beta, self.z_levels) != 0:
             return False
         self.codes, self.W, self.beta = codes, W, beta
+        self.noise = np.append(self.noise, noise + self.jitter)
         return True
 
     def predict(self, codes: IntArray) -> tuple[FloatArray, FloatArray]:
