@@ -28,7 +28,6 @@ from bayestuner._core.tables import (
     level_tables,
     outer_tables,
     pack_factor,
-    round_up,
     scale_factor,
     trend_slopes,
 )
@@ -97,7 +96,7 @@ def listed_tile(groups, row, last, n, edges, table_at, tables, m, prior, form, f
                 product_tile(tables, begin, n_wide, groups, table_at, row + c, last, n_groups, k, at, trend_part, at, WIDTH)
             else:
                 sum_tile(tables, begin, n_wide, groups, table_at, row + c, last, n_groups, k, at, trend_part, at, WIDTH)
-    padded = round_up(width, COLUMNS)
+    padded = (width + COLUMNS - 1) // COLUMNS * COLUMNS
     if form != PRODUCT:
         for i in range(n):
             correlate(k[i, :padded], family, signal)
@@ -136,65 +135,64 @@ def score(
     out_mean, out_variance (models, last - first), out_value (last - first,): filled where they are not empty; no row is then out.
     """
     n_models, n_max, d = codes.shape
-    n_levels = z_levels.shape[1]
     listed = table.shape[0] > 0
-    n_wide = round_up(n_max, LANES)
+    n_wide = (n_max + LANES - 1) // LANES * LANES
     n_outer_knobs = d - n_inner_knobs
     inner = 1
     for a in range(n_outer_knobs, d):
         inner *= shape[a]
-    if listed:
-        inner = WIDTH
+    padded = (inner + COLUMNS - 1) // COLUMNS * COLUMNS
     n_packed = n_wide * (n_wide + ROWS) // 2
-    padded = round_up(inner, COLUMNS)
-    n_cells = 0 if listed else padded
     table_at = np.zeros(edges.size, dtype=np.int64)
     for g in range(edges.size - 1):
         size = 1
         for a in range(edges[g], edges[g + 1]):
             size *= shape[a]
         table_at[g + 1] = table_at[g] + 2 * n_wide * size
-    n_entries = table_at[edges.size - 1] if listed else 0
+    n_entries = table_at[edges.size - 1]
+    if listed:
+        inner, padded = WIDTH, 0
+    filled = listed  # whether covariances are worked out cell by cell
+    for m in range(n_models):
+        filled = filled or form[m] != PRODUCT
 
-    corr = np.empty((n_models, n_levels, n_wide))
-    centred = np.empty((n_models, n_levels))
-    packed = np.empty((n_models, n_packed))
-    slopes = np.zeros((n_models, n_wide, d + 1))
-    weights = np.zeros((n_models, n_wide))
-    cells = np.empty((n_models, n_wide, n_cells))
-    joined = np.empty((n_models, n_wide, n_cells))
-    prior = np.empty((n_models, n_cells))
-    tables = np.empty((n_models, n_entries))
-    group_prior = np.empty((n_models, n_entries // (2 * max(n_wide, 1))))
+    corr, centred = np.empty((n_models, z_levels.shape[1], n_wide)), np.empty((n_models, z_levels.shape[1]))
+    packed = np.empty(n_models * n_packed)
+    slopes, weights = np.empty((n_models, n_wide, d + 1)), np.zeros((n_models, n_wide))
+    cells, joined = np.empty(n_models * n_wide * padded), np.empty(n_models * n_wide * padded)
+    prior = np.empty((n_models, padded))
+    tables, group_prior = np.empty((n_models, n_entries)), np.empty((n_models, n_entries // (2 * max(n_wide, 1))))
     signal, trend = np.empty(n_models), np.empty(n_models)
     for m in range(n_models):
         n = n_obs[m]
-        n_own = round_up(n, ROWS)
+        n_own = (n + ROWS - 1) // ROWS * ROWS
         signal[m], trend[m] = math.exp(theta[m, d]), math.exp(theta[m, d + 2])
-        level_tables(theta[m], codes[m, :n], starts, kinds, form[m], family[m], z_levels[m], corr[m], centred[m])
-        pack_factor(W[m], n, packed[m])
+        level_tables(theta[m], codes[m], n, starts, kinds, form[m], family[m], z_levels[m], corr[m], centred[m])
+        pack_factor(W[m], n, packed, m * n_packed)
         for i in range(n):
             weights[m, i] = beta[m, i]
         if listed:
             group_tables(
-                corr[m], centred[m], codes[m, :n], trend[m], signal[m], starts, shape, edges, table_at, n_wide, form[m], tables[m],
+                corr[m], centred[m], codes[m], n, trend[m], signal[m], starts, shape, edges, table_at, n_wide, form[m], tables[m],
                 group_prior[m],
             )  # fmt: skip
         else:
-            trend_slopes(W[m], codes[m, :n], starts, centred[m], trend[m], slopes[m])
+            trend_slopes(W[m], codes[m], n, starts, centred[m], trend[m], slopes[m])
+            begin, end = m * n_wide * padded, (m * n_wide + n_own) * padded
             inner_tables(
-                corr[m], centred[m], slopes[m], trend[m], starts, shape, n_outer_knobs, n, form[m], cells[m, :n_own], joined[m, :n_own],
-                prior[m],
+                corr[m], centred[m], slopes[m], trend[m], starts, shape, n_outer_knobs, n, form[m], inner,
+                cells[begin:end].reshape(n_own, padded), joined[begin:end].reshape(n_own, padded), prior[m],
             )  # fmt: skip
 
     factor = np.empty(n_packed)
-    scales, offsets = np.zeros(n_wide), np.zeros(n_wide)
-    k = np.zeros((n_wide, WIDTH))
-    part = np.zeros((n_wide, WIDTH))
-    nothing = np.zeros(max(WIDTH, n_wide))
+    scales, offsets = np.ones(n_wide), np.zeros(n_wide)
+    scratch = np.empty(n_wide * WIDTH if filled else 0)
+    k = scratch.reshape(n_wide if filled else 0, WIDTH)
+    part = np.empty((n_wide if listed else 0, WIDTH))
+    nothing = np.zeros(COLUMNS)
     mean, variance = np.zeros((n_models, WIDTH)), np.zeros((n_models, WIDTH))
     known = np.zeros(WIDTH)
-    quad, remainder, log_p, upper = single(), single(), single(), single()
+    quad, remainder, miss, log_p, upper = single(), single(), single(), single(), single()
     top_p, total_p, top, total = single(), single(), single(), single()
     outer_codes = np.zeros(d, dtype=np.int64)
     n_tops = top_rows.size
@@ -204,7 +202,7 @@ def score(
         offset = 0 if listed else row % inner // COLUMNS * COLUMNS
         width = min(WIDTH, last - row) if listed else min(WIDTH, inner - offset)
         base = row if listed else row // inner * inner + offset
-        full = round_up(width, COLUMNS)
+        full = (width + COLUMNS - 1) // COLUMNS * COLUMNS
         rest = base // inner
         barred = False
         for a in range(n_outer_knobs - 1, -1, -1):
@@ -212,51 +210,44 @@ def score(
             rest //= shape[a]
             barred = barred or (closed.size > 0 and closed[starts[a] + outer_codes[a]])
         end = min(base + width, last)
-        if barred and not listed and not keep_all:
+        if barred and not listed and not keep_all and out_mean.shape[1] == 0:
             row = end
             continue
         for m in range(n_models):
             n = n_obs[m]
             n_blocks = (n + ROWS - 1) // ROWS
+            source, source_at, source_row = scratch, 0, WIDTH
+            share, share_at, share_row = nothing, 0, 0
             if listed:
                 listed_tile(
                     groups, base, end, n, edges, table_at, tables, m, group_prior, form[m], family[m], signal[m], n_wide, k, part,
                     variance[m],
                 )  # fmt: skip
-                for c in range(0, full, COLUMNS):
-                    posterior_strip(
-                        packed, m * n_packed, k, c, WIDTH, nothing, 0, 0, nothing, 0, weights, m * n_wide, n_blocks,
-                        mean, variance, m * WIDTH + c, MIN_VARIANCE,
-                    )  # fmt: skip
-                continue
-            above = outer_tables(
-                corr[m], centred[m], slopes[m], trend[m], signal[m], starts, outer_codes, n_outer_knobs, n, form[m], scales, offsets
-            )
-            for i in range(n, n_blocks * ROWS):
-                offsets[i] = 0.0
-            for c in range(full):
-                variance[m, c] = above + prior[m, offset + c]
-            at = m * n_wide * padded + offset
-            if form[m] == PRODUCT:
-                scale_factor(packed[m], n, scales, factor)
-                for c in range(0, full, COLUMNS):
-                    posterior_strip(
-                        factor, 0, cells, at + c, padded, joined, at + c, padded, offsets, 0, weights, m * n_wide, n_blocks,
-                        mean, variance, m * WIDTH + c, MIN_VARIANCE,
-                    )  # fmt: skip
             else:
-                for i in range(n):
-                    for c in range(full):
-                        k[i, c] = scales[i] + cells[m, i, offset + c]
-                    correlate(k[i, :full], family[m], signal[m])
+                above = outer_tables(
+                    corr[m], centred[m], slopes[m], trend[m], signal[m], starts, outer_codes, n_outer_knobs, n, form[m], scales, offsets
+                )
                 for i in range(n, n_blocks * ROWS):
-                    for c in range(full):
-                        k[i, c] = 0.0
-                for c in range(0, full, COLUMNS):
-                    posterior_strip(
-                        packed, m * n_packed, k, c, WIDTH, joined, at + c, padded, offsets, 0, weights, m * n_wide, n_blocks,
-                        mean, variance, m * WIDTH + c, MIN_VARIANCE,
-                    )  # fmt: skip
+                    scales[i], offsets[i] = 1.0, 0.0
+                for c in range(full):
+                    variance[m, c] = above + prior[m, offset + c]
+                share, share_at, share_row = joined, m * n_wide * padded + offset, padded
+                if form[m] == PRODUCT:
+                    source, source_at, source_row = cells, share_at, padded
+                else:
+                    for i in range(n_blocks * ROWS):
+                        for c in range(full):
+                            k[i, c] = scales[i] + cells[share_at + i * padded + c] if i < n else 0.0
+                        if i < n:
+                            correlate(k[i, :full], family[m], signal[m])
+                        scales[i] = 1.0
+            scale_factor(packed, m * n_packed, n, scales, factor)
+            step = 1 if share_row > 0 else 0
+            for c in range(0, full, COLUMNS):
+                posterior_strip(
+                    factor, 0, source, source_at + c, source_row, share, share_at + step * c, share_row, offsets, 0, weights, m * n_wide,
+                    n_blocks, mean, variance, m * WIDTH + c, MIN_VARIANCE,
+                )  # fmt: skip
         if known_rows.size > 0:
             for c in range(width):
                 known[c] = known_rows[base + c]
@@ -266,27 +257,27 @@ def score(
                 repeat *= shape[a]
             for c in range(width):
                 known[c] = known_levels[table[base + c, known_knob] if listed else (base + c) // repeat % shape[known_knob]]
-        begin = row - base
-        if out_mean.shape[1] > 0:
-            for m in range(n_models):
-                for c in range(begin, end - base):
-                    out_mean[m, base + c - first] = mean[m, c]
-                    out_variance[m, base + c - first] = variance[m, c]
+        begin, end = row - base, end - base
+        for m in range(n_models if out_mean.shape[1] > 0 else 0):
+            for c in range(begin, end):
+                out_mean[m, base + c - first] = mean[m, c]
+                out_variance[m, base + c - first] = variance[m, c]
+        row = base + end
+        if n_tops == 0 and not keep_all:
+            continue
         screen(
             mode, full, mean, variance, known, objective, best, bound_model, bound_sign, bound_limit, bound_extra, log_floor,
-            quad, remainder, log_p, top_p, total_p, top, total, upper,
+            quad, remainder, miss, log_p, top_p, total_p, top, total, upper,
         )  # fmt: skip
-        least = top_values[n_tops - 1] if n_tops > 0 else math.inf
-        for c in range(begin, end - base):
-            if not keep_all and not upper[c] > least:
-                continue
-            if n_tops > 0 and not keep_all and is_out(base + c, table, shape, starts, allowed, taken, boxes, closed):
-                continue
-            value = value_at(mode, mean, variance, known, c, objective, best, bound_model, bound_sign, bound_limit, bound_extra, log_floor)
-            if keep_all:
-                out_value[base + c - first] = value
-            if value > least:
-                insert(top_rows, top_values, base + c, value)
-                least = top_values[n_tops - 1]
-        row = end
+        for c in range(begin, end):
+            if keep_all or upper[c] > top_values[n_tops - 1]:
+                if not keep_all and is_out(base + c, table, shape, starts, allowed, taken, boxes, closed):
+                    continue
+                value = value_at(
+                    mode, mean, variance, known, c, objective, best, bound_model, bound_sign, bound_limit, bound_extra, log_floor
+                )
+                if keep_all:
+                    out_value[base + c - first] = value
+                if n_tops > 0 and value > top_values[n_tops - 1]:
+                    insert(top_rows, top_values, base + c, value)
     return 0

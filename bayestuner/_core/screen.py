@@ -25,19 +25,27 @@ DENSITY = F32(INV_SQRT_2PI)
 FARTHEST = F32(1e3)  # beyond it the tail's value there is a bound
 SHRINK = F32(1.0 - 4e-6)
 MARGIN = F32(1e-5)
+CLOSE = F32(1.0 - 2e-4)  # the relative error of miss: its exponent is as large as 80
+LARGEST = F32(1e36)
+UNDERFLOW = F32(80.0)  # from where on exp32 is not relied on
 LOWEST = F32(-3e38)
 INFINITE = F32(np.inf)
 ROUNDING = F32(2e-6)
 
 
 @inlined(fast=True)
-def screen_bound(m, mean, variance, sign, limit, extra, width, quad, rest):
-    """Multiply in Phi(sign (mean - limit) / sqrt(variance + extra)) of model m at every cell of a tile."""
+def screen_bound(m, mean, variance, sign, limit, extra, width, quad, rest, miss):
+    """Multiply in Phi(sign (mean - limit) / sqrt(variance + extra)) of model m at every cell of a tile.
+
+    miss gets the sum of 1 - Phi over the bounds that are more likely met than not.
+    """
     for c in range(width):
         z = np.float32(sign * (mean[m, c] - limit)) / math.sqrt(np.float32(variance[m, c] + extra))
-        half_square = HALF * z * z
+        half_square = min(HALF * z * z, LARGEST)
         tail = DENSITY * tail32(min(abs(z), FARTHEST))
-        rest[c] *= tail if z < ZERO else ONE - exp32(-half_square) * tail
+        x = exp32(-half_square) * tail
+        rest[c] *= tail if z < ZERO else ONE - x
+        miss[c] += x if z >= ZERO and half_square < UNDERFLOW else ZERO
         quad[c] += half_square if z < ZERO else ZERO
 
 
@@ -47,7 +55,7 @@ def screen_improvement(m, mean, variance, best, width, quad, rest):
     for c in range(width):
         std = math.sqrt(np.float32(variance[m, c]))
         u = np.float32(best - mean[m, c]) / std
-        half_square = HALF * u * u
+        half_square = min(HALF * u * u, LARGEST)
         short = DENSITY * shortfall32(min(abs(u), FARTHEST))
         rest[c] *= std * (short if u < ZERO else u + exp32(-half_square) * short)
         quad[c] += half_square if u < ZERO else ZERO
@@ -89,8 +97,8 @@ def screen_lowest(m, mean, known, share, width, size, upper):
 
 @inlined(fast=True)
 def screen(
-    mode, width, mean, variance, known, objective, best, bound_model, bound_sign, bound_limit, bound_extra, log_floor, quad, rest, log_p,
-    top_p, total_p, top, total, upper,
+    mode, width, mean, variance, known, objective, best, bound_model, bound_sign, bound_limit, bound_extra, log_floor,
+    quad, rest, miss, log_p, top_p, total_p, top, total, upper,
 ):  # fmt: skip
     """Fill upper (width,) with an upper bound of `value_at` at every cell of a tile.
 
@@ -104,10 +112,13 @@ def screen(
         for c in range(width):
             quad[c] = ZERO
             rest[c] = ONE
+            miss[c] = ZERO
         for j in range(bound_sign.size):
-            screen_bound(bound_model[s, j], mean, variance, bound_sign[j], bound_limit[s, j], bound_extra[j], width, quad, rest)
+            screen_bound(bound_model[s, j], mean, variance, bound_sign[j], bound_limit[s, j], bound_extra[j], width, quad, rest, miss)
         if need_log_p:
             join(quad, rest, width, log_p)
+            for c in range(width):  # log P <= -miss, which tells cells apart that are all but certain to be feasible
+                log_p[c] = min(log_p[c], -CLOSE * miss[c])
             if n_samples > 1:
                 add_sample(log_p, s == 0, width, top_p, total_p)
         if mode == EXPECTED_IMPROVEMENT:

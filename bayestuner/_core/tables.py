@@ -15,12 +15,6 @@ from bayestuner._core.vector_math import exp_negative
 
 
 @inlined()
-def round_up(n, step):
-    """The least multiple of `step` that is at least n."""
-    return (n + step - 1) // step * step
-
-
-@inlined()
 def correlate(s, family, scale):
     """Replace squared scaled distances s (m,) by scale * f(s), in place; `covariance.correlation` as vector code."""
     if family == MATERN52:
@@ -37,37 +31,33 @@ def correlate(s, family, scale):
 
 
 @inlined()
-def level_tables(theta, codes, starts, kinds, form, family, z_levels, corr, centred):
+def level_tables(theta, codes, n, starts, kinds, form, family, z_levels, corr, centred):
     """Per level and observation, corr (sum of L, at least n): the factor f in product form, the addend u^2 / l^2 in ard form.
 
-    centred (sum of L,) gets zc. Entries of corr beyond the n observations become 0.
+    codes (at least n, d); centred (sum of L,) gets zc. Entries of corr beyond the n observations are left as they are.
     """
-    n, d = codes.shape
-    for a in range(d):
+    for a in range(kinds.size):
         scale = math.exp(theta[a])
+        other, same = 1.0 / (scale * scale), 0.0
+        if form == PRODUCT:
+            other, same = math.exp(-1.0 / scale), 1.0
         for t in range(starts[a], starts[a + 1]):
-            row = corr[t]
-            for i in range(n, row.size):
-                row[i] = 0.0
-            if kinds[a] == CATEGORICAL:
-                centred[t] = 0.0
-                other = math.exp(-1.0 / scale) if form == PRODUCT else 1.0 / (scale * scale)
-                same = 1.0 if form == PRODUCT else 0.0
-                for i in range(n):
-                    row[i] = same if starts[a] + codes[i, a] == t else other
-                continue
-            centred[t] = z_levels[t] - 0.5
+            categorical = kinds[a] == CATEGORICAL
+            centred[t] = 0.0 if categorical else z_levels[t] - 0.5
             for i in range(n):
-                u = (z_levels[starts[a] + codes[i, a]] - z_levels[t]) / scale
-                row[i] = u * u
-            if form == PRODUCT:
-                correlate(row[:n], family, 1.0)
+                own = starts[a] + codes[i, a]
+                u = (z_levels[own] - z_levels[t]) / scale
+                corr[t, i] = (same if own == t else other) if categorical else u * u
+            if form == PRODUCT and not categorical:
+                correlate(corr[t, :n], family, 1.0)
 
 
 @inlined()
-def pack_factor(W, n, packed):
-    """Lower triangle of W (n, n) as `posterior_strip` reads it, in packed: blocks of ROWS rows, columns as far as the diagonal, zeros."""
-    at = 0
+def pack_factor(W, n, packed, at):
+    """Lower triangle of W (n, n) as `posterior_strip` reads it, into the flat array `packed` from `at` on.
+
+    Blocks of ROWS rows, each as columns as far as the diagonal, with zeros where W has no entry.
+    """
     for block in range((n + ROWS - 1) // ROWS):
         for a in range((block + 1) * ROWS):
             for r in range(ROWS):
@@ -77,63 +67,68 @@ def pack_factor(W, n, packed):
 
 
 @inlined()
-def scale_factor(packed, n, scales, out):
-    """Packed factor with column a multiplied by scales[a]; scales (n rounded up to ROWS,)."""
+def scale_factor(packed, begin, n, scales, out):
+    """The packed factor at flat offset `begin` with column a multiplied by scales[a]; scales (n rounded up to ROWS,)."""
     at = 0
     for block in range((n + ROWS - 1) // ROWS):
         for a in range((block + 1) * ROWS):
             s = scales[a]
             for r in range(ROWS):
-                out[at + r] = packed[at + r] * s
+                out[at + r] = packed[begin + at + r] * s
             at += ROWS
 
 
 @inlined()
-def trend_slopes(W, codes, starts, centred, trend, slopes):
+def trend_slopes(W, codes, n, starts, centred, trend, slopes):
     """slopes (at least n, d + 1): W 1, and for each knob trend * W zc."""
-    n, d = codes.shape
-    for i in range(n):
-        for a in range(d + 1):
-            slopes[i, a] = 0.0
-        for b in range(i + 1):
-            slopes[i, 0] += W[i, b]
-            for a in range(d):
-                slopes[i, a + 1] += trend * W[i, b] * centred[starts[a] + codes[b, a]]
+    for a in range(-1, codes.shape[1]):
+        for i in range(n):
+            total = 0.0
+            for b in range(i + 1):
+                total += W[i, b] * (1.0 if a < 0 else trend * centred[starts[a] + codes[b, a]])
+            slopes[i, a + 1] = total
 
 
 @inlined()
-def inner_tables(corr, centred, slopes, trend, starts, shape, first, n, form, cells, joined, prior):
-    """Tables over the inner cells of a product grid: knobs `first` and on, the last one fastest.
+def inner_tables(corr, centred, slopes, trend, starts, shape, first, n, form, inner, cells, joined, prior):
+    """Tables over the `inner` inner cells of a product grid: knobs `first` and on, the last one fastest.
 
     cells (n rounded up to ROWS, inner rounded up to COLUMNS) gets the joined parts of the correlation, `joined` of the same shape the
     trend's share of W k, prior (inner rounded up,) the trend's share of the prior variance. What lies beyond is 0.
     """
     d = shape.size
-    inner = 1
-    for a in range(first, d):
-        inner *= shape[a]
+    last = shape[d - 1]
     for i in range(cells.shape[0]):
         for c in range(cells.shape[1]):
-            cells[i, c] = 1.0 if form == PRODUCT and i < n and c < inner else 0.0
+            cells[i, c] = 0.0
             joined[i, c] = 0.0
     for c in range(prior.size):
         prior[c] = 0.0
-    repeat = inner
-    for a in range(first, d):
-        repeat //= shape[a]
-        for begin in range(0, inner, repeat):
-            level = starts[a] + begin // repeat % shape[a]
-            zc = centred[level]
-            for c in range(begin, begin + repeat):
-                prior[c] += trend * zc * zc
+    for head in range(inner // last):
+        base = head * last
         for i in range(n):
-            slope = slopes[i, a + 1]
-            for begin in range(0, inner, repeat):
-                level = starts[a] + begin // repeat % shape[a]
-                part, add = corr[level, i], slope * centred[level]
-                for c in range(begin, begin + repeat):
-                    cells[i, c] = cells[i, c] * part if form == PRODUCT else cells[i, c] + part
-                    joined[i, c] += add
+            part, add = 1.0 if form == PRODUCT else 0.0, 0.0
+            share = 0.0
+            rest = head
+            for a in range(d - 2, first - 1, -1):
+                level = starts[a] + rest % shape[a]
+                rest //= shape[a]
+                zc = centred[level]
+                part = part * corr[level, i] if form == PRODUCT else part + corr[level, i]
+                add += slopes[i, a + 1] * zc
+                share += trend * zc * zc
+            begin, slope = starts[d - 1], slopes[i, d]
+            if form == PRODUCT:
+                for t in range(last):
+                    cells[i, base + t] = part * corr[begin + t, i]
+            else:
+                for t in range(last):
+                    cells[i, base + t] = part + corr[begin + t, i]
+            for t in range(last):
+                joined[i, base + t] = add + slope * centred[begin + t]
+            if i == 0:
+                for t in range(last):
+                    prior[base + t] = share + trend * centred[begin + t] * centred[begin + t]
 
 
 @inlined()
@@ -155,14 +150,13 @@ def outer_tables(corr, centred, slopes, trend, signal, starts, codes, n_outer, n
 
 
 @inlined()
-def group_tables(corr, centred, codes, trend, signal, starts, shape, edges, table_at, n_wide, form, tables, prior):
+def group_tables(corr, centred, codes, n, trend, signal, starts, shape, edges, table_at, n_wide, form, tables, prior):
     """Tables over groups of knobs for listed rows, edges (groups + 1,): knobs edges[g] .. edges[g + 1] - 1, the last one fastest.
 
     tables: for each combined code, n_wide parts of the correlation and n_wide of the trend (see `simd`); the first group holds the signal
     variance and the constant too. prior: for each combined code, its share of the prior variance. table_at (groups,) is where a group
     begins in `tables`; in `prior` it begins at table_at / (2 n_wide).
     """
-    n = codes.shape[0]
     for g in range(edges.size - 1):
         size = 1
         for a in range(edges[g], edges[g + 1]):

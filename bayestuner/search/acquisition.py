@@ -1,4 +1,4 @@
-"""Which row to run next: posteriors, bounds and rows that are out, packed for the compiled scoring, spread over threads on large grids."""
+"""Which row to run next: the acquisition scored over the whole grid, on threads where it is large."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bayestuner.search.packed import NO_FLOOR, NO_ROWS, KnobValues, ModelBound, Packed, Skip, goal_arrays
 from bayestuner.space import Space
-from bayestuner.surrogate.gp import GaussianProcess
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
+
+__all__ = [
+    "EXPECTED_IMPROVEMENT", "LOWEST_MEAN", "MOST_FEASIBLE", "NO_FLOOR", "KnobValues", "ModelBound", "Packed", "Scorer", "Skip", "log_ndtr",
+]  # fmt: skip
 
 # as in _core.screen; repeated so that importing this room imports no numba (a test compares them)
 EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE = 0, 1, 2
@@ -27,87 +30,7 @@ PER_OUTER = 48  # what an outer part costs, in cells
 MIN_CHUNK = 50_000  # rows below which a thread costs more than it saves
 ROWS_PER_ENTRY = 16  # listed rows a combined table of several knobs must serve for each of its entries
 MAX_ENTRIES = 1024
-NO_FLOOR = -1e300
-NO_ROWS = np.empty(0, dtype=np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class ModelBound:
-    """A bound in a model's own units: ``sign * (latent - limit) >= 0``, with `extra` variance added before Phi.
-
-    model and limit are one for all samples of the hyperparameters, or a sequence with one for each.
-    """
-
-    model: int | Sequence[int]
-    sign: float
-    limit: float | Sequence[float]
-    extra: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class KnobValues:
-    """An objective that is a knob: its number among the knobs, and the objective's value at each of its levels."""
-
-    knob: int
-    values: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class Skip:
-    """Rows not to suggest, without an array over the rows.
-
-    Attributes
-    ----------
-    taken : ndarray of int, (t,)
-        Rows, in rising order.
-    boxes : ndarray of int, (b, d, 2)
-        Lowest and highest code of each knob, inclusive; all rows inside a box are out.
-    closed : ndarray of bool, (sum of L,) or (0,)
-        Levels of knobs, in the order of `Geometry.starts`, that are out (a bound on a knob).
-    allowed : ndarray of bool, (n_rows,), optional
-        `Space.allowed`, as it is.
-    """
-
-    taken: IntArray = field(default_factory=lambda: NO_ROWS)
-    boxes: IntArray = field(default_factory=lambda: np.empty((0, 0, 2), dtype=np.int64))
-    closed: BoolArray = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
-    allowed: BoolArray | None = None
-
-
-@dataclass(slots=True)
-class Packed:
-    """Several posteriors over the same space as arrays; models with fewer observations are padded."""
-
-    n_obs: IntArray
-    codes: IntArray
-    theta: FloatArray
-    z_levels: FloatArray
-    W: FloatArray
-    beta: FloatArray
-    form: IntArray
-    family: IntArray
-
-    @classmethod
-    def of(cls, models: Sequence[GaussianProcess], d: int, n_levels: int) -> Packed:
-        """Pack models, of which there may be none."""
-        count, n = len(models), max((gp.n for gp in models), default=0)
-        packed = cls(
-            np.array([gp.n for gp in models], dtype=np.int64),
-            np.zeros((count, n, d), dtype=np.int64),
-            np.zeros((count, 2 * d + 3)),
-            np.zeros((count, n_levels)),
-            np.zeros((count, n, n)),
-            np.zeros((count, n)),
-            np.array([gp.geometry.form for gp in models], dtype=np.int64),
-            np.array([gp.geometry.family for gp in models], dtype=np.int64),
-        )
-        for i, gp in enumerate(models):
-            packed.codes[i, : gp.n] = gp.codes
-            packed.theta[i] = gp.theta
-            packed.z_levels[i] = gp.z_levels
-            packed.W[i, : gp.n, : gp.n] = gp.W
-            packed.beta[i, : gp.n] = gp.beta
-        return packed
+MAX_EXACT = 20_000_000
 
 
 class Scorer:
@@ -120,6 +43,11 @@ class Scorer:
         Of the space's `Geometry`.
     threads : int
         At most this many threads on large grids; the result does not depend on it.
+
+    Attributes
+    ----------
+    exact : bool
+        False for a product grid of more than MAX_EXACT rows: `top` then looks at a sample and climbs from its best rows.
     """
 
     def __init__(self, space: Space, starts: IntArray, kinds: IntArray, *, threads: int = 1) -> None:
@@ -127,6 +55,7 @@ class Scorer:
         self.starts = starts
         self.kinds = kinds
         self.threads = threads
+        self.exact = space.table is not None or space.n_rows <= MAX_EXACT
         self.shape = np.array(space.shape, dtype=np.int64)
         self._pool: ThreadPoolExecutor | None = None
         d = len(space.knobs)
@@ -171,45 +100,66 @@ class Scorer:
         log_floor : float
             Rows with a smaller log P(feasible) are out.
         """
-        goal = _goal(bounds, objective, known, best, log_floor)
+        if not self.exact:
+            from bayestuner.search.climbing import climb
+
+            if not isinstance(skip, Skip) or isinstance(known, np.ndarray):
+                raise ValueError(f"a grid of {self.space.n_rows} rows takes no arrays over its rows; give a Skip and KnobValues")
+            options = {"objective": objective, "known": known, "best": best, "log_floor": log_floor}
+            return climb(self, count, lambda codes: self.values(mode, packed, bounds, codes, **options), packed, skip)
+        goal = goal_arrays(bounds, objective, known, best, log_floor)
+        free = skip if isinstance(skip, Skip) else Skip(allowed=~skip)
 
         def run(first: int, last: int) -> tuple[IntArray, FloatArray]:
             rows, values = np.full(count, -1, dtype=np.int64), np.full(count, -np.inf)
-            self._score(mode, first, last, packed, skip, goal, rows, values)
+            self._score(mode, first, last, packed, free, goal, rows, values)
             return rows, values
 
         found = self._spread(run)
+        if len(found) == 1:
+            rows, values = found[0]
+            return rows, values
         rows, values = (np.concatenate(part) for part in zip(*found, strict=True))
-        order = np.lexsort((rows, -values))[:count]
+        order = np.lexsort((np.where(rows < 0, self.space.n_rows, rows), -values))[:count]
         return rows[order], values[order]
+
+    def values(self, mode: int, packed: Packed, bounds: Sequence[ModelBound], codes: IntArray, **options: Any) -> FloatArray:
+        """The acquisition (m,) at codes (m, d), whether out or not; options as for `top`, `known` as KnobValues."""
+        from bayestuner._core.score import score
+
+        d = self.shape.size
+        table = np.ascontiguousarray(codes, dtype=np.int32)
+        out = np.empty(table.shape[0])
+        arguments: tuple[Any, ...] = (
+            mode, 0, out.size, table, self.shape, self.starts, self.kinds, self.n_inner, table, np.arange(d + 1), *_EVERY, *packed.arrays,
+            *goal_arrays(bounds, **options), NO_ROWS, np.empty(0), _NOTHING, _NOTHING, out,
+        )  # fmt: skip
+        score(*arguments)
+        return out
 
     def posterior(self, packed: Packed) -> tuple[FloatArray, FloatArray]:
         """Mean and variance (models, n_rows) of every model at every row."""
         mean, variance = (np.empty((packed.n_obs.size, self.space.n_rows)) for _ in range(2))
-        goal = _goal([], -1, None, 0.0, NO_FLOOR)
 
         def run(first: int, last: int) -> None:
             part = [np.empty((packed.n_obs.size, last - first)) for _ in range(2)]
-            self._score(MOST_FEASIBLE, first, last, packed, Skip(), goal, NO_ROWS, np.empty(0), *part)
+            self._score(MOST_FEASIBLE, first, last, packed, Skip(), goal_arrays([]), NO_ROWS, np.empty(0), *part)
             mean[:, first:last], variance[:, first:last] = part
 
         self._spread(run)
         return mean, variance
 
     def _score(
-        self, mode: int, first: int, last: int, packed: Packed, skip: Skip | BoolArray, goal: tuple[Any, ...],
-        rows: IntArray, values: FloatArray, mean: FloatArray = np.empty((0, 0)), variance: FloatArray = np.empty((0, 0)),  # noqa: B008
+        self, mode: int, first: int, last: int, packed: Packed, skip: Skip, goal: tuple[Any, ...], rows: IntArray, values: FloatArray,
+        *moments: FloatArray,
     ) -> None:  # fmt: skip
         from bayestuner._core.score import score
 
-        if not isinstance(skip, Skip):
-            skip = Skip(allowed=~skip)
         allowed = skip.allowed if skip.allowed is not None else np.empty(0, dtype=np.bool_)
         arguments: tuple[Any, ...] = (
             mode, first, last, self.table, self.shape, self.starts, self.kinds, self.n_inner, self._groups, self._edges,
-            allowed, skip.taken, skip.boxes, skip.closed,
-            packed.n_obs, packed.codes, packed.theta, packed.z_levels, packed.W, packed.beta, packed.form, packed.family,
-            *goal, rows, values, mean, variance, np.empty(0),
+            allowed, skip.taken, skip.boxes, skip.closed, *packed.arrays, *goal, rows, values, *(moments or (_NOTHING, _NOTHING)),
+            np.empty(0),
         )  # fmt: skip
         score(*arguments)
 
@@ -225,29 +175,8 @@ class Scorer:
         return list(self._pool.map(run, edges[:-1], edges[1:]))
 
 
-def _goal(
-    bounds: Sequence[ModelBound],
-    objective: int | Sequence[int],
-    known: FloatArray | KnobValues | None,
-    best: float | Sequence[float],
-    log_floor: float,
-) -> tuple[Any, ...]:
-    """The acquisition as `_core.score` takes it, with an axis of samples."""
-    given = [np.asarray(objective), np.asarray(best), *(np.asarray(v) for b in bounds for v in (b.model, b.limit))]
-    samples = max(v.size for v in given)
-
-    def every(value: Any, dtype: type) -> npt.NDArray[Any]:
-        return np.broadcast_to(np.asarray(value, dtype=dtype), samples)
-
-    index = np.array([every(b.model, np.int64) for b in bounds], dtype=np.int64).reshape(len(bounds), samples)
-    limit = np.array([every(b.limit, np.float64) for b in bounds], dtype=np.float64).reshape(len(bounds), samples)
-    sign, extra = (np.array([getattr(b, name) for b in bounds], dtype=np.float64) for name in ("sign", "extra"))
-    rows = known if isinstance(known, np.ndarray) else np.empty(0)
-    knob, levels = (known.knob, known.values) if isinstance(known, KnobValues) else (-1, np.empty(0))
-    return (
-        every(objective, np.int64).copy(), rows, knob, levels, every(best, np.float64).copy(),
-        np.ascontiguousarray(index.T), sign, np.ascontiguousarray(limit.T), extra, log_floor,
-    )  # fmt: skip
+_NOTHING = np.empty((0, 0))
+_EVERY = (np.empty(0, dtype=np.bool_), NO_ROWS, np.empty((0, 0, 2), dtype=np.int64), np.empty(0, dtype=np.bool_))
 
 
 def inner_knobs(shape: Sequence[int]) -> int:

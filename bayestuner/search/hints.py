@@ -54,6 +54,15 @@ class Hints:
                 out |= self._inside(codes, failure)
         return out
 
+    def boxes(self) -> IntArray:
+        """Lowest and highest code of each knob, inclusive, of each box of rows that are ruled out, (b, d, 2)."""
+        if not self.active or not self._failed:
+            return np.empty((0, len(self._space.shape), 2), dtype=np.int64)
+        failures = np.unique(np.array(self._failed, dtype=np.int64), axis=0)
+        low = np.where(self.direction < 0, 0, failures)
+        high = np.where(self.direction > 0, np.array(self._space.shape) - 1, failures)
+        return np.ascontiguousarray(np.stack([low, high], axis=-1))
+
     def _inside(self, codes: IntArray, failure: IntArray) -> npt.NDArray[np.bool_]:
         """At least as risky in every hinted knob, and the same in all others."""
         gap = (codes - failure) * np.where(self.direction == 0, 1, self.direction)

@@ -10,9 +10,10 @@ from scipy.stats import norm
 
 from bayestuner import _core
 from bayestuner._core import covariance, screen
-from bayestuner.search import acquisition
-from bayestuner.search.acquisition import EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE, ModelBound, Packed, Scorer
-from bayestuner.space import Space
+from bayestuner.search import acquisition, climbing
+from bayestuner.search.acquisition import EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE, KnobValues, ModelBound, Packed, Scorer, Skip
+from bayestuner.search.hints import Hints
+from bayestuner.space import Categorical, Integer, Ordinal, Space
 from bayestuner.surrogate import covariance as surrogate_covariance
 from bayestuner.surrogate.gp import GaussianProcess
 
@@ -101,6 +102,184 @@ def test_ties_go_to_the_lowest_row_and_threads_agree(monkeypatch):
     for threads in (1, 4):
         scorer = Scorer(SPACE, gp.geometry.starts, gp.geometry.kinds, threads=threads)
         assert scorer.best(MOST_FEASIBLE, packed, [], skip) == (17, 0.0)
+
+
+def scored(space, n=9, seed=3, form="product", threads=1):
+    gps = [conditioned(Problem(n, seed, form)), conditioned(Problem(n, seed + 50, form))]
+    g = gps[0].geometry
+    return Scorer(space, g.starts, g.kinds, threads=threads), Packed.of(gps, g.d, g.levels.size), gps
+
+
+@pytest.mark.parametrize("form", ["product", "ard"])
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_value_has_the_same_bits_in_any_tile_and_on_any_number_of_threads(monkeypatch, form, listed):
+    monkeypatch.setattr(acquisition, "MIN_CHUNK", 20)
+    space = Space.from_rows(SPACE.knobs, list(SPACE)) if listed else SPACE
+    bounds, found = [ModelBound(1, 1.0, 0.2)], []
+    for threads in (1, 3, 7):
+        scorer, packed, _ = scored(space, form=form, threads=threads)
+        found.append(scorer.top(SPACE.n_rows, EXPECTED_IMPROVEMENT, packed, bounds, Skip(), objective=0, best=-0.3))
+    for rows, values in found[1:]:
+        np.testing.assert_array_equal(rows, found[0][0])
+        np.testing.assert_array_equal(values, found[0][1])
+
+
+def test_the_pool_of_threads_is_made_once(monkeypatch):
+    monkeypatch.setattr(acquisition, "MIN_CHUNK", 20)
+    scorer, packed, _ = scored(SPACE, threads=2)
+    scorer.best(MOST_FEASIBLE, packed, [], Skip())
+    pool = scorer._pool
+    scorer.best(MOST_FEASIBLE, packed, [], Skip())
+    assert scorer._pool is pool is not None
+    assert len(pool._threads) <= 2
+
+
+def test_the_best_rows_come_in_order():
+    scorer, packed, _ = scored(SPACE)
+    bounds = [ModelBound(1, 1.0, 0.2)]
+    every = scorer.values(EXPECTED_IMPROVEMENT, packed, bounds, SPACE.codes(np.arange(SPACE.n_rows)), objective=0, best=-0.3)
+    for count in (1, 7, SPACE.n_rows + 5):
+        rows, values = scorer.top(count, EXPECTED_IMPROVEMENT, packed, bounds, Skip(), objective=0, best=-0.3)
+        expected = np.argsort(-every, kind="stable")[:count]
+        np.testing.assert_array_equal(rows[: expected.size], expected)
+        np.testing.assert_allclose(values[: expected.size], every[expected], rtol=1e-9)
+        assert (rows[expected.size :] == -1).all()
+        assert (values[expected.size :] == -np.inf).all()
+
+
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("mode", [EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_compact_skip_equals_the_mask_it_describes(listed, mode, seed):
+    rng = np.random.default_rng(seed)
+    space = Space.from_rows(SPACE.knobs, list(SPACE)) if listed else SPACE
+    scorer, packed, gps = scored(space, seed=seed)
+    every = np.arange(SPACE.n_rows)
+    codes = SPACE.codes(every)
+    low = np.array([rng.integers(0, size, 3) for size in SPACE.shape]).T
+    high = np.minimum(low + rng.integers(0, 4, low.shape), np.array(SPACE.shape) - 1)
+    skip = Skip(
+        taken=np.sort(rng.choice(SPACE.n_rows, 30, replace=False)),
+        boxes=np.ascontiguousarray(np.stack([low, high], axis=-1)),
+        closed=rng.random(gps[0].geometry.levels.size) < 0.15,
+        allowed=rng.random(SPACE.n_rows) < 0.8,
+    )
+    mask = ~skip.allowed
+    mask[skip.taken] = True
+    for row, code in enumerate(codes):
+        mask[row] |= any(all(lo <= c <= hi for c, (lo, hi) in zip(code, box, strict=True)) for box in skip.boxes)
+        mask[row] |= any(skip.closed[scorer.starts[d] + c] for d, c in enumerate(code))
+    assert 10 < mask.sum() < mask.size - 10
+    np.testing.assert_array_equal(skip.out(every, codes, scorer.starts), mask)
+    options = {"objective": 0, "best": -0.3}
+    bounds = [ModelBound(1, 1.0, 0.2)]
+    found = scorer.top(40, mode, packed, bounds, skip, **options)
+    expected = scorer.top(40, mode, packed, bounds, mask, **options)
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
+
+
+def test_hinted_boxes_hold_what_the_hints_exclude():
+    space = Space(Integer("memory", 1, 6, more_is="safer"), Ordinal("batch", [1, 2, 4, 8], more_is="riskier"), Categorical("p", ["a", "b"]))
+    hints = Hints(space)
+    assert hints.boxes().shape == (0, 3, 2)
+    for row in (space.row({"memory": 2, "batch": 4, "p": "a"}), space.row({"memory": 4, "batch": 8, "p": "b"})):
+        hints.failed(row)
+    every = np.arange(space.n_rows)
+    out = Skip(boxes=hints.boxes()).out(every, space.codes(every), np.array([0, 6, 10, 12]))
+    np.testing.assert_array_equal(out, hints.excluded(every))
+    assert 0 < out.sum() < out.size
+
+
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("knob", [0, 1, 3])
+@pytest.mark.parametrize("mode", [EXPECTED_IMPROVEMENT, LOWEST_MEAN])
+def test_a_knob_as_objective_equals_its_values_at_every_row(listed, knob, mode):
+    space = Space.from_rows(SPACE.knobs, list(SPACE)) if listed else SPACE
+    scorer, packed, _ = scored(space)
+    values = np.random.default_rng(0).standard_normal(SPACE.shape[knob])
+    bounds = [ModelBound(1, 1.0, 0.2)]
+    rows = values[SPACE.codes(np.arange(SPACE.n_rows))[:, knob]]
+    by_knob = scorer.top(50, mode, packed, bounds, Skip(), known=KnobValues(knob, values), best=0.5)
+    by_row = scorer.top(50, mode, packed, bounds, Skip(), known=rows, best=0.5)
+    np.testing.assert_array_equal(by_knob[0], by_row[0])
+    np.testing.assert_array_equal(by_knob[1], by_row[1])
+
+
+@pytest.mark.parametrize("mode", [EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE])
+def test_samples_of_the_hyperparameters_equal_their_mean_by_brute_force(mode):
+    samples, best = 3, [-0.4, -0.1, 0.2]
+    gps = [conditioned(Problem(9, seed)) for seed in range(2 * samples)]
+    g = gps[0].geometry
+    scorer, packed = Scorer(SPACE, g.starts, g.kinds), Packed.of(gps, g.d, g.levels.size)
+    every = SPACE.codes(np.arange(SPACE.n_rows))
+    log_p, gain, means = [], [], []
+    for s in range(samples):
+        (mean, variance), (m, v) = gps[2 * s].predict(every), gps[2 * s + 1].predict(every)
+        std = np.sqrt(variance)
+        u = (best[s] - mean) / std
+        log_p.append(norm.logcdf((m - 0.1 * s) / np.sqrt(v)))
+        gain.append(std * (u * norm.cdf(u) + norm.pdf(u)))
+        means.append(mean)
+    p = np.exp(log_p)
+    with np.errstate(divide="ignore"):
+        value = {
+            EXPECTED_IMPROVEMENT: np.log((np.array(gain) * p).mean(axis=0)),
+            LOWEST_MEAN: np.where(p.mean(axis=0) >= 0.3, -np.mean(means, axis=0), -np.inf),
+            MOST_FEASIBLE: np.log(p.mean(axis=0)),
+        }[mode]
+    bound = ModelBound([1, 3, 5], 1.0, [0.0, 0.1, 0.2])
+    floor = math.log(0.3) if mode == LOWEST_MEAN else -1e300
+    row, found = scorer.best(mode, packed, [bound], Skip(), objective=[0, 2, 4], best=best, log_floor=floor)
+    assert row == int(np.argmax(value))
+    assert found == pytest.approx(value.max(), rel=1e-6)
+
+
+def test_a_safe_search_takes_the_best_of_the_rows_likely_to_be_feasible():
+    scorer, packed, gps = scored(SPACE, seed=4)
+    bounds = [ModelBound(1, 1.0, 0.2)]
+    every = SPACE.codes(np.arange(SPACE.n_rows))
+    value = scorer.values(EXPECTED_IMPROVEMENT, packed, bounds, every, objective=0, best=0.3)
+    mean, variance = gps[1].predict(every)
+    log_p = norm.logcdf((mean - 0.2) / np.sqrt(variance))
+    floor = (log_p[np.argmax(value)] + log_p.max()) / 2
+    expected = np.where(log_p >= floor, value, -np.inf)
+    assert np.argmax(expected) != np.argmax(value)
+    row, _ = scorer.best(EXPECTED_IMPROVEMENT, packed, bounds, Skip(), objective=0, best=0.3, log_floor=floor)
+    assert row == int(np.argmax(expected))
+
+
+@pytest.mark.parametrize("mode", [EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE])
+@pytest.mark.parametrize("seed", range(3))
+def test_climbing_finds_the_best_row_of_a_small_grid(monkeypatch, mode, seed):
+    scorer, packed, _ = scored(SPACE, seed=seed)
+    skip = Skip(taken=np.arange(0, SPACE.n_rows, 3))
+    bounds = [ModelBound(1, 1.0, 0.2)]
+    expected = scorer.best(mode, packed, bounds, skip, objective=0, best=-0.3)
+    monkeypatch.setattr(climbing, "SAMPLE", 40)
+    assert scorer.exact
+    scorer.exact = False
+    row, value = scorer.best(mode, packed, bounds, skip, objective=0, best=-0.3)
+    assert row == expected[0]
+    assert value == pytest.approx(expected[1], rel=1e-9)
+    with pytest.raises(ValueError, match="Skip"):
+        scorer.best(mode, packed, bounds, np.zeros(SPACE.n_rows, bool), objective=0)
+
+
+def test_a_grid_of_a_thousand_million_rows_takes_no_array_over_them():
+    space = Space(*(Integer(f"k{i}", 1, 64) for i in range(5)))
+    g = surrogate_covariance.Geometry.of(space)
+    scorer = Scorer(space, g.starts, g.kinds)
+    assert not scorer.exact
+    gp = GaussianProcess(g, theta=np.concatenate([np.full(5, np.log(0.5)), [0.0, -6.0, -1.0], np.full(5, 1.0)]))
+    codes = np.random.default_rng(0).integers(0, 64, (20, 5))
+    gp.fit(codes, ((codes / 63 - 0.3) ** 2).sum(axis=1), np.ones(20), np.zeros(20))
+    packed = Packed.of([gp], 5, g.levels.size)
+    row, value = scorer.best(LOWEST_MEAN, packed, [], Skip(), objective=0)
+    better = [m for move in climbing.moves(scorer.shape) for m in [space.codes([row])[0] + move] if ((m >= 0) & (m < 64)).all()]
+    assert (gp.predict(np.array(better))[0] >= -value).all()
+    again, _ = scorer.best(LOWEST_MEAN, packed, [], Skip(taken=np.array([row])), objective=0)
+    assert again not in (row, -1)
 
 
 def test_everything_skipped_gives_no_row():
