@@ -50,6 +50,7 @@ class GaussianProcess:
         self.codes: IntArray = np.empty((0, geometry.d), dtype=np.int64)
         self.W: FloatArray = np.empty((0, 0))
         self.beta: FloatArray = np.empty(0)
+        self.y: FloatArray = np.empty(0)
         self.noise: FloatArray = np.empty(0)
         self.z_levels: FloatArray = np.empty(geometry.levels.size)
         self.jitter = 0.0
@@ -86,33 +87,38 @@ class GaussianProcess:
 
         g = self.geometry
         n = codes.shape[0]
-        self.codes = np.ascontiguousarray(codes)
-        self.W = np.zeros((n, n))
-        self.beta = np.empty(n)
-        status, self.jitter = condition(
-            self.theta, self.codes, y, reps, known, g.levels, g.starts, g.kinds, g.form, g.family, self.W, self.beta, self.z_levels
+        codes = np.ascontiguousarray(codes)
+        W, beta, z_levels = np.zeros((n, n)), np.empty(n), np.empty(g.levels.size)
+        status, jitter = condition(
+            self.theta, codes, y, reps, known, g.levels, g.starts, g.kinds, g.form, g.family, W, beta, z_levels
         )  # fmt: skip
         if status != 0:
             raise BayesTunerError(
-                f"the covariance of {n} observations is not positive definite even with jitter {self.jitter:g} (row {status - 1}); "
+                f"the covariance of {n} observations is not positive definite even with jitter {jitter:g} (row {status - 1}); "
                 "please report the observations"
             )
-        self.noise = self.noise_variance / reps + known + self.jitter
+        self.codes, self.y, self.noise = codes, y, self.noise_variance / reps + known + jitter
+        self.W, self.beta, self.z_levels, self.jitter = W, beta, z_levels, jitter
 
     def extend(self, code: IntArray, y: float, noise: float) -> bool:
-        """Append one observation (d,) without fitting anew; False, and nothing changed, where it adds nothing that can be told apart."""
+        """Append one observation (d,) with a known variance of its noise, without fitting anew.
+
+        Returns False where it could not be told apart from the others to rounding, so that all had to be factored anew, with more jitter.
+        """
         from bayestuner._core.predict import extend
 
         g = self.geometry
         n = self.n
         codes = np.concatenate([self.codes, code[None, :]])
+        values = np.append(self.y, y)
+        noises = np.append(self.noise, noise + self.jitter)
         W = np.zeros((n + 1, n + 1))
         W[:n, :n] = self.W
         beta = np.append(self.beta, 0.0)
-        if extend(self.theta, codes, n, y, noise + self.jitter, g.starts, g.kinds, g.form, g.family, W, beta, self.z_levels) != 0:
+        if extend(self.theta, codes, n, y, noises[n], g.starts, g.kinds, g.form, g.family, W, beta, self.z_levels) != 0:
+            self._condition(codes, values, np.ones(n + 1), noises - self.jitter - self.noise_variance)
             return False
-        self.codes, self.W, self.beta = codes, W, beta
-        self.noise = np.append(self.noise, noise + self.jitter)
+        self.codes, self.y, self.noise, self.W, self.beta = codes, values, noises, W, beta
         return True
 
     def predict(self, codes: IntArray) -> tuple[FloatArray, FloatArray]:
