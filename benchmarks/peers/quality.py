@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from benchmarks.peers import roster
-from benchmarks.peers.session import PATIENCE_S, PeerFailed, Replay, Session
+from benchmarks.peers.session import PATIENCE_S, PeerFailed, Replay, Session, end_peers_too
 from benchmarks.peers.table import Table
 from benchmarks.search_quality.problems import load
 
@@ -90,6 +90,7 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=0.0, help="seconds after which a peer starts no further run (default: no limit)")
     parser.add_argument("--patience", type=float, default=PATIENCE_S, help="seconds for one suggestion")
     args = parser.parse_args()
+    end_peers_too()
     tables = {p.name: Table.of(p) for p in load(args.tables, args.only)}
     args.out.mkdir(parents=True, exist_ok=True)
     for peer in roster.chosen(args.peers):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
+import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -23,6 +25,11 @@ LOG_LINES = 4  # of its log that an error shows
 
 class PeerFailed(RuntimeError):
     """The peer's process ended, was silent for too long, or said what can't be used."""
+
+
+def end_peers_too() -> None:
+    """Let SIGTERM unwind this process as Ctrl-C does, so that a peer in the middle of a suggestion is not left behind."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 @dataclass

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from benchmarks.peers import roster
-from benchmarks.peers.session import PATIENCE_S, PeerFailed, Session
+from benchmarks.peers.session import PATIENCE_S, PeerFailed, Session, end_peers_too
 from benchmarks.peers.table import Table
 
 SAMPLES = 6  # of one session; Kernel Tuner fits once for three
@@ -164,6 +164,7 @@ def main() -> None:
     parser.add_argument("--patience", type=float, default=PATIENCE_S, help="seconds for one suggestion")
     parser.add_argument("--out", type=Path, help="keep every sample in this JSON file")
     args = parser.parse_args()
+    end_peers_too()
     names = [roster.OURS]
     for name in roster.chosen(args.peers):
         if roster.installed(name, args.venvs):

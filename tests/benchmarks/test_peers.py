@@ -3,7 +3,9 @@
 import ast
 import json
 import math
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -189,6 +191,27 @@ def test_a_silent_peer_is_given_up_and_gone(session):
     assert s._process.poll() is not None
 
 
+def test_a_peer_in_the_middle_of_a_suggestion_ends_with_its_driver(tmp_path):
+    (tmp_path / "adapter.py").write_text(RANDOM.replace("return int", "import time; time.sleep(60)\n        return int"))
+    driver = f"""
+import sys
+from pathlib import Path
+from benchmarks.peers import roster, session
+from benchmarks.peers.table import Table
+session.end_peers_too()
+command = [sys.executable, "-P", str(roster.HERE / "host.py"), {str(tmp_path / "adapter.py")!r}, "plain"]
+with session.Session(command, roster.environment(), Path({str(tmp_path / "log")!r})) as s:
+    print(s._process.pid, flush=True)
+    s.replay(Table.server(), seed=0, budget=2)
+"""
+    with subprocess.Popen([sys.executable, "-c", driver], stdout=subprocess.PIPE, text=True, cwd=roster.ROOT) as process:
+        peer = int(process.stdout.readline())
+        assert Path(f"/proc/{peer}").exists()
+        process.terminate()
+        assert process.wait(timeout=30) == 143
+    assert not Path(f"/proc/{peer}").exists()
+
+
 def test_a_suggestion_that_is_none_is_the_peers_failure(session):
     s = session(RANDOM.replace("return int(np.random.randint(len(self.problem.codes)))", "return [0.0]"))
     with pytest.raises(PeerFailed, match="2 finite level indices"):
@@ -233,6 +256,7 @@ def run_quality(monkeypatch, folder, *more):
     monkeypatch.setitem(roster.PEERS, "tiny", roster.Peer("", str(folder / "tiny")))
     arguments = ["quality", str(folder), "--peers", "tiny", "--budget", "4", "--out", str(folder / "runs"), *more]
     monkeypatch.setattr(sys, "argv", arguments)
+    monkeypatch.setattr(quality, "end_peers_too", lambda: None)  # the tests' own signals stay as they are
     quality.main()
     return store.read(folder / "runs" / "tiny.jsonl")
 
