@@ -83,11 +83,21 @@ def compiled(*, fast: bool = False) -> Callable[[F], F]:
     return decorate
 
 
-def inlined(*, fast: bool = False) -> Callable[[F], F]:
-    """Compile a small helper into its callers; it has no cache of its own."""
+def inlined(*, fast: bool = False, bare: bool = False) -> Callable[[F], F]:
+    """Compile a small helper into its callers; it has no cache of its own.
+
+    Parameters
+    ----------
+    fast : bool
+        As for `compiled`.
+    bare : bool
+        Leave out what lets Python call it, an eighth of its compile time.
+    """
 
     def decorate(function: F) -> F:
-        made: Any = numba.njit(nogil=True, fastmath=FAST if fast else STRICT, error_model="numpy")(function)
+        made: Any = numba.njit(
+            nogil=True, fastmath=FAST if fast else STRICT, error_model="numpy", no_cpython_wrapper=bare, no_cfunc_wrapper=bare
+        )(function)
         return cast("F", made)
 
     return decorate

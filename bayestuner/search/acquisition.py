@@ -25,7 +25,7 @@ __all__ = [
 # as in _core.screen; repeated so that importing this room imports no numba (a test compares them)
 EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE = 0, 1, 2
 
-INNER = (64, 512)  # wanted number of cells that share one outer part of a product grid
+MAX_INNER = 1024  # cells of a product grid that share one outer part, at most
 PER_OUTER = 48  # what an outer part costs, in cells
 MIN_CHUNK = 50_000  # rows below which a thread costs more than it saves
 ROWS_PER_ENTRY = 16  # listed rows a combined table of several knobs must serve for each of its entries
@@ -185,7 +185,7 @@ def inner_knobs(shape: Sequence[int]) -> int:
     inner = 1
     for count, size in enumerate(reversed(shape), start=1):
         inner *= size
-        if inner > INNER[1] and count > 1:
+        if inner > MAX_INNER and count > 1:
             break
         outer = math.prod(shape) // inner
         best = min(best, (outer * (-(-inner // 32) * 32 + PER_OUTER), count))
