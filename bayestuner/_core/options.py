@@ -95,9 +95,8 @@ def inlined(*, fast: bool = False, bare: bool = False) -> Callable[[F], F]:
     """
 
     def decorate(function: F) -> F:
-        made: Any = numba.njit(
-            nogil=True, fastmath=FAST if fast else STRICT, error_model="numpy", no_cpython_wrapper=bare, no_cfunc_wrapper=bare
-        )(function)
+        wrappers: dict[str, Any] = {"no_cpython_wrapper": bare, "no_cfunc_wrapper": bare}
+        made: Any = numba.njit(nogil=True, fastmath=FAST if fast else STRICT, error_model="numpy", **wrappers)(function)
         return cast("F", made)
 
     return decorate

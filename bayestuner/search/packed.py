@@ -130,6 +130,8 @@ def goal_arrays(
     for j, bound in enumerate(bounds):
         index[:, j], limit[:, j] = bound.model, bound.limit
     sign, extra = np.array([b.sign for b in bounds], dtype=np.float64), np.array([b.extra for b in bounds], dtype=np.float64)
-    rows = known if isinstance(known, np.ndarray) else np.empty(0)
+    rows = np.ascontiguousarray(known, dtype=np.float64) if isinstance(known, np.ndarray) else np.empty(0)
     knob, levels = (known.knob, known.values) if isinstance(known, KnobValues) else (-1, np.empty(0))
-    return indices, rows, knob, levels, bests, index, sign, limit, extra, log_floor
+    # always of the same types: another would be compiled for anew
+    levels = np.ascontiguousarray(levels, dtype=np.float64)
+    return indices, rows, int(knob), levels, bests, index, sign, limit, extra, float(log_floor)

@@ -10,6 +10,7 @@ from scipy.stats import norm
 
 from bayestuner import _core
 from bayestuner._core import covariance, screen
+from bayestuner._core.score import score
 from bayestuner.search import acquisition, climbing
 from bayestuner.search.acquisition import EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE, KnobValues, ModelBound, Packed, Scorer, Skip
 from bayestuner.search.hints import Hints
@@ -122,6 +123,22 @@ def test_a_value_has_the_same_bits_in_any_tile_and_on_any_number_of_threads(monk
     for rows, values in found[1:]:
         np.testing.assert_array_equal(rows, found[0][0])
         np.testing.assert_array_equal(values, found[0][1])
+
+
+def test_every_way_to_score_runs_the_same_compiled_code():
+    """A second specialisation would cost seconds in the middle of a search."""
+    mask = np.zeros(SPACE.n_rows, dtype=bool)
+    masked = Space(*SPACE.knobs, where=lambda c: c["cores"] > 1)
+    for space in (SPACE, Space.from_rows(SPACE.knobs, list(SPACE)), masked):
+        scorer, packed, _ = scored(space)
+        none = Packed.of([], packed.codes.shape[2], packed.z_levels.shape[1])
+        scorer.best(MOST_FEASIBLE, none, [], Skip(allowed=space.allowed))
+        scorer.best(LOWEST_MEAN, packed, [], mask, objective=0)
+        scorer.top(3, EXPECTED_IMPROVEMENT, packed, [ModelBound([0, 1], 1.0, 0.2)], Skip(taken=np.array([3])), objective=[0, 1], best=1)
+        scorer.best(EXPECTED_IMPROVEMENT, packed, [], Skip(), known=KnobValues(0, np.arange(9.0)), best=4.0, log_floor=-1)
+        scorer.values(MOST_FEASIBLE, packed, [], SPACE.codes([1, 2]))
+        scorer.posterior(packed)
+    assert len(score.signatures) == 1
 
 
 def test_the_pool_of_threads_is_made_once(monkeypatch):
