@@ -30,30 +30,36 @@ SQRT5 = math.sqrt(5.0)
 SQRT3 = math.sqrt(3.0)
 
 
-@inlined(fast=True)
-def radial(s, family):
-    """f(s) = c e^x and h(s) = -2 df/ds = b e^x for s the squared scaled distance: returns (c, x, b), finite at s = 0."""
+@inlined(bare=True)
+def coefficients(family):
+    """(c1, c2, e1, e2) of f(s) = (1 + c1 q + c2 q^2) exp(-e1 q - e2 q^2), q = sqrt(s): one loop over pairs serves every family."""
     if family == MATERN52:
-        q = SQRT5 * math.sqrt(s)
-        return 1.0 + q + q * q / 3.0, -q, 5.0 / 3.0 * (1.0 + q)
+        return SQRT5, 5.0 / 3.0, SQRT5, 0.0
     if family == MATERN32:
-        q = SQRT3 * math.sqrt(s)
-        return 1.0 + q, -q, 3.0
-    return 1.0, -0.5 * s, 1.0
+        return SQRT3, 0.0, SQRT3, 0.0
+    return 0.0, 0.0, 0.0, 0.5
 
 
-@inlined()
+@inlined(bare=True)
+def slope_coefficients(c1, c2, e1, e2):
+    """(n0, n1, n2) of -df/dq = (n0 + n1 q + n2 q^2) exp(-e1 q - e2 q^2)."""
+    return e1 - c1, e1 * c1 + 2.0 * e2 - 2.0 * c2, e1 * c2 + 2.0 * e2 * c1
+
+
+@inlined(bare=True)
 def correlation(s, family):
-    """f(s), and h(s) = -2 df/ds."""
-    c, x, b = radial(s, family)
-    e = math.exp(x)
-    return c * e, b * e
+    """f(s), and h(s) = -2 df/ds; both are finite at s = 0."""
+    c1, c2, e1, e2 = coefficients(family)
+    _, n1, n2 = slope_coefficients(c1, c2, e1, e2)
+    q = math.sqrt(s)
+    e = math.exp(-q * (e1 + q * e2))
+    return (1.0 + q * (c1 + q * c2)) * e, (n1 + q * n2) * e
 
 
 SMALL_WARP = 1e-5  # below, the first two terms of the warp's series in w are exact to rounding
 
 
-@inlined(fast=True)
+@inlined(fast=True, bare=True)
 def warp(levels, log_range, w, z, slope, scale, bits):
     """Warped coordinates z (n,) of levels log(v / v_0) (n,) and their derivatives in w; log_range is the knob's last level.
 
@@ -81,7 +87,7 @@ def warp(levels, log_range, w, z, slope, scale, bits):
         z[i] *= inverse
 
 
-@inlined()
+@inlined(bare=True)
 def warp_levels(levels, starts, kinds, warps, z):
     """Warped coordinates z (sum of L,) of every level.
 
@@ -100,48 +106,41 @@ def warp_levels(levels, starts, kinds, warps, z):
                 z[i] = levels[i] if kinds[a] == FIXED else 0.0
 
 
-@inlined(fast=True)
-def correlate_all(x, point, kinds, inverse_lengthscales, form, family, k, exponent, scale, bits):
-    """Correlations k (n,) of a point (d,) with x (d, n), both coordinates for numeric knobs and codes for categorical ones.
+@inlined(fast=True, bare=True)
+def correlate(inverse_lengthscales, difference, kinds, form, family, k, h, exponent, scale, bits):
+    """Correlations k (m,) of m pairs with the given differences (d, m), 0 or 1 for a categorical knob; in the ard form also h (m,).
 
-    In the product form the polynomials of all knobs are multiplied and their exponents added, so that one exponential is taken in all.
-    exponent and scale (n,) are scratch, bits = scale.view(int64).
+    In the product form the polynomials of all knobs are multiplied and their exponents added, so that one exponential is taken per pair.
+    exponent and scale (m,) are scratch, bits = scale.view(int64).
     """
-    n = k.size
-    for i in range(n):
-        k[i] = 1.0 if form == PRODUCT else 0.0
+    m = k.size
+    product = form == PRODUCT
+    for i in range(m):
+        k[i] = 1.0 if product else 0.0
         exponent[i] = 0.0
+    c1, c2, e1, e2 = coefficients(family)
     for a in range(kinds.size):
         inverse = inverse_lengthscales[a]
-        own = point[a]
-        if form == PRODUCT:
-            if kinds[a] == CATEGORICAL:
-                for i in range(n):
-                    exponent[i] -= inverse if x[a, i] != own else 0.0
-            elif family == MATERN52:
-                for i in range(n):
-                    q = SQRT5 * inverse * abs(x[a, i] - own)
-                    k[i] *= 1.0 + q + q * q / 3.0
-                    exponent[i] -= q
-            elif family == MATERN32:
-                for i in range(n):
-                    q = SQRT3 * inverse * abs(x[a, i] - own)
-                    k[i] *= 1.0 + q
-                    exponent[i] -= q
-            else:
-                for i in range(n):
-                    u = inverse * (x[a, i] - own)
-                    exponent[i] -= 0.5 * u * u
-        elif kinds[a] == CATEGORICAL:
-            for i in range(n):
-                k[i] += inverse * inverse if x[a, i] != own else 0.0
+        if product:
+            b1, b2, f1, f2 = (0.0, 0.0, 1.0, 0.0) if kinds[a] == CATEGORICAL else (c1, c2, e1, e2)
+            for i in range(m):
+                q = inverse * abs(difference[a, i])
+                k[i] *= 1.0 + q * (b1 + q * b2)
+                exponent[i] -= q * (f1 + q * f2)
         else:
-            for i in range(n):
-                u = inverse * (x[a, i] - own)
+            for i in range(m):
+                u = inverse * difference[a, i]
                 k[i] += u * u
-    if form != PRODUCT:
-        for i in range(n):
-            k[i], exponent[i], _ = radial(k[i], family)
+    if not product:
+        _, n1, n2 = slope_coefficients(c1, c2, e1, e2)
+        for i in range(m):
+            q = math.sqrt(k[i])
+            k[i] = 1.0 + q * (c1 + q * c2)
+            exponent[i] = -q * (e1 + q * e2)
+            h[i] = n1 + q * n2
     exp_all(exponent, scale, bits)
-    for i in range(n):
+    for i in range(m):
         k[i] *= exponent[i]
+    if not product:
+        for i in range(m):
+            h[i] *= exponent[i]

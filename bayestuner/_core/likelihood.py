@@ -17,8 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bayestuner._core.cholesky import factor, index, invert
-from bayestuner._core.covariance import CATEGORICAL, FIXED, MATERN32, MATERN52, PRODUCT, SQRT3, SQRT5, WARPED, radial, warp
-from bayestuner._core.exponential import exp_all
+from bayestuner._core.covariance import CATEGORICAL, FIXED, PRODUCT, WARPED, coefficients, correlate, slope_coefficients, warp
 from bayestuner._core.options import compiled, inlined
 
 JITTER = 1e-10
@@ -64,17 +63,18 @@ class Scratch(NamedTuple):
     U: Floats  # (n, n + 1 + 2 d): L^T, then the columns L^-1 y, L^-1 centred, L^-1 slope
     W: Floats  # (n, n): L^-1, with zeros above its diagonal
     alpha: Floats  # (n,)
+    inverse: Floats  # (d,): reciprocals of the lengthscales
     warp_scale: Floats  # (n,); warp_bits is the same memory
     warp_bits: Ints
 
 
-@inlined()
+@inlined(bare=True)
 def observation_noise(noise_variance, reps, known, i):
     """Variance of observation i's noise: the common one over its repeats, plus what is known of it."""
     return noise_variance / reps[i] + known[i]
 
 
-@inlined()
+@inlined(bare=True)
 def pose(codes, y, reps, known, levels, starts, kinds, prior_mean, prior_sd, form, family):
     """Gather a `Problem` from codes (n, d) and the levels (sum of L,) of all knobs."""
     n, d = codes.shape
@@ -87,7 +87,7 @@ def pose(codes, y, reps, known, levels, starts, kinds, prior_mean, prior_sd, for
     return Problem(level, log_range, y, reps, known, kinds, prior_mean, prior_sd, form, family)
 
 
-@inlined()
+@inlined(bare=True)
 def fill_differences(a, x, n, row, difference):
     """difference[row] (pairs,) = x[a, r] - x[a, c]."""
     for r in range(n):
@@ -97,7 +97,7 @@ def fill_differences(a, x, n, row, difference):
             difference[row, start + c] = own - x[a, c]
 
 
-@inlined()
+@inlined(bare=True)
 def add_products(a, centred, n, linear):
     """linear (pairs,) += centred[a, r] centred[a, c]."""
     for r in range(n):
@@ -107,16 +107,16 @@ def add_products(a, centred, n, linear):
             linear[start + c] += own * centred[a, c]
 
 
-@inlined()
+@inlined(bare=True)
 def make_scratch(p):
     """Allocate a `Scratch`, and fill what does not depend on theta: the coordinates of knobs that are not warped."""
     d, n = p.level.shape
     pairs = n * (n + 1) // 2
     scale, warp_scale = np.empty(pairs), np.empty(n)
     s = Scratch(
-        np.zeros((d, n)), np.zeros((d, n)), np.empty((d, pairs)), np.empty((1, pairs)), np.empty(pairs), np.zeros(pairs), np.empty(pairs),
+        np.zeros((d, n)), np.zeros((d, n)), np.empty((d, pairs)), np.zeros((1, pairs)), np.empty(pairs), np.zeros(pairs), np.empty(pairs),
         np.empty(pairs), np.empty(pairs), scale, scale.view(np.int64), np.empty(pairs), np.empty((n, n + 1 + 2 * d)), np.zeros((n, n)),
-        np.empty(n), warp_scale, warp_scale.view(np.int64),
+        np.empty(n), np.empty(d), warp_scale, warp_scale.view(np.int64),
     )  # fmt: skip
     for a in range(d):
         if p.kinds[a] == FIXED:
@@ -133,7 +133,7 @@ def make_scratch(p):
     return s
 
 
-@inlined(fast=True)
+@inlined(fast=True, bare=True)
 def place(a, w, p, s):
     """Fill what depends on the coordinates of knob a at warp w: centred, slope, difference and its part of linear."""
     n = p.y.size
@@ -144,57 +144,7 @@ def place(a, w, p, s):
     add_products(a, s.centred, n, s.linear)
 
 
-@inlined(fast=True)
-def correlate_product(theta, p, s):
-    """k (pairs,) in the product form: the polynomials of all knobs are multiplied, their exponents added."""
-    pairs = s.k.size
-    for i in range(pairs):
-        s.k[i] = 1.0
-        s.exponent[i] = 0.0
-    for a in range(p.kinds.size):
-        inverse = math.exp(-theta[a])
-        if p.kinds[a] == CATEGORICAL:
-            for i in range(pairs):
-                s.exponent[i] -= inverse * s.difference[a, i]
-        elif p.family == MATERN52:
-            for i in range(pairs):
-                q = SQRT5 * inverse * abs(s.difference[a, i])
-                s.k[i] *= 1.0 + q + q * q / 3.0
-                s.exponent[i] -= q
-        elif p.family == MATERN32:
-            for i in range(pairs):
-                q = SQRT3 * inverse * abs(s.difference[a, i])
-                s.k[i] *= 1.0 + q
-                s.exponent[i] -= q
-        else:
-            for i in range(pairs):
-                u = inverse * s.difference[a, i]
-                s.exponent[i] -= 0.5 * u * u
-    exp_all(s.exponent, s.scale, s.bits)
-    for i in range(pairs):
-        s.k[i] *= s.exponent[i]
-
-
-@inlined(fast=True)
-def correlate_ard(theta, p, s):
-    """k and h (pairs,) in the ard form."""
-    pairs = s.k.size
-    for i in range(pairs):
-        s.k[i] = 0.0
-    for a in range(p.kinds.size):
-        inverse = math.exp(-theta[a])
-        for i in range(pairs):
-            u = inverse * s.difference[a, i]
-            s.k[i] += u * u
-    for i in range(pairs):
-        s.k[i], s.exponent[i], s.h[i] = radial(s.k[i], p.family)
-    exp_all(s.exponent, s.scale, s.bits)
-    for i in range(pairs):
-        s.k[i] *= s.exponent[i]
-        s.h[i] *= s.exponent[i]
-
-
-@inlined(fast=True)
+@inlined(fast=True, bare=True)
 def assemble(theta, p, s, n_columns, jitter):
     """Fill the upper triangle of U with K, and the columns behind it with y and, if there are more, centred and slope."""
     d, n = p.level.shape
@@ -204,10 +154,8 @@ def assemble(theta, p, s, n_columns, jitter):
     for a in range(d):
         if p.kinds[a] == WARPED:
             place(a, theta[d + 3 + a], p, s)
-    if p.form == PRODUCT:
-        correlate_product(theta, p, s)
-    else:
-        correlate_ard(theta, p, s)
+        s.inverse[a] = math.exp(-theta[a])
+    correlate(s.inverse, s.difference, p.kinds, p.form, p.family, s.k, s.h, s.exponent, s.scale, s.bits)
     for r in range(n):
         start = index(r * n - r * (r + 1) // 2)
         for c in range(index(r), index(n)):
@@ -221,7 +169,7 @@ def assemble(theta, p, s, n_columns, jitter):
                 s.U[r, n + 1 + d + a] = s.slope[a, r]
 
 
-@inlined(fast=True)
+@inlined(fast=True, bare=True)
 def negative_log_posterior(theta, p, s, n_columns):
     """-log p(y | theta) - log p(theta) up to a constant; +inf where K is not positive definite.
 
@@ -242,7 +190,7 @@ def negative_log_posterior(theta, p, s, n_columns):
     return value
 
 
-@inlined(fast=True)
+@inlined(fast=True, bare=True)
 def fill_weights(p, s):
     """Derivatives of the value by the entries of K: (K^-1 - alpha alpha^T) / 2, an entry and its mirror image together."""
     n = p.y.size
@@ -270,31 +218,27 @@ def fill_weights(p, s):
         s.weight[start + index(r)] *= 0.5
 
 
-@inlined(fast=True)
-def scaled_slopes(a, inverse, p, s):
-    """Fill exponent (pairs,) with weight dk/du of knob a, up to its sign and the factor returned; u = inverse difference[a]."""
-    pairs = s.k.size
-    if p.form == PRODUCT and p.kinds[a] == CATEGORICAL:
-        for i in range(pairs):
-            s.exponent[i] = s.weight[i]
-        return 1.0
-    if p.form == PRODUCT and p.family == MATERN52:
-        for i in range(pairs):
-            u = inverse * s.difference[a, i]
-            q = SQRT5 * abs(u)
-            s.exponent[i] = s.weight[i] * u * ((1.0 + q) / (1.0 + q + q * q / 3.0))
-        return 5.0 / 3.0
-    if p.form == PRODUCT and p.family == MATERN32:
-        for i in range(pairs):
-            u = inverse * s.difference[a, i]
-            s.exponent[i] = s.weight[i] * u / (1.0 + SQRT3 * abs(u))
-        return 3.0
-    for i in range(pairs):
-        s.exponent[i] = s.weight[i] * (inverse * s.difference[a, i])
-    return 1.0
+@inlined(fast=True, bare=True)
+def slope_sums(a, p, s):
+    """Sums over pairs of w |u| and of +-w slope_difference, w = weight (-dk/d|u|), u = difference[a] / lengthscale; weight holds k or h."""
+    c1, c2, e1, e2 = coefficients(p.family)
+    if p.form != PRODUCT:  # what is left to do is what the squared exponential does
+        c1, c2, e1, e2 = 0.0, 0.0, 0.0, 0.5
+    elif p.kinds[a] == CATEGORICAL:
+        c1, c2, e1, e2 = 0.0, 0.0, 1.0, 0.0
+    n0, n1, n2 = slope_coefficients(c1, c2, e1, e2)
+    inverse = s.inverse[a]
+    by_size, by_slope = 0.0, 0.0
+    for i in range(s.k.size):
+        u = inverse * s.difference[a, i]
+        q = abs(u)
+        t = s.weight[i] * (n0 + q * (n1 + q * n2)) / (1.0 + q * (c1 + q * c2))
+        by_size += t * q
+        by_slope += (t if u > 0.0 else -t) * s.slope_difference[0, i]
+    return by_size, by_slope
 
 
-@inlined(fast=True)
+@inlined(fast=True, bare=True)
 def posterior_gradient(theta, p, s, gradient):
     """Fill the gradient (p,) of `negative_log_posterior`, which must have been evaluated with all columns at this theta just before."""
     d, n = p.level.shape
@@ -318,12 +262,10 @@ def posterior_gradient(theta, p, s, gradient):
             s.weight[i] *= s.h[i]
     gradient[d + 2] = 0.0
     for a in range(d):
-        inverse = math.exp(-theta[a])
-        common = signal * inverse * scaled_slopes(a, inverse, p, s)
-        t = 0.0
-        for i in range(s.k.size):
-            t += s.exponent[i] * s.difference[a, i]
-        gradient[a] = common * t
+        if p.kinds[a] == WARPED:
+            fill_differences(a, s.slope, n, 0, s.slope_difference)
+        by_size, by_slope = slope_sums(a, p, s)
+        gradient[a] = signal * by_size
         gradient[d + 3 + a] = 0.0
         if p.kinds[a] == CATEGORICAL:
             continue
@@ -337,11 +279,7 @@ def posterior_gradient(theta, p, s, gradient):
             ys += half * slope
         gradient[d + 2] += 0.5 * trend * (vv - vy * vy)
         if p.kinds[a] == WARPED:
-            fill_differences(a, s.slope, n, 0, s.slope_difference)
-            t = 0.0
-            for i in range(s.k.size):
-                t += s.exponent[i] * s.slope_difference[0, i]
-            gradient[d + 3 + a] = trend * (vs - vy * ys) - common * t
+            gradient[d + 3 + a] = trend * (vs - vy * ys) - signal * s.inverse[a] * by_slope
     for a in range(theta.size):
         if p.prior_sd[a] > 0.0:
             gradient[a] += (theta[a] - p.prior_mean[a]) / (p.prior_sd[a] * p.prior_sd[a])

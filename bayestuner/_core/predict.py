@@ -11,14 +11,14 @@ import math
 import numpy as np
 
 from bayestuner._core.cholesky import factor, invert
-from bayestuner._core.covariance import CATEGORICAL, correlate_all, warp_levels
+from bayestuner._core.covariance import CATEGORICAL, correlate, warp_levels
 from bayestuner._core.likelihood import JITTER, assemble, make_scratch, pose
 from bayestuner._core.options import compiled, inlined
 
 MAX_JITTER = 1e-3
 
 
-@inlined()
+@inlined(bare=True)
 def place_codes(codes, n, starts, kinds, z_levels, x):
     """x (d, n): warped coordinates of codes[:n] (n, d), or the code itself for a categorical knob."""
     for i in range(n):
@@ -26,14 +26,14 @@ def place_codes(codes, n, starts, kinds, z_levels, x):
             x[a, i] = codes[i, a] if kinds[a] == CATEGORICAL else z_levels[starts[a] + codes[i, a]]
 
 
-@inlined()
+@inlined(bare=True)
 def place_code(codes, i, starts, kinds, z_levels, point):
     """point (d,): coordinates of codes[i] as in `place_codes`."""
     for a in range(point.size):
         point[a] = codes[i, a] if kinds[a] == CATEGORICAL else z_levels[starts[a] + codes[i, a]]
 
 
-@inlined()
+@inlined(bare=True)
 def inverse_exp(theta, d):
     """Reciprocals of the lengthscales (d,)."""
     out = np.empty(d)
@@ -42,7 +42,7 @@ def inverse_exp(theta, d):
     return out
 
 
-@inlined(fast=True)
+@inlined(fast=True, bare=True)
 def prior_variance(point, kinds, signal, trend):
     """Prior variance at a point (d,): covariance function, constant mean and linear trend."""
     linear = 0.0
@@ -52,11 +52,19 @@ def prior_variance(point, kinds, signal, trend):
     return signal + 1.0 + trend * linear
 
 
-@inlined(fast=True)
-def prior_covariances(x, point, kinds, inverse_lengthscales, signal, trend, form, family, k, exponent, scale, bits):
-    """Prior covariances k (n,) of a point (d,) with x (d, n); the rest as `covariance.correlate_all`."""
+@inlined(fast=True, bare=True)
+def prior_covariances(x, point, kinds, inverse_lengthscales, signal, trend, form, family, k, room, difference, bits):
+    """Prior covariances k (n,) of a point (d,) with x (d, n). room (3, n) and difference (d, n) are scratch, bits = room[2].view(int64)."""
     n = k.size
-    correlate_all(x, point, kinds, inverse_lengthscales, form, family, k, exponent, scale, bits)
+    for a in range(kinds.size):
+        own = point[a]
+        if kinds[a] == CATEGORICAL:
+            for i in range(n):
+                difference[a, i] = 0.0 if x[a, i] == own else 1.0
+        else:
+            for i in range(n):
+                difference[a, i] = x[a, i] - own
+    correlate(inverse_lengthscales, difference, kinds, form, family, k, room[0], room[1], room[2], bits)
     for i in range(n):
         k[i] = signal * k[i] + 1.0
     for a in range(kinds.size):
@@ -104,9 +112,9 @@ def extend(theta, codes, n, y_new, noise_new, starts, kinds, form, family, W, be
     place_codes(codes, n, starts, kinds, z_levels, x)
     place_code(codes, n, starts, kinds, z_levels, point)
     signal, trend = math.exp(theta[d]), math.exp(theta[d + 2])
-    k, exponent, scale = np.empty(n), np.empty(n), np.empty(n)
-    bits = scale.view(np.int64)
-    prior_covariances(x, point, kinds, inverse_exp(theta, d), signal, trend, form, family, k, exponent, scale, bits)
+    k, room, difference = np.empty(n), np.empty((3, n)), np.empty((d, n))
+    bits = room[2].view(np.int64)
+    prior_covariances(x, point, kinds, inverse_exp(theta, d), signal, trend, form, family, k, room, difference, bits)
     rest = prior_variance(point, kinds, signal, trend) + noise_new
     row = np.zeros(n)
     mean = 0.0
@@ -137,11 +145,11 @@ def predict(theta, codes, W, beta, codes_new, starts, kinds, form, family, z_lev
     place_codes(codes, n, starts, kinds, z_levels, x)
     inverse_lengthscales = inverse_exp(theta, d)
     signal, trend = math.exp(theta[d]), math.exp(theta[d + 2])
-    k, exponent, scale = np.empty(n), np.empty(n), np.empty(n)
-    bits = scale.view(np.int64)
+    k, room, difference = np.empty(n), np.empty((3, n)), np.empty((d, n))
+    bits = room[2].view(np.int64)
     for c in range(codes_new.shape[0]):
         place_code(codes_new, c, starts, kinds, z_levels, point)
-        prior_covariances(x, point, kinds, inverse_lengthscales, signal, trend, form, family, k, exponent, scale, bits)
+        prior_covariances(x, point, kinds, inverse_lengthscales, signal, trend, form, family, k, room, difference, bits)
         total = 0.0
         v = prior_variance(point, kinds, signal, trend)
         for i in range(n):

@@ -23,7 +23,7 @@ LEVEL_JITTER = 1e-10  # relative: a smooth correlation of many levels is singula
 MIN_INNER = 64  # cells that share one outer part
 
 
-@inlined()
+@inlined(bare=True)
 def level_correlations(log_lengthscale, first, last, kind, family, z_levels, own, out):
     """Correlations out (rows, L) of one knob's part between the levels own (rows,) and all its levels, which are first..last-1."""
     inverse = math.exp(-log_lengthscale)
@@ -36,7 +36,7 @@ def level_correlations(log_lengthscale, first, last, kind, family, z_levels, own
                 out[i, t - first] = correlation(u * u, family)[0]
 
 
-@inlined(fast=True)
+@inlined(fast=True, bare=True)
 def multiply_rows(x, U, n_levels, n_outer, n_inner):
     """x, seen as (outer, levels, inner), becomes L x along its middle axis, in place, for L^T = U."""
     for o in range(n_outer):
@@ -61,7 +61,7 @@ def multiply_rows(x, U, n_levels, n_outer, n_inner):
                     x[index(at + c)] += u * x[index(a0 + c)]
 
 
-@inlined(fast=True)
+@inlined(fast=True, bare=True)
 def multiply_last(x, U, n_levels, n_outer, row):
     """As `multiply_rows` along the last axis, where U's rows are what lies side by side; U must be zero below its diagonal."""
     for o in range(n_outer):
@@ -81,7 +81,7 @@ def multiply_last(x, U, n_levels, n_outer, row):
             x[index(start + c)] = row[c]
 
 
-@inlined(fast=True)
+@inlined(fast=True, bare=True)
 def posterior_weights(W, beta, residual, v):
     """v (n,) = W^T (beta - W residual), which is K^-1 (y - residual)."""
     n = beta.size
@@ -229,14 +229,14 @@ def joint_posterior(theta, codes, W, beta, codes_new, starts, kinds, form, famil
     place_codes(codes_new, m, starts, kinds, z_levels, x_new)
     inverse_lengthscales = inverse_exp(theta, d)
     signal, trend = math.exp(theta[d]), math.exp(theta[d + 2])
-    k, exponent, scale = np.empty(n), np.empty(n), np.empty(n)
-    bits = scale.view(np.int64)
-    k_new, exponent_new, scale_new = np.empty(m), np.empty(m), np.empty(m)
-    bits_new = scale_new.view(np.int64)
+    k, room, difference = np.empty(n), np.empty((3, n)), np.empty((d, n))
+    bits = room[2].view(np.int64)
+    k_new, room_new, difference_new = np.empty(m), np.empty((3, m)), np.empty((d, m))
+    bits_new = room_new[2].view(np.int64)
     v = np.empty((n, m))
     for c in range(m):
         place_code(codes_new, c, starts, kinds, z_levels, point)
-        prior_covariances(x, point, kinds, inverse_lengthscales, signal, trend, form, family, k, exponent, scale, bits)
+        prior_covariances(x, point, kinds, inverse_lengthscales, signal, trend, form, family, k, room, difference, bits)
         mean[c] = 0.0
         for i in range(n):
             t = 0.0
@@ -246,7 +246,7 @@ def joint_posterior(theta, codes, W, beta, codes_new, starts, kinds, form, famil
             mean[c] += t * beta[i]
     for r in range(m):
         place_code(codes_new, r, starts, kinds, z_levels, point)
-        prior_covariances(x_new, point, kinds, inverse_lengthscales, signal, trend, form, family, k_new, exponent_new, scale_new, bits_new)
+        prior_covariances(x_new, point, kinds, inverse_lengthscales, signal, trend, form, family, k_new, room_new, difference_new, bits_new)
         for c in range(index(r), index(m)):
             covariance[r, c] = k_new[c]
         covariance[r, r] = prior_variance(point, kinds, signal, trend)
