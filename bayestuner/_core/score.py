@@ -89,14 +89,14 @@ def listed_tile(groups, row, last, n, edges, table_at, tables, m, prior, form, f
     """Cross-covariances k (at least n, WIDTH) and prior variances of listed rows row .. last - 1 under model m."""
     n_groups = edges.size - 1
     width = last - row
+    padded = (width + COLUMNS - 1) // COLUMNS * COLUMNS  # the last row is repeated
     for i in range(0, n, LANES):
-        for c in range(0, width, LANES):
+        for c in range(0, padded, LANES):
             at, begin = i * WIDTH + c, m * tables.shape[1] + i
             if form == PRODUCT:
                 product_tile(tables, begin, n_wide, groups, table_at, row + c, last, n_groups, k, at, trend_part, at, WIDTH)
             else:
                 sum_tile(tables, begin, n_wide, groups, table_at, row + c, last, n_groups, k, at, trend_part, at, WIDTH)
-    padded = (width + COLUMNS - 1) // COLUMNS * COLUMNS
     if form != PRODUCT:
         for i in range(n):
             correlate(k[i, :padded], family, signal)

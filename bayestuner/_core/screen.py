@@ -1,7 +1,7 @@
 """The acquisition twice: exactly at one cell, and as an upper bound over a tile at once, in single precision, that rules most cells out.
 
 With log Phi and log h taken apart as  -quad + log(rest), where quad is half the square of a negative argument and rest is of moderate size,
-a cell takes one logarithm however many bounds there are. The upper bound lies above the exact value and less than 3e-5 + 1e-5 quad above
+a cell takes one logarithm however many bounds there are. The upper bound lies above the exact value and less than 1e-4 + 1e-5 quad above
 it (a test holds it to that), so a cell whose bound is no better than the best value found can't be the best; the others are worked out.
 
 S samples of the hyperparameters give S values each; the acquisition is the mean over them of EI * P. Arrays are over samples, bounds:
