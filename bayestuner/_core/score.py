@@ -118,7 +118,7 @@ def single():
 def score(
     mode, first, last, table, shape, starts, kinds, n_inner_knobs, groups, edges,
     allowed, taken, boxes, closed,
-    n_obs, codes, theta, z_levels, W, beta, form, family,
+    n_obs, codes, theta, z_levels, W, beta, form, family, noise,
     objective, known_rows, known_knob, known_levels, best, bound_model, bound_sign, bound_limit, bound_extra, log_floor,
     top_rows, top_values, out_mean, out_variance, out_value,
 ):  # fmt: skip
@@ -131,7 +131,8 @@ def score(
     Rows not to suggest: allowed (n_rows,) bool or empty; taken, sorted rows; boxes (b, d, 2), lowest and highest code of each knob;
     closed (sum of L,) bool or empty, levels that are out.
     Models: n_obs, form, family (models,); codes (models, n, d); theta (models, p); z_levels (models, sum of L); W (models, n, n);
-    beta (models, n). Acquisition: see `screen`; a known objective is known_rows (n_rows,), or knob known_knob's values known_levels.
+    beta (models, n); noise (models,), added to the posterior variance at every cell. Acquisition: see `screen`; a known objective is
+    known_rows (n_rows,), or knob known_knob's values known_levels.
     out_mean, out_variance (models, last - first), out_value (last - first,): filled where they are not empty; no row is then out.
     """
     n_models, n_max, d = codes.shape
@@ -248,6 +249,8 @@ def score(
                     factor, 0, source, source_at + c, source_row, share, share_at + step * c, share_row, offsets, 0, weights, m * n_wide,
                     n_blocks, mean, variance, m * WIDTH + c, MIN_VARIANCE,
                 )  # fmt: skip
+            for c in range(full):
+                variance[m, c] += noise[m]
         if known_rows.size > 0:
             for c in range(width):
                 known[c] = known_rows[base + c]

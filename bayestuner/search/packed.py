@@ -75,7 +75,10 @@ class Skip:
 
 @dataclass(slots=True)
 class Packed:
-    """Several posteriors over the same space as arrays; models with fewer observations are padded."""
+    """Several posteriors over the same space as arrays; models with fewer observations are padded.
+
+    noise (models,) is added to a model's variance: 0 for the latent function, the noise of a reading for a reading.
+    """
 
     n_obs: IntArray
     codes: IntArray
@@ -85,10 +88,11 @@ class Packed:
     beta: FloatArray
     form: IntArray
     family: IntArray
+    noise: FloatArray
 
     @classmethod
-    def of(cls, models: Sequence[GaussianProcess], d: int, n_levels: int) -> Packed:
-        """Pack models, of which there may be none."""
+    def of(cls, models: Sequence[GaussianProcess], d: int, n_levels: int, noise: Sequence[float] | None = None) -> Packed:
+        """Pack models, of which there may be none, with the variance to add to each (None: 0)."""
         count, n = len(models), max((gp.n for gp in models), default=0)
         packed = cls(
             np.array([gp.n for gp in models], dtype=np.int64),
@@ -99,6 +103,7 @@ class Packed:
             np.zeros((count, n)),
             np.array([gp.geometry.form for gp in models], dtype=np.int64),
             np.array([gp.geometry.family for gp in models], dtype=np.int64),
+            np.zeros(count) if noise is None else np.array(noise, dtype=np.float64),
         )
         for i, gp in enumerate(models):
             packed.codes[i, : gp.n] = gp.codes
@@ -111,7 +116,7 @@ class Packed:
     @property
     def arrays(self) -> tuple[npt.NDArray[Any], ...]:
         """As `_core.score` takes them."""
-        return self.n_obs, self.codes, self.theta, self.z_levels, self.W, self.beta, self.form, self.family
+        return self.n_obs, self.codes, self.theta, self.z_levels, self.W, self.beta, self.form, self.family, self.noise
 
 
 def goal_arrays(

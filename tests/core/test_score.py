@@ -57,9 +57,20 @@ def test_grid_means_and_variances_equal_predict(form, family, listed):
             np.testing.assert_allclose(variance[m], expected[1], rtol=1e-6, atol=1e-9)
 
 
-def brute_force(gps, bounds, skip, best, mode, floor=-math.inf):
+@pytest.mark.parametrize("form", ["product", "ard"])
+@pytest.mark.parametrize("listed", [False, True])
+def test_noise_is_added_to_the_variance_at_every_row(form, listed):
+    space = Space.from_rows(SPACE.knobs, list(SPACE)) if listed else SPACE
+    scorer, packed, gps = scored(space, form=form)
+    mean, variance = scorer.posterior(packed)
+    noisy_mean, noisy_variance = scorer.posterior(Packed.of(gps, 4, gps[0].geometry.levels.size, [0.25, 0.5]))
+    np.testing.assert_array_equal(noisy_mean, mean)
+    np.testing.assert_array_equal(noisy_variance, variance + np.array([[0.25], [0.5]]))
+
+
+def brute_force(gps, bounds, skip, best, mode, floor=-math.inf, noise=(0.0, 0.0)):
     every = SPACE.codes(np.arange(SPACE.n_rows))
-    moments = [gp.predict(every) for gp in gps]
+    moments = [(mean, variance + extra) for (mean, variance), extra in zip((gp.predict(every) for gp in gps), noise, strict=True)]
     log_p = np.zeros(SPACE.n_rows)
     for b in bounds:
         mean, variance = moments[b.model]
@@ -79,7 +90,8 @@ def brute_force(gps, bounds, skip, best, mode, floor=-math.inf):
 @pytest.mark.parametrize("mode", [EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE])
 @pytest.mark.parametrize("listed", [False, True])
 @pytest.mark.parametrize("seed", range(5))
-def test_argmax_equals_brute_force(mode, listed, seed):
+@pytest.mark.parametrize("noise", [(0.0, 0.0), (0.7, 0.3)])
+def test_argmax_equals_brute_force(mode, listed, seed, noise):
     rng = np.random.default_rng(seed)
     gps = [conditioned(Problem(9, seed)), conditioned(Problem(9, seed + 50))]
     space = Space.from_rows(SPACE.knobs, list(SPACE)) if listed else SPACE
@@ -87,9 +99,9 @@ def test_argmax_equals_brute_force(mode, listed, seed):
     bounds = [ModelBound(1, 1.0, 0.2), ModelBound(1, -1.0, 1.5), ModelBound(0, -1.0, 2.0, 0.1)]
     floor = math.log(0.05) if mode == LOWEST_MEAN else -1e300
     scorer = Scorer(space, gps[0].geometry.starts, gps[0].geometry.kinds)
-    packed = Packed.of(gps, SPACE and len(SPACE.knobs), gps[0].geometry.levels.size)
+    packed = Packed.of(gps, SPACE and len(SPACE.knobs), gps[0].geometry.levels.size, noise)
     row, value = scorer.best(mode, packed, bounds, skip, objective=0, best=-0.3, log_floor=floor)
-    expected = brute_force(gps, bounds, skip, -0.3, mode, floor)
+    expected = brute_force(gps, bounds, skip, -0.3, mode, floor, noise)
     assert row == expected[0]
     assert value == pytest.approx(expected[1], rel=1e-6)
 
