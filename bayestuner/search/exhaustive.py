@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from bayestuner.search.strategy import Strategy
 
 
@@ -13,4 +11,4 @@ class ExhaustiveSearch(Strategy):
     name = "exhaustive"
 
     def _choose(self) -> int:
-        return int(np.argmin(self._taken))
+        return next(row for row in range(self.space.n_rows) if self.space.is_allowed(row) and row not in self._taken)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 
 from bayestuner.goal import Goal
+from bayestuner.search.packed import KnobValues
 from bayestuner.space import Space
 
 FloatArray = npt.NDArray[np.float64]
@@ -20,23 +19,28 @@ def is_known(space: Space, metric: str) -> bool:
     return any(k.numeric and k.name == metric for k in space.knobs)
 
 
-def knob_values(space: Space, name: str, rows: IntArray | None = None) -> FloatArray:
-    """Values of a numeric knob at the given rows, or over the whole grid, (m,)."""
+def knob_values(space: Space, name: str, rows: IntArray) -> FloatArray:
+    """Values of a numeric knob at rows (m,), (m,)."""
     d = space.names.index(name)
-    values = np.asarray(space.knobs[d].values, dtype=np.float64)
-    if rows is not None:
-        return np.asarray(values[space.codes(rows)[:, d]])
-    if space.table is not None:
-        return np.asarray(values[space.table[:, d]])
-    before, after = math.prod(space.shape[:d]), math.prod(space.shape[d + 1 :])
-    return np.tile(np.repeat(values, after), before)
+    return np.asarray(np.asarray(space.knobs[d].values, dtype=np.float64)[space.codes(rows)[:, d]])
 
 
-def rows_outside(space: Space, goal: Goal) -> BoolArray:
-    """Which rows break a bound on a knob, (n_rows,)."""
-    outside = np.zeros(space.n_rows, dtype=np.bool_)
+def known_objective(space: Space, goal: Goal) -> KnobValues | None:
+    """The goal's objective, to be minimised, by level of its knob; None where it is not a knob."""
+    if not is_known(space, goal.objective):
+        return None
+    d = space.names.index(goal.objective)
+    return KnobValues(d, goal.sign * np.asarray(space.knobs[d].values, dtype=np.float64))
+
+
+def closed_levels(space: Space, goal: Goal) -> BoolArray:
+    """Levels of all knobs, one knob after the other, that break a bound on their knob, (sum of L,); empty where no bound is on a knob."""
+    if not any(is_known(space, bound.metric) for bound in goal.bounds):
+        return np.empty(0, dtype=np.bool_)
+    closed = [np.zeros(len(knob), dtype=np.bool_) for knob in space.knobs]
     for bound in goal.bounds:
         if is_known(space, bound.metric):
-            values = knob_values(space, bound.metric)
-            outside |= (values < bound.limit) if bound.sense == ">=" else (values > bound.limit)
-    return outside
+            d = space.names.index(bound.metric)
+            values = np.asarray(space.knobs[d].values, dtype=np.float64)
+            closed[d] |= (values < bound.limit) if bound.sense == ">=" else (values > bound.limit)
+    return np.concatenate(closed)

@@ -8,13 +8,15 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from bayestuner.goal import Goal
-from bayestuner.search.acquisition import ModelBound, log_ndtr
-from bayestuner.search.known import is_known, knob_values
+from bayestuner.search.acquisition import log_ndtr
+from bayestuner.search.known import closed_levels, is_known, knob_values
+from bayestuner.search.packed import ModelBound
 from bayestuner.search.strategy import Prediction
 from bayestuner.space import Space
 from bayestuner.surrogate.covariance import Geometry
@@ -29,6 +31,43 @@ IntArray = npt.NDArray[np.int64]
 TWO_SIDED_95 = 1.959963984540054
 
 
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """What is scored together: processes, what a reading adds to each one's variance, bounds, and the objective's processes (-1: none).
+
+    With S samples of the hyperparameters, objective and the bounds' models are lists with one entry for each.
+    """
+
+    processes: list[GaussianProcess]
+    noise: list[float]
+    bounds: list[ModelBound]
+    objective: int | list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Incumbent:
+    """What is to be improved on.
+
+    Attributes
+    ----------
+    value : float
+        Its objective, to be minimised, in the objective model's units.
+    feasible : bool
+        False where no measured row meets the goal.
+    row : int
+    gap : float
+        How much worse the next best feasible row is; inf where there is none.
+    variance : float
+        Of `value`, from the noise of the row's readings.
+    """
+
+    value: float
+    feasible: bool
+    row: int
+    gap: float
+    variance: float
+
+
 class Posterior:
     """Models of the metrics of a goal over one space.
 
@@ -36,15 +75,19 @@ class Posterior:
     ----------
     space : Space
     seed : int
-        For the random starts of the fits.
+        For the random starts of the fits, and for samples of the hyperparameters.
+    samples : int
+        How many samples of the hyperparameters to average the acquisition over; 0 takes the best fit.
     """
 
-    def __init__(self, space: Space, seed: int) -> None:
+    def __init__(self, space: Space, seed: int, samples: int = 0) -> None:
         self.space = space
         self.seed = seed
+        self.samples = samples
         self.geometry = Geometry.of(space)
         self.models: dict[str, MetricModel] = {}
         self.viability: GaussianProcess | None = None
+        self._measured_rows: set[int] = set()
         self._fresh: set[str] = set()  # metrics whose model has seen every reading
 
     # -- learning -----------------------------------------------------------------------------------------------------
@@ -57,13 +100,14 @@ class Posterior:
         """Bring the model of every metric of the goal, and the viability model, up to date with `trials`."""
         measured = [t for t in trials if isinstance(t.outcome, Measured)]
         rows = [t.row for t in measured]
+        self._measured_rows = set(rows)
         if not self._fresh:
             self.viability = self._fit_viability(trials, rows)
         for metric in self.modelled(goal):
             if metric in self._fresh:
                 continue
             data = merge(rows, [_reading(t.outcome, metric) for t in measured])
-            model = self.models.setdefault(metric, MetricModel(self.geometry))
+            model = self.models.setdefault(metric, MetricModel(self.geometry, self.samples))
             # a stream per number of observations: the fit depends on what was told, never on how often anything was read
             model.fit(self.space.codes(data.rows), data, np.random.default_rng([self.seed, len(rows)]))
             self._fresh.add(metric)
@@ -99,12 +143,14 @@ class Posterior:
         mean, std = self.models[goal.objective].predict(self.space.codes(rows))
         return goal.sign * mean, std
 
-    def log_feasible(self, goal: Goal, rows: IntArray) -> FloatArray:
-        """Log of the chance that all bounds on modelled metrics hold at rows (m,), failures apart."""
+    def log_feasible(self, goal: Goal, rows: IntArray, *, reading: bool = False) -> FloatArray:
+        """Log of the chance that all bounds on modelled metrics hold at rows (m,), failures apart; `reading`: that a reading says so."""
         total = np.zeros(rows.size)
         codes = self.space.codes(rows)
         for metric, sign, limit in self.limits(goal):
-            mean, std = self.models[metric].predict(codes)
+            model = self.models[metric]
+            mean, variance = model.gp.predict(codes)
+            std = np.sqrt(variance + (model.gp.noise_variance if reading else 0.0))
             z = sign * (mean - limit) / np.maximum(std, 1e-9)
             total += np.array([log_ndtr(float(v)) for v in z])
         return total
@@ -133,27 +179,69 @@ class Posterior:
 
     # -- for scoring --------------------------------------------------------------------------------------------------
 
-    def for_scoring(self, goal: Goal, pending_rows: list[int]) -> tuple[list[GaussianProcess], list[ModelBound], int]:
-        """Gaussian processes to score together, the bounds on them, and which one is the objective (-1: a known metric).
+    def incumbent(self, goal: Goal) -> Incumbent:
+        """The measured row to improve on: the lowest objective among those that meet the goal.
 
-        An outstanding run's outcome is taken to be its prediction (kriging believer, Ginsbourger et al. 2010).
+        Noise counts: a lucky noisy reading must not end the search, so rows are compared by what they would read without it
+        (`MetricModel.at_measured`). Where none meets the goal, the highest objective, so that every cheaper row keeps its price signal.
         """
+        believed = {m: self.models[m].at_measured() for m in self.modelled(goal)}
+        rows = next(iter(self.models[m].rows for m in believed)) if believed else np.array(sorted(self._measured_rows), dtype=np.int64)
+        if goal.objective in believed:
+            mean, variance = believed[goal.objective]
+            mean = goal.sign * mean
+        else:
+            mean, variance = goal.sign * knob_values(self.space, goal.objective, rows), np.zeros(rows.size)
+        meets = np.ones(rows.size, dtype=np.bool_)
+        for metric, sign, limit in self.limits(goal):
+            meets &= sign * (believed[metric][0] - limit) >= 0.0
+        closed = closed_levels(self.space, goal)
+        if closed.size:
+            meets &= ~closed[self.geometry.starts[:-1] + self.space.codes(rows)].any(axis=1)
+        if not meets.any():
+            return Incumbent(float(mean.max()), False, int(rows[mean.argmax()]), math.inf, 0.0)
+        order = np.argsort(np.where(meets, mean, np.inf), kind="stable")
+        gap = float(mean[order[1]] - mean[order[0]]) if meets.sum() > 1 else math.inf
+        return Incumbent(float(mean[order[0]]), True, int(rows[order[0]]), gap, float(variance[order[0]]))
+
+    def reading_variance(self, goal: Goal, row: int) -> float:
+        """Known variance of the noise in the mean of a measured row's readings of the objective, standardised; 0 for a known metric."""
+        if is_known(self.space, goal.objective):
+            return 0.0
+        model = self.models[goal.objective]
+        return float(model.known[np.flatnonzero(model.rows == row)[0]])
+
+    def for_scoring(self, goal: Goal, pending_rows: list[int]) -> Scoring:
+        """What to score; an outstanding run's outcome is taken to be its prediction (kriging believer, Ginsbourger et al. 2010)."""
         metrics = self.modelled(goal)
-        gps = [self.models[m].gp for m in metrics]
-        bounds = [ModelBound(metrics.index(metric), sign, limit) for metric, sign, limit in self.limits(goal)]
+        processes: list[GaussianProcess] = []
+        first = {}
+        for metric in metrics:
+            first[metric] = len(processes)
+            processes += self.models[metric].processes
+        count = max(1, self.samples)
+
+        def index(metric: str) -> int | list[int]:
+            return first[metric] if count == 1 else list(range(first[metric], first[metric] + count))
+
+        noise = [gp.noise_variance for gp in processes]
+        bounds = [ModelBound(index(metric), sign, limit) for metric, sign, limit in self.limits(goal)]
         if self.viability is not None:
-            bounds.append(ModelBound(len(gps), 1.0, -PRIOR, EXTRA))
-            gps.append(self.viability)
+            bounds.append(ModelBound(len(processes), 1.0, -PRIOR, EXTRA))
+            processes.append(self.viability)
+            noise.append(0.0)
         if pending_rows:
             codes = self.space.codes(pending_rows)
-            gps = [_believing(gp, codes) for gp in gps]
-        if goal.objective not in metrics:
-            return gps, bounds, -1
-        objective = metrics.index(goal.objective)
-        if goal.sign < 0:
-            gps.append(_negated(gps[objective]))
-            objective = len(gps) - 1
-        return gps, bounds, objective
+            processes = [_believing(gp, codes) for gp in processes]
+        objective: int | list[int] = -1
+        if goal.objective in first:
+            objective = index(goal.objective)
+            if goal.sign < 0:
+                chosen = processes[first[goal.objective] : first[goal.objective] + count]
+                objective = len(processes) if count == 1 else list(range(len(processes), len(processes) + count))
+                processes += [_negated(gp) for gp in chosen]
+                noise += [gp.noise_variance for gp in chosen]
+        return Scoring(processes, noise, bounds, objective)
 
 
 def _believing(gp: GaussianProcess, codes: IntArray) -> GaussianProcess:

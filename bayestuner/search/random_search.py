@@ -8,6 +8,8 @@ from bayestuner.goal import Goal
 from bayestuner.search.strategy import Strategy
 from bayestuner.space import Space
 
+MAX_DRAWS = 1000  # where free rows are rarer than that, they are listed
+
 
 class RandomSearch(Strategy):
     """Draws configurations without replacement, uniformly."""
@@ -19,5 +21,9 @@ class RandomSearch(Strategy):
         self._rng = np.random.default_rng(self.seed)
 
     def _choose(self) -> int:
-        free = np.flatnonzero(~self._taken)
-        return int(free[self._rng.integers(len(free))])
+        for _ in range(MAX_DRAWS):
+            row = int(self._rng.integers(self.space.n_rows))
+            if self.space.is_allowed(row) and row not in self._taken:
+                return row
+        free = [row for row in range(self.space.n_rows) if self.space.is_allowed(row) and row not in self._taken]
+        return free[int(self._rng.integers(len(free)))]

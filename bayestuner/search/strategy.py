@@ -10,9 +10,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
-
-import numpy as np
+from typing import Any, overload
 
 from bayestuner.errors import InvalidGoal, InvalidTell, NoRecommendation, SpaceExhausted
 from bayestuner.goal import Goal
@@ -74,16 +72,22 @@ class Strategy(ABC):
         self.seed = int(seed)
         self._trials: list[Trial] = []
         self._outstanding: dict[int, Trial] = {}
-        self._taken = np.zeros(space.n_rows, dtype=np.bool_)  # tried, outstanding or forbidden
-        if space.allowed is not None:
-            self._taken |= ~space.allowed
-        self._n_free = len(space)
+        self._taken: set[int] = set()  # rows tried or outstanding; no array over the rows, of which there may be very many
+        self._n_allowed = len(space)
         self._lock = threading.RLock()
 
     # -- asking and telling -------------------------------------------------------------------------------------------
 
-    def ask(self) -> Trial:
-        """Return the next configuration to run; call again before a `tell` for runs in parallel.
+    @overload
+    def ask(self) -> Trial: ...
+
+    @overload
+    def ask(self, n: int) -> list[Trial]: ...
+
+    def ask(self, n: int | None = None) -> Trial | list[Trial]:
+        """Return the next configuration to run, or with `n` a list of that many to run at the same time (fewer where fewer are left).
+
+        May be called again before a `tell`; outstanding runs are accounted for.
 
         Raises
         ------
@@ -91,13 +95,20 @@ class Strategy(ABC):
             When every allowed configuration has been tried or is outstanding.
         """
         with self._lock:
-            return self._issue(*self._next())
+            if n is None:
+                return self._issue(*self._next())
+            if n < 1:
+                raise InvalidTell(f"ask(n) takes a number of configurations of at least 1, not {n!r}")
+            batch = [self._issue(*self._next())]
+            while len(batch) < n and self._n_free:
+                batch.append(self._issue(*self._next()))
+            return batch
 
     def adopt(self, config: Mapping[str, Any]) -> Trial:
         """Return a trial for a configuration of the caller's own choice: a default, an earlier result, a repeat."""
         with self._lock:
             row = self.space.row(config)
-            return self._issue(row, repeat=bool(self._taken[row]))
+            return self._issue(row, repeat=row in self._taken)
 
     def tell(self, trial: Trial, metrics: Mapping[str, float | Reading] | None = None, /, **more: float | Reading) -> Trial:
         """Take the metrics a trial measured, as numbers or `Reading` s; return the trial with its outcome.
@@ -184,13 +195,16 @@ class Strategy(ABC):
             raise SpaceExhausted(f"all {len(self.space)} configurations of this space have been tried or are running")
         return self._choose(), False
 
+    @property
+    def _n_free(self) -> int:
+        """How many allowed configurations are neither tried nor outstanding."""
+        return self._n_allowed - sum(1 for row in self._taken if self.space.is_allowed(row))
+
     # -- the books ----------------------------------------------------------------------------------------------------
 
     def _issue(self, row: int, repeat: bool) -> Trial:
         trial = Trial(len(self._trials), int(row), self.space.config(int(row)), repeat)
-        if not self._taken[row]:
-            self._taken[row] = True
-            self._n_free -= 1
+        self._taken.add(trial.row)
         self._trials.append(trial)
         self._outstanding[trial.number] = trial
         return trial
@@ -199,8 +213,7 @@ class Strategy(ABC):
         """Make a row free again unless another trial holds it."""
         if any(t.row == row and not is_transient(t) for t in self._trials):
             return
-        self._taken[row] = False
-        self._n_free += 1
+        self._taken.discard(row)
 
     def _knob_metrics(self) -> list[str]:
         return [k.name for k in self.space.knobs if k.numeric and k.name in self.goal.metrics]

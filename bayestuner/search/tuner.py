@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,44 +11,21 @@ import numpy.typing as npt
 from bayestuner.errors import InvalidGoal, InvalidTell, NoRecommendation
 from bayestuner.goal import Goal
 from bayestuner.search import warmup
-from bayestuner.search.acquisition import EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE, Packed, Scorer
+from bayestuner.search.acquisition import EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE, Scorer
 from bayestuner.search.design import choose_first, design_size
-from bayestuner.search.hints import Hints
-from bayestuner.search.known import knob_values, rows_outside
-from bayestuner.search.posterior import Posterior
+from bayestuner.search.explanation import Explanation, Plan
+from bayestuner.search.free import FreeRows
+from bayestuner.search.known import known_objective
+from bayestuner.search.packed import NO_FLOOR, Packed, Skip
+from bayestuner.search.posterior import Incumbent, Posterior
+from bayestuner.search.repeat import MAX_READINGS, log_repeat_gain
 from bayestuner.search.strategy import Prediction, Recommendation, Strategy, is_transient
 from bayestuner.space import Space
 from bayestuner.trial import Config, Failed, Measured, Outcome, Trial
 
-BoolArray = npt.NDArray[np.bool_]
-
-GREEDY_EVERY = 3
 CONFIDENCE = 0.9
-LIKELY = math.log(0.5)
 MIN_MEASURED = 2  # a model of fewer readings knows no more than the design
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """Why a configuration was asked, as the model saw it then.
-
-    Attributes
-    ----------
-    reason : str
-        ``design``, ``own choice``, ``expected improvement``, ``lowest mean`` or ``most feasible``.
-    log_expected_improvement : float or None
-        Natural logarithm, in the objective's standardised units; None before there is a model.
-    p_feasible, p_viable : float or None
-        The chances that every bound holds and that the run does not fail.
-    predicted : dict
-        Metric name -> `Prediction` of a noise-free run.
-    """
-
-    reason: str
-    log_expected_improvement: float | None = None
-    p_feasible: float | None = None
-    p_viable: float | None = None
-    predicted: dict[str, Prediction] | None = None
+FEASIBILITY_FIRST = 3  # the power of P(feasible) while nothing feasible is known
 
 
 class Tuner(Strategy):
@@ -63,9 +39,15 @@ class Tuner(Strategy):
     budget : int
         How many runs are planned; only the size of the initial design depends on it.
     threads : int
-        For scoring grids of more than 10^5 rows.
+        For scoring grids of more than 10^5 rows; the result does not depend on it.
     confidence : float
         P(feasible) that `recommend` asks for.
+    min_p_feasible : float, optional
+        Safe search: after the initial design only rows whose run meets the goal with at least this chance are asked, as long as there is
+        one; else the most likely one.
+    samples : int
+        Samples of the hyperparameters that the acquisition is averaged over (slice sampling, as in Snoek et al. 2012; 10 is usual).
+        0 takes the hyperparameters that fit best, which searches as well and is much faster.
 
     Notes
     -----
@@ -86,17 +68,31 @@ class Tuner(Strategy):
     name = "bayes"
 
     def __init__(
-        self, space: Space, goal: Goal, *, seed: int = 0, budget: int = 20, threads: int = 1, confidence: float = CONFIDENCE
+        self,
+        space: Space,
+        goal: Goal,
+        *,
+        seed: int = 0,
+        budget: int = 20,
+        threads: int = 1,
+        confidence: float = CONFIDENCE,
+        min_p_feasible: float | None = None,
+        samples: int = 0,
     ) -> None:
         super().__init__(space, goal, seed=seed)
+        for name, share in (("confidence", confidence), ("min_p_feasible", min_p_feasible)):
+            if share is not None and not 0.0 < share < 1.0:
+                raise InvalidGoal(f"{name} is a probability between 0 and 1, not {share!r}")
+        if samples < 0:
+            raise InvalidGoal(f"samples is the number of hyperparameter samples, 0 or more, not {samples!r}")
         self.budget = int(budget)
         self.confidence = float(confidence)
-        self._posterior = Posterior(space, self.seed)
-        self._scorer = Scorer(space, self._posterior.geometry.starts, self._posterior.geometry.kinds, threads=threads)
-        self._hints = Hints(space)
-        self._excluded = np.zeros(space.n_rows, dtype=np.bool_)
-        self._forbidden_by_goal = rows_outside(space, goal)
-        self._plan: tuple[int, Explanation] | None = None
+        self.min_p_feasible = min_p_feasible
+        self._posterior = Posterior(space, self.seed, int(samples))
+        geometry = self._posterior.geometry
+        self._scorer = Scorer(space, geometry.starts, geometry.kinds, threads=threads)
+        self._free = FreeRows(space, goal, geometry.starts)
+        self._plan: Plan | None = None
         self._why: dict[int, Explanation] = {}
 
     # -- the public face beyond Strategy ------------------------------------------------------------------------------
@@ -118,7 +114,7 @@ class Tuner(Strategy):
                         f"trial {trial.number} did not measure {', '.join(missing)}; a new goal can use {', '.join(sorted(have))}"
                     )
             self.goal = goal
-            self._forbidden_by_goal = rows_outside(self.space, goal)
+            self._free.retarget(goal)
             self._plan = None
 
     def explain(self, trial: Trial) -> Explanation:
@@ -127,65 +123,76 @@ class Tuner(Strategy):
             raise InvalidTell(f"trial {trial.number} was not asked here; explain takes a trial that ask or adopt returned")
         return self._why[trial.number]
 
-    def recommend(self) -> Recommendation:
-        """The configuration measured that has the lowest predicted objective among those feasible with `confidence`.
+    def recommend(self, *, untried: bool = False) -> Recommendation:
+        """The configuration with the lowest predicted objective among those feasible with `confidence`.
 
-        Where none is that sure, the one most likely to be feasible. Expected metrics are the model's, with 95 % intervals of a
-        noise-free run.
+        Among those measured, or with `untried` among all. Where none is that sure, the measured one most likely to be feasible. Expected
+        metrics are the model's, with 95 % intervals of a noise-free run.
         """
         with self._lock:
-            if len({t.row for t in self._measured()}) < MIN_MEASURED:
+            if not self._has_model():
                 return super().recommend()
             self._learn_all()
-            trials = {t.row: t for t in self._measured()}
-            rows = np.array(list(trials), dtype=np.int64)
+            if untried:
+                row = self._lowest_of_all()
+                if row >= 0:
+                    return self._recommendation(row, float(self._log_feasible(np.array([row]))[0]))
+            rows = np.array(sorted({t.row for t in self._measured()}), dtype=np.int64)
             log_p = self._log_feasible(rows)
             objective, _ = self._posterior.objective_at(self.goal, rows)
             sure = log_p >= math.log(self.confidence)
             pick = int(np.argmin(np.where(sure, objective, np.inf))) if sure.any() else int(np.argmax(log_p))
-            row = int(rows[pick])
-            return Recommendation(
-                row, trials[row].config, self._posterior.predictions(self.goal, row), math.exp(float(log_p[pick])), trials[row]
-            )
+            return self._recommendation(int(rows[pick]), float(log_p[pick]))
 
     def predict(self, config: Config) -> dict[str, Prediction]:
-        """What the model expects of a configuration, for each metric of the goal that is modelled."""
+        """What the model expects of a configuration, for each metric of the goal."""
         with self._lock:
-            if len({t.row for t in self._measured()}) < MIN_MEASURED:
+            if not self._has_model():
                 raise NoRecommendation(f"a prediction needs {MIN_MEASURED} different configurations measured first")
             self._learn_all()
             return self._posterior.predictions(self.goal, self.space.row(config))
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
-    def ask(self) -> Trial:
-        """Return the next configuration to run; the first call starts compiling in the background."""
-        trial = super().ask()
-        warmup.start()
-        return trial
+    def _next(self) -> tuple[int, bool]:
+        if self._plan is None and self._n_free == 0:
+            return super()._next()  # says that the space is used up
+        plan = self._plan if self._plan is not None else self._make_plan()
+        self._plan = plan
+        return plan.row, plan.repeat
 
     def _choose(self) -> int:
-        if self._plan is None or self._taken[self._plan[0]]:
-            self._plan = self._make_plan()
-        return self._plan[0]
+        return self._next()[0]
 
     def _issue(self, row: int, repeat: bool) -> Trial:
         trial = super()._issue(row, repeat)
-        planned = self._plan if self._plan is not None and self._plan[0] == trial.row else None
-        self._why[trial.number] = planned[1] if planned is not None else Explanation("own choice")
+        plan = self._plan
+        self._why[trial.number] = plan.why if plan is not None and (plan.row, plan.repeat) == (row, repeat) else Explanation("own choice")
         self._plan = None
+        warmup.start()  # not before the first configuration is known, and not in its way
         return trial
 
-    def _designing(self) -> bool:
-        asked = sum(1 for t in self._trials if not is_transient(t))
-        return asked < design_size(self.budget) or len({t.row for t in self._measured()}) < MIN_MEASURED
+    def _has_model(self) -> bool:
+        return len({t.row for t in self._measured()}) >= MIN_MEASURED
 
-    def _make_plan(self) -> tuple[int, Explanation]:
-        if self._designing():
-            tried = [t.row for t in self._trials if not is_transient(t)]
-            return choose_first(self.space, self._skip(), tried, self.seed), Explanation("design")
+    def _make_plan(self) -> Plan:
+        tried = [t.row for t in self._trials if not is_transient(t)]
+        if len(tried) < design_size(self.budget) or not self._has_model():
+            return Plan(self._design(tried), False, Explanation("design"))
         self._learn_all()
         return self._model_choice()
+
+    def _design(self, tried: list[int]) -> int:
+        starts = self._posterior.geometry.starts
+        for skip in self._free.skips(self._taken):
+
+            def out(rows: npt.NDArray[np.int64], skip: Skip = skip) -> npt.NDArray[np.bool_]:
+                return skip.out(rows, self.space.codes(rows), starts)
+
+            row = choose_first(self.space, out, tried, design_size(self.budget), self.seed)
+            if row >= 0:
+                return row
+        raise AssertionError("a free row was promised")
 
     # -- learning -----------------------------------------------------------------------------------------------------
 
@@ -197,20 +204,12 @@ class Tuner(Strategy):
 
     def _learn(self, trial: Trial) -> None:
         self._posterior.forget()
-        if isinstance(trial.outcome, Failed):
-            if trial.outcome.kind == "oom":
-                self._hints.failed(trial.row)
-                self._exclude()
-        elif self._hints.ran(trial.row):
-            self._exclude()
-        if not self._designing() and self._n_free:
+        if not isinstance(trial.outcome, Failed):
+            self._free.ran(trial.row)
+        elif trial.outcome.kind == "oom":
+            self._free.failed(trial.row)
+        if self._n_free:
             self._plan = self._make_plan()
-
-    def _exclude(self) -> None:
-        chunk = 1 << 18
-        for first in range(0, self.space.n_rows, chunk):
-            rows = np.arange(first, min(first + chunk, self.space.n_rows))
-            self._excluded[rows] = self._hints.excluded(rows)
 
     def _measured(self) -> list[Trial]:
         return [t for t in self._trials if isinstance(t.outcome, Measured)]
@@ -218,59 +217,58 @@ class Tuner(Strategy):
     def _learn_all(self) -> None:
         self._posterior.learn(self._trials, self.goal)
 
-    def _skip(self) -> BoolArray:
-        """Rows not to ask: taken, ruled out by a hint or by a bound on a knob; only the taken ones where that leaves nothing."""
-        skip = self._taken | self._excluded | self._forbidden_by_goal
-        if skip.all():
-            skip = self._taken | self._excluded
-        return self._taken if skip.all() else skip
-
     # -- choosing by the model ----------------------------------------------------------------------------------------
 
-    def _model_choice(self) -> tuple[int, Explanation]:
-        pending = [t.row for t in self._outstanding.values()]
-        gps, bounds, objective = self._posterior.for_scoring(self.goal, pending)
-        known = self.goal.sign * knob_values(self.space, self.goal.objective) if objective < 0 else None
-        best, feasible_known = self._incumbent()
+    def _model_choice(self) -> Plan:
+        scoring = self._posterior.for_scoring(self.goal, [t.row for t in self._outstanding.values()])
+        incumbent = self._posterior.incumbent(self.goal)
         geometry = self._posterior.geometry
-        packed = Packed.of(gps, geometry.d, geometry.levels.size)
-        modelled_asks = len(self._trials) - design_size(self.budget)
-        greedy = feasible_known and modelled_asks % GREEDY_EVERY == GREEDY_EVERY - 1
-        attempts: list[tuple[int, str, dict[str, Any]]] = [
-            (EXPECTED_IMPROVEMENT, "expected improvement", {}),
-            (MOST_FEASIBLE, "most feasible", {}),
-        ]
-        if greedy:
-            attempts.insert(0, (LOWEST_MEAN, "lowest mean", {"log_floor": LIKELY}))
-        skip = self._skip()
-        for mode, reason, options in attempts:
-            row, value = self._scorer.best(mode, packed, bounds, skip, objective=objective, known=known, best=best, **options)
+        packed = Packed.of(scoring.processes, geometry.d, geometry.levels.size, scoring.noise)
+        known = known_objective(self.space, self.goal)
+        floor = math.log(self.min_p_feasible) if self.min_p_feasible is not None and incumbent.feasible else NO_FLOOR
+        n_bounds = len(scoring.bounds)
+        bounds = scoring.bounds if incumbent.feasible else scoring.bounds * FEASIBILITY_FIRST
+        for skip in self._free.skips(self._taken):
+            options: dict[str, Any] = {"objective": scoring.objective, "known": known, "best": incumbent.value, "log_floor": floor}
+            row, value = self._scorer.best(EXPECTED_IMPROVEMENT, packed, bounds, skip, **options)
             if row >= 0:
-                return row, self._explain(row, reason, value)
-        row = int(np.argmin(skip))
-        return row, self._explain(row, "most feasible", -math.inf)
+                if self._worth_repeating(incumbent, value):
+                    return Plan(incumbent.row, True, self._explain(incumbent.row, "repeat"))
+                log_p_power = len(bounds) // n_bounds if n_bounds else 1
+                return Plan(row, False, self._explain(row, "expected improvement", value, log_p_power))
+            row, _ = self._scorer.best(MOST_FEASIBLE, packed, scoring.bounds, skip)
+            if row >= 0:
+                return Plan(row, False, self._explain(row, "most feasible"))
+        raise AssertionError("a free row was promised")
 
-    def _log_feasible(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    def _worth_repeating(self, incumbent: Incumbent, log_gain_of_new: float) -> bool:
+        if incumbent.variance <= 0.0 or self._outstanding:
+            return False
+        readings = sum(1 for t in self._measured() if t.row == incumbent.row)
+        reading_variance = self._posterior.reading_variance(self.goal, incumbent.row) * readings
+        return readings < MAX_READINGS and log_repeat_gain(incumbent, reading_variance) > log_gain_of_new
+
+    def _log_feasible(self, rows: npt.NDArray[np.int64], *, reading: bool = False) -> npt.NDArray[np.float64]:
         """Log of the chance that all bounds hold at rows (m,), failures apart."""
-        return np.where(self._forbidden_by_goal[rows], -np.inf, self._posterior.log_feasible(self.goal, rows))
+        return np.where(self._free.outside_bounds(rows), -np.inf, self._posterior.log_feasible(self.goal, rows, reading=reading))
 
-    def _incumbent(self) -> tuple[float, bool]:
-        """What to improve on, to be minimised, and whether anything feasible is known.
+    def _lowest_of_all(self) -> int:
+        """The row of lowest mean among all that are feasible with `confidence`, or -1."""
+        scoring = self._posterior.for_scoring(self.goal, [])
+        geometry = self._posterior.geometry
+        packed = Packed.of(scoring.processes, geometry.d, geometry.levels.size)
+        skip = Skip(allowed=self.space.allowed, closed=next(self._free.skips(())).closed)
+        options: dict[str, Any] = {"objective": scoring.objective, "known": known_objective(self.space, self.goal)}
+        row, _ = self._scorer.best(LOWEST_MEAN, packed, scoring.bounds, skip, log_floor=math.log(self.confidence), **options)
+        return row
 
-        The lowest posterior mean among measured rows that are more likely feasible than not, or were measured so (a lucky noisy reading
-        must not end the search, so never the reading itself). With nothing feasible, the worst: every cheaper row keeps its price signal.
-        """
-        rows = np.unique(np.array([t.row for t in self._measured()], dtype=np.int64))
-        mean, _ = self._posterior.objective_at(self.goal, rows)
-        likely = self._log_feasible(rows) >= LIKELY
-        if not likely.any() and self.best_feasible is not None:
-            likely = rows == self.best_feasible.row
-        if likely.any():
-            return float(mean[likely].min()), True
-        return float(mean.max()), False
+    def _recommendation(self, row: int, log_p: float) -> Recommendation:
+        trial = next((t for t in reversed(self._measured()) if t.row == row), None)
+        return Recommendation(row, self.space.config(row), self._posterior.predictions(self.goal, row), math.exp(log_p), trial)
 
-    def _explain(self, row: int, reason: str, value: float) -> Explanation:
-        log_p = float(self._log_feasible(np.array([row], dtype=np.int64))[0])
+    def _explain(self, row: int, reason: str, value: float | None = None, log_p_power: int = 1) -> Explanation:
+        log_p = float(self._log_feasible(np.array([row], dtype=np.int64), reading=True)[0])
         p_viable = self._posterior.p_viable(row)
-        log_ei = value - log_p - math.log(max(p_viable, 1e-300)) if reason == "expected improvement" else None
-        return Explanation(reason, log_ei, math.exp(log_p), p_viable, self._posterior.predictions(self.goal, row))
+        log_ei = None if value is None else value - log_p_power * (log_p + math.log(max(p_viable, 1e-300)))
+        predicted = self._posterior.predictions(self.goal, row)
+        return Explanation(reason, log_ei, math.exp(log_p), p_viable, predicted, not self._scorer.exact)

@@ -25,7 +25,7 @@ class Priors:
 
     lengthscale: tuple[float, float] = (float(np.log(0.8)), 0.8)
     signal_std: tuple[float, float] = (0.0, 0.6)
-    noise_std: tuple[float, float] = (-3.0, 0.8)
+    noise_std: tuple[float, float] = (-2.3, 1.2)
     trend_std: tuple[float, float] = (float(np.log(0.7)), 0.7)
     warp: tuple[float, float] = (0.5, 0.4)
 

@@ -17,6 +17,7 @@ IntArray = npt.NDArray[np.int64]
 
 MAX_REFIT = 60  # up to here every tell fits anew; beyond, a fit costs more than a test run learns from it
 REFIT_EVERY = 5
+BURN_IN, THIN = 10, 2  # sweeps of the slice sampler, which starts at the best fit
 N_RANDOM_START = 10  # with fewer observations the posterior of theta may have several tops: one more start
 
 
@@ -31,39 +32,99 @@ class Merged:
 
 
 def merge(rows: list[int], readings: list[Reading]) -> Merged:
-    """Average readings of the same row; known standard deviations of k readings combine to that of their mean."""
+    """Average readings of the same row.
+
+    Known standard deviations of k readings combine to that of their mean. Where no reading has one, readings repeated at the same row
+    tell it: their pooled spread within rows.
+    """
     order: dict[int, list[Reading]] = {}
     for row, reading in zip(rows, readings, strict=True):
         order.setdefault(row, []).append(reading)
     values, reps, sds = [], [], []
+    within, freedom, known = 0.0, 0, False
     for group in order.values():
         k = len(group)
-        values.append(sum(r.value for r in group) / k)
-        sds.append(float(np.sqrt(sum((r.sd or 0.0) ** 2 for r in group))) / k)
+        mean = sum(r.value for r in group) / k
+        values.append(mean)
+        sds.append(sum((r.sd or 0.0) ** 2 for r in group) ** 0.5 / k)
         reps.append(float(k))
-    return Merged(np.array(list(order), dtype=np.int64), np.array(values), np.array(reps), np.array(sds))
+        within += sum((r.value - mean) ** 2 for r in group)
+        freedom += k - 1
+        known = known or sds[-1] > 0.0
+    sd = np.array(sds)
+    if freedom and not known:
+        sd = np.sqrt(within / freedom / np.array(reps))
+    return Merged(np.array(list(order), dtype=np.int64), np.array(values), np.array(reps), sd)
 
 
 class MetricModel:
-    """Gaussian process over a metric's transformed, standardised readings."""
+    """Gaussian process over a metric's transformed, standardised readings.
 
-    def __init__(self, geometry: Geometry) -> None:
+    What a reading says beyond the smooth function is of two kinds: noise, as far as its standard deviation is known, and the row's own
+    deviation, whose variance is `GaussianProcess.noise_variance`. A row that was measured keeps its own part.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    samples : int
+        How many samples of the hyperparameters to keep beside the best fit.
+
+    Attributes
+    ----------
+    gp : GaussianProcess
+        With the hyperparameters that fit best.
+    processes : list of GaussianProcess
+        One for each sample of the hyperparameters; only `gp` where there are none.
+    rows, y : ndarray, (n,)
+        Rows measured, and their standardised readings.
+    known : ndarray, (n,)
+        Variance of those readings' noise as far as it is known, standardised.
+    """
+
+    def __init__(self, geometry: Geometry, samples: int = 0) -> None:
         self.gp = GaussianProcess(geometry)
+        self.samples = samples
+        self.processes = [self.gp]
         self.transform = Transform(False, 0.0, 1.0)
+        self.rows: IntArray = np.empty(0, dtype=np.int64)
+        self.y: FloatArray = np.empty(0)
+        self.known: FloatArray = np.empty(0)
 
     def fit(self, codes: IntArray, data: Merged, rng: np.random.Generator) -> None:
         """Fit to merged readings at codes (n, d)."""
         self.transform = Transform.of(data.values)
-        y = self.transform.forward(data.values)
-        known = self.transform.forward_sd(data.values, data.sd) ** 2
+        self.rows = data.rows
+        self.y = self.transform.forward(data.values)
+        self.known = self.transform.forward_sd(data.values, data.sd) ** 2
         n = codes.shape[0]
         extra = None
         if n < N_RANDOM_START:
             gp = self.gp
             extra = (gp.prior_mean + gp.prior_sd * rng.standard_normal(gp.prior_mean.size))[None, :]
-        self.gp.fit(codes, y, data.reps, known, refit=n <= MAX_REFIT or n % REFIT_EVERY == 0, extra_starts=extra)
+        self.gp.fit(codes, self.y, data.reps, self.known, refit=n <= MAX_REFIT or n % REFIT_EVERY == 0, extra_starts=extra)
+        if self.samples:
+            self._sample(codes, data, rng)
+
+    def _sample(self, codes: IntArray, data: Merged, rng: np.random.Generator) -> None:
+        """Draw the hyperparameters' samples by slice sampling, starting at the best fit (Snoek et al. 2012, section 3.2)."""
+        from bayestuner.surrogate.integrate import Evidence, condition_all, slice_samples
+
+        evidence = Evidence(self.gp.geometry, np.ascontiguousarray(codes), self.y, data.reps, self.known)
+        theta = slice_samples(evidence, self.gp.theta, self.samples, rng, burn_in=BURN_IN, thin=THIN)
+        self.processes = condition_all(evidence, theta)
 
     def predict(self, codes: IntArray) -> tuple[FloatArray, FloatArray]:
-        """Mean and standard deviation (m,), (m,) in transformed units."""
+        """Mean and standard deviation (m,), (m,) of the smooth function, in transformed units."""
         mean, variance = self.gp.predict(codes)
         return mean, np.sqrt(variance)
+
+    def at_measured(self) -> tuple[FloatArray, FloatArray]:
+        """Mean and variance (n,), (n,) of what the measured rows themselves would read without noise.
+
+        With no noise known this is the reading. With noise, the reading is drawn towards the smooth function: its weight is the row's
+        own variance as a share of that and the noise.
+        """
+        own = self.gp.noise_variance
+        weight = own / (own + self.known)
+        mean, variance = self.gp.predict(self.gp.codes)
+        return mean + weight * (self.y - mean), weight * self.known + (1.0 - weight) ** 2 * variance
