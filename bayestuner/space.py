@@ -180,6 +180,8 @@ class Space:
         self.knobs = self._check_knobs(knobs)
         self.shape: tuple[int, ...] = tuple(len(k) for k in self.knobs)
         self.n_rows: int = math.prod(self.shape)
+        self._sizes = np.array(self.shape, dtype=np.int64)
+        self._strides = np.array([math.prod(self.shape[d + 1 :]) for d in range(len(self.shape))], dtype=np.int64)
         self.table: npt.NDArray[np.int32] | None = None
         self.allowed: npt.NDArray[np.bool_] | None = None
         if where is not None:
@@ -266,7 +268,9 @@ class Space:
         index = np.asarray(rows, dtype=np.int64)
         if self.table is not None:
             return self.table[index].astype(np.int64)
-        return np.stack(np.unravel_index(index, self.shape), axis=-1).astype(np.int64)
+        if index.size and not 0 <= int(index.min()) <= int(index.max()) < self.n_rows:
+            raise InvalidSpace(f"a row of this space is from 0 to {self.n_rows - 1}; given were {int(index.min())} to {int(index.max())}")
+        return np.asarray(index[..., None] // self._strides % self._sizes)
 
     def config(self, row: int) -> Config:
         """The configuration of a row."""

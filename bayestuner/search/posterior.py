@@ -103,13 +103,16 @@ class Posterior:
         self._measured_rows = set(rows)
         if not self._fresh:
             self.viability = self._fit_viability(trials, rows)
+        codes: IntArray | None = None
         for metric in self.modelled(goal):
             if metric in self._fresh:
                 continue
             data = merge(rows, [_reading(t.outcome, metric) for t in measured])
+            if codes is None:  # the same rows for every metric
+                codes = self.space.codes(data.rows)
             model = self.models.setdefault(metric, MetricModel(self.geometry, self.samples))
             # a stream per number of observations: the fit depends on what was told, never on how often anything was read
-            model.fit(self.space.codes(data.rows), data, np.random.default_rng([self.seed, len(rows)]))
+            model.fit(codes, data, np.random.default_rng([self.seed, len(rows)]))
             self._fresh.add(metric)
 
     def _fit_viability(self, trials: Sequence[Trial], measured_rows: list[int]) -> GaussianProcess | None:

@@ -37,6 +37,13 @@ def merge(rows: list[int], readings: list[Reading]) -> Merged:
     Known standard deviations of k readings combine to that of their mean. Where no reading has one, readings repeated at the same row
     tell it: their pooled spread within rows.
     """
+    if len(set(rows)) == len(rows):  # as nearly always
+        return Merged(
+            np.array(rows, dtype=np.int64),
+            np.array([r.value for r in readings]),
+            np.ones(len(rows)),
+            np.array([r.sd or 0.0 for r in readings]),
+        )
     order: dict[int, list[Reading]] = {}
     for row, reading in zip(rows, readings, strict=True):
         order.setdefault(row, []).append(reading)
