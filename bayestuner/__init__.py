@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bayestuner.errors import BayesTunerError, RunFailed, SpaceExhausted
     from bayestuner.goal import AtLeast, AtMost, Bound, Goal
     from bayestuner.search.optimize import Result, optimize
+    from bayestuner.search.stopping import ExpectedImprovement, RegretBound, WallClock
     from bayestuner.search.tuner import Tuner
     from bayestuner.space import Categorical, Integer, Ordinal, Space
     from bayestuner.trial import Failed, Measured, Reading, Trial
@@ -25,18 +26,21 @@ _HOME = {
     "BayesTunerError": "errors",
     "Bound": "goal",
     "Categorical": "space",
+    "ExpectedImprovement": "search.stopping",
     "Failed": "trial",
     "Goal": "goal",
     "Integer": "space",
     "Measured": "trial",
     "Ordinal": "space",
     "Reading": "trial",
+    "RegretBound": "search.stopping",
     "Result": "search.optimize",
     "RunFailed": "errors",
     "Space": "space",
     "SpaceExhausted": "errors",
     "Trial": "trial",
     "Tuner": "search.tuner",
+    "WallClock": "search.stopping",
     "optimize": "search.optimize",
 }
 
@@ -46,18 +50,21 @@ __all__ = [
     "BayesTunerError",
     "Bound",
     "Categorical",
+    "ExpectedImprovement",
     "Failed",
     "Goal",
     "Integer",
     "Measured",
     "Ordinal",
     "Reading",
+    "RegretBound",
     "Result",
     "RunFailed",
     "Space",
     "SpaceExhausted",
     "Trial",
     "Tuner",
+    "WallClock",
     "__version__",
     "optimize",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ from bayestuner.search.repeat import MAX_READINGS, log_repeat_gain
 from bayestuner.search.strategy import Prediction, Recommendation, Strategy, is_transient
 from bayestuner.space import Space
 from bayestuner.trial import Config, Failed, Measured, Outcome, Trial
+
+if TYPE_CHECKING:
+    from bayestuner.search.outlook import Outlook
 
 CONFIDENCE = 0.9
 MIN_MEASURED = 2  # a model of fewer readings knows no more than the design
@@ -143,6 +146,19 @@ class Tuner(Strategy):
             sure = log_p >= math.log(self.confidence)
             pick = int(np.argmin(np.where(sure, objective, np.inf))) if sure.any() else int(np.argmax(log_p))
             return self._recommendation(int(rows[pick]), float(log_p[pick]))
+
+    def outlook(self) -> Outlook | None:
+        """What going on would still bring, for stopping rules; None while there is no model or nothing measured meets the goal."""
+        from bayestuner.search.outlook import Outlook
+
+        with self._lock:
+            if not self._has_model():
+                return None
+            self._learn_all()
+            if not self._posterior.incumbent(self.goal).feasible:
+                return None
+            floor = NO_FLOOR if self.min_p_feasible is None else math.log(self.min_p_feasible)
+            return Outlook(self.goal, self._posterior, self._scorer, self._free, self._trials, log_floor=floor)
 
     def predict(self, config: Config) -> dict[str, Prediction]:
         """What the model expects of a configuration, for each metric of the goal."""

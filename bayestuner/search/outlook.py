@@ -1,0 +1,191 @@
+"""What going on with a search would still bring, by its models: what the stopping rules read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bayestuner.goal import Goal
+from bayestuner.search.acquisition import EXPECTED_IMPROVEMENT, Scorer, log_ndtr
+from bayestuner.search.free import FreeRows
+from bayestuner.search.known import is_known, knob_values, known_objective
+from bayestuner.search.packed import NO_FLOOR, Packed
+from bayestuner.search.posterior import Posterior, Scoring
+from bayestuner.search.regret import gains, samples_whole
+from bayestuner.search.strategy import is_transient
+from bayestuner.trial import Measured, Trial
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+TOP = 64  # rows whose improvement is worked out in the metric's own units
+SAMPLE_RANDOM, SAMPLE_TOP = 1024, 256  # rows of a space too large for joint samples of all
+STREAM = 0x5709  # keeps these draws apart from others of the same seed
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """Differences of the objective in a model's units as shares of the incumbent's objective.
+
+    Attributes
+    ----------
+    log : bool
+        The model is of the logarithm.
+    sign : float
+        1 when minimising, -1 when maximising.
+    scale : float
+        What one unit of the model is, in the metric or its logarithm.
+    value : float
+        The incumbent's objective.
+    """
+
+    log: bool
+    sign: float
+    scale: float
+    value: float
+
+    def share(self, gain: FloatArray) -> FloatArray:
+        """What a gain (m,) of so many units, 0 or more, is as a share."""
+        if self.log:
+            return -np.expm1(-self.scale * gain) if self.sign > 0.0 else np.expm1(np.minimum(self.scale * gain, 700.0))
+        return np.where(gain > 0.0, self.scale * gain / max(abs(self.value), 1e-300), 0.0)
+
+    def expected_share(self, gain: float, sd: float) -> float:
+        """The expectation of ``share(max(0, g))`` where the gain g is normal."""
+        if sd <= 0.0:
+            return float(self.share(np.array([max(gain, 0.0)]))[0])
+        u = gain / sd
+        if not self.log:
+            better = gain * math.exp(log_ndtr(u)) + sd * math.exp(-0.5 * u * u) / math.sqrt(2.0 * math.pi)
+            return max(better, 0.0) * self.scale / max(abs(self.value), 1e-300)
+        c = self.sign * self.scale  # the integral of exp(-c g) over g > 0, by completing the square
+        tilted = math.exp(min(-c * gain + 0.5 * (c * sd) ** 2 + log_ndtr(u - c * sd), 700.0))
+        return max(self.sign * (math.exp(log_ndtr(u)) - tilted), 0.0)
+
+
+class Outlook:
+    """What is still to be gained over the best row measured, as a `Tuner` believes after what it was told. To be read before the next tell.
+
+    Parameters
+    ----------
+    goal : Goal
+    posterior : Posterior
+        Up to date, with a feasible incumbent.
+    scorer : Scorer
+    free : FreeRows
+    trials : sequence of Trial
+        Those that are outstanding count as still to come.
+    log_floor : float
+        Log of the chance to meet the goal below which a row would not be asked.
+    """
+
+    def __init__(
+        self, goal: Goal, posterior: Posterior, scorer: Scorer, free: FreeRows, trials: Sequence[Trial], *, log_floor: float = NO_FLOOR
+    ) -> None:
+        self.goal = goal
+        self.space = posterior.space
+        self._posterior = posterior
+        self._scorer = scorer
+        self._incumbent = posterior.incumbent(goal)
+        self._log_floor = log_floor
+        self._n_trials = len(trials)
+        self._measured = np.array(list(dict.fromkeys(t.row for t in trials if isinstance(t.outcome, Measured))), dtype=np.int64)
+        self._skip = next(free.skips({t.row for t in trials if t.outcome is not None and not is_transient(t)}))
+        value = goal.sign * self._incumbent.value
+        if is_known(self.space, goal.objective):
+            self._units = Units(False, goal.sign, 1.0, value)
+        else:
+            transform = posterior.models[goal.objective].transform
+            self._units = Units(transform.log, goal.sign, transform.scale, transform.backward(value))
+
+    @property
+    def best_value(self) -> float:
+        """The objective of the best row measured, as it is believed without noise; in the metric's unit."""
+        return self._units.value
+
+    @property
+    def sampled(self) -> tuple[int, int]:
+        """How many rows `regrets` looks at, and how many there are."""
+        return self._rows.size, self.space.n_rows
+
+    # -- expected improvement -----------------------------------------------------------------------------------------
+
+    def improvement_left(self) -> float:
+        """The largest expected improvement of a row not tried, as a share of the best one's objective.
+
+        Constrained: times the chance that the row meets the goal and that its run does not fail. The improvement of the metric itself,
+        not of its logarithm; worked out for the `TOP` rows that the acquisition puts first.
+        """
+        scoring = self._posterior.for_scoring(self.goal, [])
+        rows = self._top(scoring, TOP)
+        return float(self._improvements(scoring, rows).max()) if rows.size else 0.0
+
+    def _top(self, scoring: Scoring, count: int) -> IntArray:
+        """The rows (at most `count`) of largest acquisition among those free."""
+        geometry = self._posterior.geometry
+        packed = Packed.of(scoring.processes, geometry.d, geometry.levels.size, scoring.noise)
+        goal: dict[str, Any] = {"objective": scoring.objective, "known": known_objective(self.space, self.goal)}
+        goal |= {"best": self._incumbent.value, "log_floor": self._log_floor}
+        rows, _ = self._scorer.top(min(count, self.space.n_rows), EXPECTED_IMPROVEMENT, packed, scoring.bounds, self._skip, **goal)
+        return rows[rows >= 0]
+
+    def _improvements(self, scoring: Scoring, rows: IntArray) -> FloatArray:
+        """Expected improvements (m,), averaged over the samples of the hyperparameters where there are any."""
+        moments = [gp.predict(self.space.codes(rows)) for gp in scoring.processes]
+        sd = [np.sqrt(np.maximum(variance + noise, 0.0)) for (_, variance), noise in zip(moments, scoring.noise, strict=True)]
+        best, total = self._incumbent.value, np.zeros(rows.size)
+        count = max(1, self._posterior.samples)
+        for s in range(count):
+            share = np.empty(rows.size)
+            index = _of_sample(scoring.objective, s)
+            if index < 0:
+                share[:] = self._units.share(np.maximum(best - self.goal.sign * knob_values(self.space, self.goal.objective, rows), 0.0))
+            else:
+                gains = zip(best - moments[index][0], sd[index], strict=True)
+                share[:] = [self._units.expected_share(float(gain), float(spread)) for gain, spread in gains]
+            for bound in scoring.bounds:
+                model = _of_sample(bound.model, s)
+                margin = bound.sign * (moments[model][0] - _of_sample(bound.limit, s))
+                z = margin / np.maximum(np.hypot(sd[model], math.sqrt(bound.extra)), 1e-9)
+                share *= np.exp([log_ndtr(float(v)) for v in z])
+            total += share
+        return total / count
+
+    # -- regret -------------------------------------------------------------------------------------------------------
+
+    def regrets(self, count: int, part: int = 0) -> FloatArray:
+        """By how much the best row measured falls short of the best one there is, in joint samples of all models, (count,).
+
+        As shares of its objective; see `bayestuner.search.regret`. The samples depend on the seed, the number of trials and `part`.
+        """
+        rng = np.random.default_rng([self._posterior.seed, STREAM, self._n_trials, part])
+        return self._units.share(gains(self._posterior, self.goal, self._measured, self._rows, self._open, count, rng))
+
+    @cached_property
+    def _rows(self) -> IntArray:
+        """The rows to sample, (m,): all, or a fixed random sample with those measured and those the acquisition puts first."""
+        n_rows = self.space.n_rows
+        if samples_whole(self._posterior):
+            return np.arange(n_rows, dtype=np.int64)
+        drawn = np.random.default_rng([self._posterior.seed, STREAM]).integers(0, n_rows, SAMPLE_RANDOM)
+        drawn = drawn[~self._out(drawn)]
+        return np.unique(np.concatenate([drawn, self._measured, self._top(self._posterior.for_scoring(self.goal, []), SAMPLE_TOP)]))
+
+    @cached_property
+    def _open(self) -> BoolArray:
+        return ~self._out(self._rows)
+
+    def _out(self, rows: IntArray) -> BoolArray:
+        return self._skip.out(rows, self.space.codes(rows), self._posterior.geometry.starts)
+
+
+def _of_sample(index: Any, s: int) -> Any:
+    """A bound's or objective's entry for sample s of the hyperparameters; one that is not a list serves all."""
+    return index[s] if isinstance(index, Sequence) else index
