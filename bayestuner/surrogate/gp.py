@@ -69,11 +69,13 @@ class GaussianProcess:
         *,
         refit: bool = True,
         extra_starts: FloatArray | None = None,
-    ) -> None:
+    ) -> float:
         """Take the observations, fit theta to them unless it is fixed or `refit` is False, and factor the posterior.
 
-        codes (n, d), y, reps, known (n,); extra_starts (s, p) are tried beside the last theta and the prior mean.
+        codes (n, d), y, reps, known (n,); extra_starts (s, p) are tried beside the last theta and the prior mean. Returns the negative
+        log posterior of theta up to a constant; nan where theta was not fitted.
         """
+        value = np.nan
         if refit and not self._fixed:
             starts = np.stack([self.theta, self.prior_mean]) if self.n else self.prior_mean[None, :]
             if extra_starts is not None:
@@ -81,6 +83,7 @@ class GaussianProcess:
             theta, value = fit(self.geometry, codes, y, reps, known, starts=starts, prior_mean=self.prior_mean, prior_sd=self.prior_sd)
             self.theta = theta if np.isfinite(value) else self.prior_mean.copy()
         self._condition(codes, y, reps, known)
+        return float(value)
 
     def _condition(self, codes: IntArray, y: FloatArray, reps: FloatArray, known: FloatArray) -> None:
         from bayestuner._core.predict import condition

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from bayestuner.surrogate.covariance import Geometry
 from bayestuner.surrogate.gp import GaussianProcess
-from bayestuner.surrogate.transform import Transform
+from bayestuner.surrogate.transform import POWERS, Transform
 from bayestuner.trial import Reading
 
 FloatArray = npt.NDArray[np.float64]
@@ -18,6 +19,8 @@ IntArray = npt.NDArray[np.int64]
 MAX_REFIT = 60  # up to here every tell fits anew; beyond, a fit costs more than a test run learns from it
 REFIT_EVERY = 5
 BURN_IN, THIN = 10, 2  # sweeps of the slice sampler, which starts at the best fit
+MIN_COMPARE, COMPARE_EVERY = 8, 4  # from so many readings on, and that often, other powers of the metric are tried
+MIN_EVIDENCE = 2.0  # nats by which another must fit better
 N_RANDOM_START = 10  # with fewer observations the posterior of theta may have several tops: one more start
 
 
@@ -92,25 +95,53 @@ class MetricModel:
         self.gp = GaussianProcess(geometry)
         self.samples = samples
         self.processes = [self.gp]
-        self.transform = Transform(False, 0.0, 1.0)
+        self.power: float | None = None
+        self.transform = Transform(1.0, 0.0, 1.0)
         self.rows: IntArray = np.empty(0, dtype=np.int64)
         self.y: FloatArray = np.empty(0)
         self.known: FloatArray = np.empty(0)
 
     def fit(self, codes: IntArray, data: Merged, rng: np.random.Generator) -> None:
         """Fit to merged readings at codes (n, d)."""
-        self.transform = Transform.of(data.values)
         self.rows = data.rows
-        self.y = self.transform.forward(data.values)
-        self.known = self.transform.forward_sd(data.values, data.sd) ** 2
+        positive = bool((data.values > 0.0).all())
+        if self.power is None or (self.power < 1.0 and not positive):
+            self.power = 0.0 if positive else 1.0
         n = codes.shape[0]
         extra = None
         if n < N_RANDOM_START:
             gp = self.gp
             extra = (gp.prior_mean + gp.prior_sd * rng.standard_normal(gp.prior_mean.size))[None, :]
-        self.gp.fit(codes, self.y, data.reps, self.known, refit=n <= MAX_REFIT or n % REFIT_EVERY == 0, extra_starts=extra)
+        refit = n <= MAX_REFIT or n % REFIT_EVERY == 0
+        best = self._fit_as(self.power, self.gp, codes, data, refit, extra)
+        if positive and n >= MIN_COMPARE and n % COMPARE_EVERY == 0:
+            self._compare(best, codes, data)
         if self.samples:
             self._sample(codes, data, rng)
+
+    def _fit_as(
+        self, power: float, gp: GaussianProcess, codes: IntArray, data: Merged, refit: bool = True, extra: FloatArray | None = None
+    ) -> float:
+        """Fit `gp` to the readings transformed by `power`; returns the log evidence of the readings themselves, up to a constant."""
+        self.transform = Transform.of(data.values, power)
+        self.y = self.transform.forward(data.values)
+        self.known = self.transform.forward_sd(data.values, data.sd) ** 2
+        value = gp.fit(codes, self.y, data.reps, self.known, refit=refit, extra_starts=extra)
+        return self.transform.log_jacobian(data.values) - value
+
+    def _compare(self, evidence: float, codes: IntArray, data: Merged) -> None:
+        """Go over to another power of the metric where the readings speak clearly for it: by the evidence at the best hyperparameters."""
+        kept = self.transform, self.y, self.known
+        for power in POWERS:
+            if power == self.power:
+                continue
+            other = copy.copy(self.gp)
+            found = self._fit_as(power, other, codes, data)
+            if found > evidence + MIN_EVIDENCE:
+                evidence, self.gp, self.power = found, other, power
+                kept = self.transform, self.y, self.known
+        self.transform, self.y, self.known = kept
+        self.processes = [self.gp]
 
     def _sample(self, codes: IntArray, data: Merged, rng: np.random.Generator) -> None:
         """Draw the hyperparameters' samples by slice sampling, starting at the best fit (Snoek et al. 2012, section 3.2)."""

@@ -1,4 +1,4 @@
-"""What is modelled of a metric: its logarithm where all readings are positive, standardised."""
+"""What is modelled of a metric: a power or the logarithm of it, standardised."""
 
 from __future__ import annotations
 
@@ -10,40 +10,67 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 
+POWERS = (0.0, 0.5, 1.0)  # the logarithm, the square root, the metric as it is
+MAX_LOG = 700.0  # exp of more overflows
+
 
 @dataclass(frozen=True, slots=True)
 class Transform:
-    """``(g(value) - shift) / scale`` with g the logarithm or the identity; rising, so bounds keep their direction."""
+    """``(g(value) - shift) / scale`` with g a Box-Cox power (Box and Cox 1964); rising, so bounds keep their direction.
 
-    log: bool
+    power 0 is the logarithm, 1 the identity (up to the shift); any power but 1 takes positive values only.
+    """
+
+    power: float
     shift: float
     scale: float
 
+    @property
+    def log(self) -> bool:
+        """True for the logarithm."""
+        return self.power == 0.0
+
     @classmethod
-    def of(cls, values: FloatArray, *, log: bool | None = None) -> Transform:
-        """Choose from readings (n,); `log` None takes the logarithm where all are positive."""
-        use_log = bool((values > 0.0).all()) if log is None else log
-        g = np.log(values) if use_log else values
+    def of(cls, values: FloatArray, power: float | None = None) -> Transform:
+        """Choose from readings (n,); `power` None takes the logarithm where all are positive, else the readings as they are."""
+        if power is None:
+            power = 0.0 if bool((values > 0.0).all()) else 1.0
+        g = _power(values, power)
         shift = float(g.mean())
         spread = float(g.std())
-        floor = 1e-6 * (1.0 if use_log else max(abs(shift), 1e-300))
-        return cls(use_log, shift, spread if spread > floor else 1.0 if use_log else max(abs(shift), 1.0))
+        floor = 1e-6 * (1.0 if power == 0.0 else max(abs(shift), 1e-300))
+        return cls(power, shift, spread if spread > floor else 1.0 if power == 0.0 else max(abs(shift), 1.0))
 
     def forward(self, values: FloatArray) -> FloatArray:
         """Standardised values, (n,)."""
-        return (np.log(values) - self.shift) / self.scale if self.log else (values - self.shift) / self.scale
+        return (_power(values, self.power) - self.shift) / self.scale
 
     def forward_limit(self, limit: float) -> float:
         """Where a bound's limit lies; -inf for a limit a positive metric can't come down to."""
-        if not self.log:
-            return (limit - self.shift) / self.scale
-        return (math.log(limit) - self.shift) / self.scale if limit > 0.0 else -math.inf
+        if self.power < 1.0 and limit <= 0.0:
+            return -math.inf
+        return float(self.forward(np.array([limit]))[0])
 
     def forward_sd(self, values: FloatArray, sd: FloatArray) -> FloatArray:
         """Standard deviations of noise, (n,), by the slope of g."""
-        return sd / np.abs(values) / self.scale if self.log else sd / self.scale
+        return sd * np.abs(values) ** (self.power - 1.0) / self.scale if self.power < 1.0 else sd / self.scale
 
     def backward(self, value: float) -> float:
-        """The metric's value at a standardised one."""
+        """The metric's value at a standardised one; 0 below what a power can come from."""
         g = self.shift + self.scale * value
-        return math.exp(min(g, 700.0)) if self.log else g
+        if self.power == 0.0:
+            return math.exp(min(g, MAX_LOG))
+        if self.power == 1.0:
+            return g
+        return float(max(self.power * g + 1.0, 0.0) ** (1.0 / self.power))
+
+    def log_jacobian(self, values: FloatArray) -> float:
+        """Log of the density's change: log p(values) = log p(standardised) + this."""
+        slope = (self.power - 1.0) * float(np.log(values).sum()) if self.power < 1.0 else 0.0
+        return slope - values.size * math.log(self.scale)
+
+
+def _power(values: FloatArray, power: float) -> FloatArray:
+    if power == 0.0:
+        return np.log(values)
+    return values if power == 1.0 else np.asarray((values**power - 1.0) / power)

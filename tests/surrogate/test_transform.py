@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bayestuner.surrogate.metric import merge
-from bayestuner.surrogate.transform import Transform
+from bayestuner.space import Integer, Space
+from bayestuner.surrogate.covariance import Geometry
+from bayestuner.surrogate.metric import MetricModel, merge
+from bayestuner.surrogate.transform import POWERS, Transform
 from bayestuner.trial import Reading
 
 VALUES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=8)
@@ -33,6 +35,45 @@ def test_positive_readings_are_modelled_by_their_logarithm():
     assert not Transform.of(np.array([0.0, 10.0])).log
 
 
+@pytest.mark.parametrize("power", POWERS)
+@given(values=st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=8))
+def test_every_power_inverts(power, values):
+    v = np.array(values)
+    t = Transform.of(v, power)
+    for value, s in zip(v, t.forward(v), strict=True):
+        assert math.isclose(t.backward(float(s)), value, rel_tol=1e-6, abs_tol=1e-6 * v.max())
+    assert (t.forward_limit(-1.0) == -math.inf) == (power < 1.0)
+
+
+@pytest.mark.parametrize("power", POWERS)
+def test_the_jacobian_makes_densities_of_the_readings_integrate_to_one(power):
+    t = Transform.of(np.array([2.0, 5.0, 9.0, 11.0]), power)
+    coarse = np.exp(np.linspace(-30.0, 30.0, 8001))
+    density = np.array([math.exp(t.log_jacobian(np.array([v]))) for v in coarse])
+    normal = np.exp(-0.5 * t.forward(coarse) ** 2) / math.sqrt(2 * math.pi)
+    below = 0.5 * math.erfc(-float(t.forward(coarse[:1])[0]) / math.sqrt(2.0))  # what a power leaves below zero
+    assert np.trapezoid(normal * density, coarse) + below == pytest.approx(1.0, abs=2e-3)
+
+
+def chosen_power(values_of, n=16):
+    space = Space(Integer("a", 1, 40))
+    rows = list(range(0, 40, 40 // n))[:n]
+    model = MetricModel(Geometry.of(space))
+    for k in range(8, n + 1):
+        data = merge(rows[:k], [Reading(values_of(r / 40)) for r in rows[:k]])
+        model.fit(space.codes(data.rows), data, np.random.default_rng(0))
+    return model.power
+
+
+def test_the_evidence_chooses_how_a_metric_is_modelled():
+    assert chosen_power(lambda x: math.exp(4 * math.sin(5 * x))) == 0.0
+    assert chosen_power(lambda x: 0.001 + 10 * (x - 0.4) ** 2 + x) > 0.0  # its logarithm has a pit at 0
+
+
+def test_a_metric_that_turns_negative_is_modelled_as_it_is():
+    assert chosen_power(lambda x: math.exp(4 * x) if x < 0.6 else -1.0) == 1.0
+
+
 def test_noise_is_scaled_by_the_slope():
     t = Transform.of(np.array([50.0, 100.0, 200.0]))
     v, sd = np.array([100.0]), np.array([0.01])
@@ -46,3 +87,8 @@ def test_merging_averages_repeats():
     np.testing.assert_allclose(data.values, [1.5, 5.0])
     np.testing.assert_allclose(data.reps, [2.0, 1.0])
     np.testing.assert_allclose(data.sd, [0.25, 0.0])
+
+
+def test_repeats_without_a_known_deviation_tell_it():
+    data = merge([4, 2, 4, 9], [Reading(1.0), Reading(5.0), Reading(2.0), Reading(7.0)])
+    np.testing.assert_allclose(data.sd, [math.sqrt(0.5 / 2), math.sqrt(0.5), math.sqrt(0.5)])
