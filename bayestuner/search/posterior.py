@@ -78,13 +78,15 @@ class Posterior:
         For the random starts of the fits, and for samples of the hyperparameters.
     samples : int
         How many samples of the hyperparameters to average the acquisition over; 0 takes the best fit.
+    family, form : str
+        Of the covariance; see `Geometry`.
     """
 
-    def __init__(self, space: Space, seed: int, samples: int = 0) -> None:
+    def __init__(self, space: Space, seed: int, samples: int = 0, *, family: str = "matern52", form: str = "product") -> None:
         self.space = space
         self.seed = seed
         self.samples = samples
-        self.geometry = Geometry.of(space)
+        self.geometry = Geometry.of(space, family=family, form=form)
         self.models: dict[str, MetricModel] = {}
         self.viability: GaussianProcess | None = None
         self._measured_rows: set[int] = set()

@@ -21,6 +21,7 @@ from bayestuner.search.posterior import Incumbent, Posterior
 from bayestuner.search.repeat import MAX_READINGS, log_repeat_gain
 from bayestuner.search.strategy import Prediction, Recommendation, Strategy, is_transient
 from bayestuner.space import Space
+from bayestuner.surrogate.covariance import FAMILIES, FORMS
 from bayestuner.trial import Config, Failed, Measured, Outcome, Trial
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class Tuner(Strategy):
     samples : int
         Samples of the hyperparameters that the acquisition is averaged over (slice sampling, as in Snoek et al. 2012; 10 is usual).
         0 takes the hyperparameters that fit best, which searches as well and is much faster.
+    family, form : str
+        The covariance: ``matern52``, ``matern32`` or ``rbf``; ``product`` of one factor per knob, or ``ard`` of one scaled distance.
 
     Notes
     -----
@@ -81,6 +84,8 @@ class Tuner(Strategy):
         confidence: float = CONFIDENCE,
         min_p_feasible: float | None = None,
         samples: int = 0,
+        family: str = "matern52",
+        form: str = "product",
     ) -> None:
         super().__init__(space, goal, seed=seed)
         for name, share in (("confidence", confidence), ("min_p_feasible", min_p_feasible)):
@@ -88,10 +93,13 @@ class Tuner(Strategy):
                 raise InvalidGoal(f"{name} is a probability between 0 and 1, not {share!r}")
         if samples < 0:
             raise InvalidGoal(f"samples is the number of hyperparameter samples, 0 or more, not {samples!r}")
+        for name, given, known in (("family", family, FAMILIES), ("form", form, FORMS)):
+            if given not in known:
+                raise InvalidGoal(f"the covariance's {name} is {' or '.join(map(repr, known))}, not {given!r}")
         self.budget = int(budget)
         self.confidence = float(confidence)
         self.min_p_feasible = min_p_feasible
-        self._posterior = Posterior(space, self.seed, int(samples))
+        self._posterior = Posterior(space, self.seed, int(samples), family=family, form=form)
         geometry = self._posterior.geometry
         self._scorer = Scorer(space, geometry.starts, geometry.kinds, threads=threads)
         self._free = FreeRows(space, goal, geometry.starts)

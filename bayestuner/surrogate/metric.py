@@ -19,7 +19,7 @@ IntArray = npt.NDArray[np.int64]
 MAX_REFIT = 60  # up to here every tell fits anew; beyond, a fit costs more than a test run learns from it
 REFIT_EVERY = 5
 BURN_IN, THIN = 10, 2  # sweeps of the slice sampler, which starts at the best fit
-MIN_COMPARE, COMPARE_EVERY = 8, 4  # from so many readings on, and that often, other powers of the metric are tried
+COMPARE_AT = frozenset({8, 12, 16, 24, 36, 54})  # numbers of readings at which other powers of the metric are tried
 MIN_EVIDENCE = 2.0  # nats by which another must fit better
 N_RANDOM_START = 10  # with fewer observations the posterior of theta may have several tops: one more start
 
@@ -114,7 +114,7 @@ class MetricModel:
             extra = (gp.prior_mean + gp.prior_sd * rng.standard_normal(gp.prior_mean.size))[None, :]
         refit = n <= MAX_REFIT or n % REFIT_EVERY == 0
         best = self._fit_as(self.power, self.gp, codes, data, refit, extra)
-        if positive and n >= MIN_COMPARE and n % COMPARE_EVERY == 0:
+        if positive and n in COMPARE_AT:
             self._compare(best, codes, data)
         if self.samples:
             self._sample(codes, data, rng)

@@ -1,27 +1,64 @@
-"""The tuners that can be replayed here by name: this project's strategies, and the Tuner's variants of the ablation."""
+"""The tuners that can be replayed here by name: this project's strategies, and variants of the Tuner for the ablation.
+
+A variant that is no option of the Tuner sets a module's constant in the process it runs in (`run` gives each tuner processes of its own).
+"""
 
 from __future__ import annotations
 
+import functools
+from importlib import import_module
 from typing import Any
 
 import bayestuner as bt
 from bayestuner.search.random_search import RandomSearch
+from bayestuner.surrogate.covariance import Geometry
+from bayestuner.surrogate.fit import Priors
 from benchmarks.search_quality.problems import Problem
 from benchmarks.search_quality.replay import Maker
 
 
-def _bayes(**options: Any) -> Maker:
+def _bayes(patches: dict[str, Any] | None = None, **options: Any) -> Maker:
+    """A Tuner with other options, or with other constants: ``{"bayestuner.module:NAME": value}``."""
+
     def make(problem: Problem, seed: int, budget: int) -> Any:
+        for target, value in (patches or {}).items():
+            module, _, name = target.partition(":")
+            setattr(import_module(module), name, value)
         return bt.Tuner(problem.space, problem.goal, seed=seed, budget=budget, **options)
 
     return make
+
+
+def _prior(**values: tuple[float, float]) -> Maker:
+    return _bayes({"bayestuner.surrogate.gp:Priors": functools.partial(Priors, **values)})
 
 
 def _random(problem: Problem, seed: int, budget: int) -> Any:
     return RandomSearch(problem.space, problem.goal, seed=seed)
 
 
+class _Unwarped(Geometry):
+    @classmethod
+    def of(cls, *args: Any, **options: Any) -> Geometry:
+        return Geometry.of(*args, warp=False, **options)
+
+
 TUNERS: dict[str, Maker] = {
     "bayes": _bayes(),
     "random": _random,
+    "design-2": _bayes({"bayestuner.search.design:N_DESIGN": 2}),
+    "design-4": _bayes({"bayestuner.search.design:N_DESIGN": 4}),
+    "design-5": _bayes({"bayestuner.search.design:N_DESIGN": 5}),
+    "price-first": _bayes({"bayestuner.search.tuner:FEASIBILITY_FIRST": 1}),
+    "log-only": _bayes({"bayestuner.surrogate.metric:COMPARE_AT": frozenset()}),
+    "no-warp": _bayes({"bayestuner.search.posterior:Geometry": _Unwarped}),
+    "ard": _bayes(form="ard"),
+    "matern32": _bayes(family="matern32"),
+    "rbf": _bayes(family="rbf"),
+    "samples-10": _bayes(samples=10),
+    "short-scales": _prior(lengthscale=(-0.7, 0.8)),
+    "long-scales": _prior(lengthscale=(0.26, 0.8)),
+    "little-noise": _prior(noise_std=(-3.0, 0.8)),
+    "much-noise": _prior(noise_std=(-1.5, 1.0)),
+    "weak-trend": _prior(trend_std=(-1.2, 0.7)),
 }

@@ -140,6 +140,19 @@ def test_averaging_over_hyperparameters_searches_and_is_reproducible():
     assert maximising.best_feasible.metrics["power_w"] <= 70
 
 
+@pytest.mark.parametrize("family", ["matern52", "matern32", "rbf"])
+@pytest.mark.parametrize("form", ["product", "ard"])
+def test_every_covariance_searches(family, form):
+    tuner = run(Tuner(SPACE, GOAL, seed=0, family=family, form=form), 16)
+    optimum = min(server(c)["power_w"] for c in SPACE if GOAL.feasible(server(c)))
+    assert tuner.best_feasible.metrics["power_w"] <= 1.06 * optimum
+
+
+def test_an_unknown_covariance_is_refused():
+    with pytest.raises(InvalidGoal, match="family is 'matern52' or 'matern32' or 'rbf', not 'cubic'"):
+        Tuner(SPACE, GOAL, family="cubic")
+
+
 # -- recommendations and explanations --------------------------------------------------------------------------------
 
 
