@@ -17,14 +17,17 @@ from bayestuner.search.free import FreeRows
 from bayestuner.search.known import is_known, knob_values, known_objective
 from bayestuner.search.packed import NO_FLOOR, Packed
 from bayestuner.search.posterior import Posterior, Scoring
-from bayestuner.search.regret import gains, samples_whole
+from bayestuner.search.regret import joint_bests, samples_whole
 from bayestuner.search.strategy import is_transient
+from bayestuner.surrogate.transform import Transform
 from bayestuner.trial import Measured, Trial
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
+TINY = 1e-300
+N_NODES, REACH = 40, 7.0  # of the quadrature: points, standard deviations to either side
 TOP = 64  # rows whose improvement is worked out in the metric's own units
 SAMPLE_RANDOM, SAMPLE_TOP = 1024, 256  # rows of a space too large for joint samples of all
 STREAM = 0x5709  # keeps these draws apart from others of the same seed
@@ -32,42 +35,38 @@ STREAM = 0x5709  # keeps these draws apart from others of the same seed
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """Differences of the objective in a model's units as shares of the incumbent's objective.
+    """Objectives in a model's units, to be minimised, in terms of the metric.
 
     Attributes
     ----------
-    log : bool
-        The model is of the logarithm.
+    transform : Transform
     sign : float
-        1 when minimising, -1 when maximising.
-    scale : float
-        What one unit of the model is, in the metric or its logarithm.
-    value : float
-        The incumbent's objective.
+        1 when minimising the metric, -1 when maximising it.
     """
 
-    log: bool
+    transform: Transform
     sign: float
-    scale: float
-    value: float
 
-    def share(self, gain: FloatArray) -> FloatArray:
-        """What a gain (m,) of so many units, 0 or more, is as a share."""
-        if self.log:
-            return -np.expm1(-self.scale * gain) if self.sign > 0.0 else np.expm1(np.minimum(self.scale * gain, 700.0))
-        return np.where(gain > 0.0, self.scale * gain / max(abs(self.value), 1e-300), 0.0)
+    def metric(self, objective: FloatArray) -> FloatArray:
+        """The metric's values, of the same shape."""
+        backward, flat = self.transform.backward, self.sign * objective.ravel()
+        return np.array([backward(value) for value in flat.tolist()]).reshape(objective.shape)
 
-    def expected_share(self, gain: float, sd: float) -> float:
-        """The expectation of ``share(max(0, g))`` where the gain g is normal."""
-        if sd <= 0.0:
-            return float(self.share(np.array([max(gain, 0.0)]))[0])
-        u = gain / sd
-        if not self.log:
-            better = gain * math.exp(log_ndtr(u)) + sd * math.exp(-0.5 * u * u) / math.sqrt(2.0 * math.pi)
-            return max(better, 0.0) * self.scale / max(abs(self.value), 1e-300)
-        c = self.sign * self.scale  # the integral of exp(-c g) over g > 0, by completing the square
-        tilted = math.exp(min(-c * gain + 0.5 * (c * sd) ** 2 + log_ndtr(u - c * sd), 700.0))
-        return max(self.sign * (math.exp(log_ndtr(u)) - tilted), 0.0)
+    def share(self, base: FloatArray, better: FloatArray) -> FloatArray:
+        """By how much `better` (m,) improves on `base` (m,) or (1,), as a share of the metric at the base."""
+        value = self.metric(base)
+        return np.asarray(np.abs(self.metric(better) - value) / np.maximum(np.abs(value), TINY))
+
+    def expected_share(self, base: float, mean: FloatArray, sd: FloatArray) -> FloatArray:
+        """The expectation of the share by which a normal objective of mean and sd (m,) improves on `base`, (m,); by quadrature."""
+        nodes, weights = np.polynomial.legendre.leggauss(N_NODES)
+        sd = np.maximum(sd, 1e-12)
+        low = mean - REACH * sd
+        half = 0.5 * np.maximum(np.minimum(base, mean + REACH * sd) - low, 0.0)
+        at = low[:, None] + half[:, None] * (1.0 + nodes)
+        density = np.exp(-0.5 * ((at - mean[:, None]) / sd[:, None]) ** 2) / (sd[:, None] * math.sqrt(2.0 * math.pi))
+        share = self.share(np.full((1, 1), base), at)
+        return np.asarray(half * ((weights * density * share).sum(axis=1)))
 
 
 class Outlook:
@@ -98,17 +97,13 @@ class Outlook:
         self._n_trials = len(trials)
         self._measured = np.array(list(dict.fromkeys(t.row for t in trials if isinstance(t.outcome, Measured))), dtype=np.int64)
         self._skip = next(free.skips({t.row for t in trials if t.outcome is not None and not is_transient(t)}))
-        value = goal.sign * self._incumbent.value
-        if is_known(self.space, goal.objective):
-            self._units = Units(False, goal.sign, 1.0, value)
-        else:
-            transform = posterior.models[goal.objective].transform
-            self._units = Units(transform.log, goal.sign, transform.scale, transform.backward(value))
+        known = is_known(self.space, goal.objective)
+        self._units = Units(Transform(1.0, 0.0, 1.0) if known else posterior.models[goal.objective].transform, goal.sign)
 
     @property
     def best_value(self) -> float:
         """The objective of the best row measured, as it is believed without noise; in the metric's unit."""
-        return self._units.value
+        return float(self._units.metric(np.array([self._incumbent.value]))[0])
 
     @property
     def sampled(self) -> tuple[int, int]:
@@ -143,13 +138,12 @@ class Outlook:
         best, total = self._incumbent.value, np.zeros(rows.size)
         count = max(1, self._posterior.samples)
         for s in range(count):
-            share = np.empty(rows.size)
             index = _of_sample(scoring.objective, s)
             if index < 0:
-                share[:] = self._units.share(np.maximum(best - self.goal.sign * knob_values(self.space, self.goal.objective, rows), 0.0))
+                own = self.goal.sign * knob_values(self.space, self.goal.objective, rows)
+                share = self._units.share(np.array([best]), np.minimum(own, best))
             else:
-                gains = zip(best - moments[index][0], sd[index], strict=True)
-                share[:] = [self._units.expected_share(float(gain), float(spread)) for gain, spread in gains]
+                share = self._units.expected_share(best, moments[index][0], sd[index])
             for bound in scoring.bounds:
                 model = _of_sample(bound.model, s)
                 margin = bound.sign * (moments[model][0] - _of_sample(bound.limit, s))
@@ -166,7 +160,8 @@ class Outlook:
         As shares of its objective; see `bayestuner.search.regret`. The samples depend on the seed, the number of trials and `part`.
         """
         rng = np.random.default_rng([self._posterior.seed, STREAM, self._n_trials, part])
-        return self._units.share(gains(self._posterior, self.goal, self._measured, self._rows, self._open, count, rng))
+        incumbent, best = joint_bests(self._posterior, self.goal, self._measured, self._rows, self._open, count, rng)
+        return self._units.share(incumbent, best)
 
     @cached_property
     def _rows(self) -> IntArray:

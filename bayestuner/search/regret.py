@@ -57,10 +57,10 @@ def samples_whole(posterior: Posterior) -> bool:
     return by_grid or space.n_rows <= MAX_LISTED
 
 
-def gains(
+def joint_bests(
     posterior: Posterior, goal: Goal, measured: IntArray, rows: IntArray, open_rows: BoolArray, count: int, rng: np.random.Generator
-) -> FloatArray:
-    """By how much the best row is better than the incumbent in each joint sample, (count,): 0 or more, in the objective model's units.
+) -> tuple[FloatArray, FloatArray]:
+    """The objectives of the incumbent and of the best row in each joint sample, (count,), (count,): the model's, to be minimised.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def gains(
     for margin, own_sd in bounds:
         own[margin[sample, row] + _deviations(own_sd, sample, rng) < 0.0] = np.inf
     np.minimum.at(best, sample, own)
-    return incumbent - best
+    return incumbent, best
 
 
 def _deviations(own_sd: FloatArray, sample: IntArray, rng: np.random.Generator) -> FloatArray:

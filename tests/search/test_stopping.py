@@ -14,6 +14,7 @@ from bayestuner.search.outlook import Units
 from bayestuner.search.random_search import RandomSearch
 from bayestuner.search.stopping import DOUBT, MAX_LOOKS, ExpectedImprovement, RegretBound, WallClock, surely_below
 from bayestuner.search.tuner import Tuner
+from bayestuner.surrogate.transform import Transform
 
 SPACE = bt.Space(bt.Integer("cores", 1, 20), bt.Integer("batch_size", 1, 10))  # 200 rows
 GOAL = bt.Goal(minimize="power_w", subject_to=["throughput >= 90"])
@@ -51,23 +52,25 @@ def regret_of(tuner, evaluate=server):
 # -- the figures -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("log", [True, False])
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-@pytest.mark.parametrize(("gain", "sd"), [(0.4, 0.3), (-0.5, 0.4), (-2.0, 0.5), (0.1, 1.5), (-0.2, 0.05)])
-def test_the_expected_share_is_the_integral_over_the_gain(log, sign, gain, sd):
-    units = Units(log, sign, 0.35, 80.0)
-    g = gain + sd * np.linspace(-12, 12, 400_001)
-    integrand = units.share(np.maximum(g, 0.0)) * norm.pdf(g, gain, sd)
-    assert units.expected_share(gain, sd) == pytest.approx(np.trapezoid(integrand, g), rel=1e-6, abs=1e-12)
+@pytest.mark.parametrize(("gain", "sd"), [(0.4, 0.3), (-0.5, 0.4), (-2.0, 0.5), (0.1, 1.5), (-0.2, 0.05), (3.0, 0.2)])
+def test_the_expected_share_is_the_integral_over_the_gain(power, sign, gain, sd):
+    units = Units(Transform.of(np.array([60.0, 80.0, 110.0]), power), sign)
+    base = -0.5
+    w = base - gain + sd * np.linspace(-12, 12, 100_001)
+    density = norm.pdf(w, base - gain, sd)
+    integrand = units.share(np.array([base]), np.minimum(w, base)) * density
+    expected = units.expected_share(base, np.array([base - gain]), np.array([sd]))
+    assert expected[0] == pytest.approx(np.trapezoid(integrand, w), rel=1e-5, abs=1e-12)
 
 
-def test_a_gain_in_logarithms_is_a_share_of_the_metric():
-    down = Units(True, 1.0, 0.35, 80.0)
-    up = Units(True, -1.0, 0.35, 80.0)
-    assert down.share(np.array([2.0]))[0] == pytest.approx(1 - 80 * math.exp(-0.7) / 80)
-    assert up.share(np.array([2.0]))[0] == pytest.approx(80 * math.exp(0.7) / 80 - 1)
-    assert Units(False, 1.0, 3.0, -12.0).share(np.array([2.0]))[0] == pytest.approx(6 / 12)
-    assert down.expected_share(-1.0, 0.0) == 0.0
+def test_a_share_is_one_of_the_metric_at_the_base():
+    down, up = (Units(Transform(0.0, math.log(80.0), 0.35), sign) for sign in (1.0, -1.0))
+    assert down.share(np.array([0.0]), np.array([-2.0]))[0] == pytest.approx(1 - 80 * math.exp(-0.7) / 80)
+    assert up.share(np.array([0.0]), np.array([-2.0]))[0] == pytest.approx(80 * math.exp(0.7) / 80 - 1)
+    assert Units(Transform(1.0, -12.0, 3.0), 1.0).share(np.zeros(1), np.array([-2.0]))[0] == pytest.approx(6 / 12)
+    assert down.expected_share(0.0, np.array([1.0, -2.0]), np.zeros(2)) == pytest.approx([0.0, 1 - math.exp(-0.7)], abs=1e-4)
 
 
 def brute_force_improvement(tuner):
