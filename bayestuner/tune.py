@@ -18,9 +18,10 @@ from bayestuner.measure.job import Job
 from bayestuner.measure.placement import environment
 from bayestuner.measure.runner import Runner, RunRecord
 from bayestuner.search import warmup
+from bayestuner.search.stopping import ExpectedImprovement, RegretBound, StoppingRule, WallClock
 from bayestuner.study.codec import goal_to_json, space_to_json
 from bayestuner.study.provenance import machine_facts
-from bayestuner.study.stopping import StoppingRule, costs_budget
+from bayestuner.study.stopping import Rule, costs_budget
 from bayestuner.study.store import Record, Role
 from bayestuner.study.study import Study
 from bayestuner.study.summary import Summary, judging_goal, ranked_rows, side_of, summarise
@@ -111,6 +112,23 @@ class HopelessRule:
         return f"all of the first {len(broken)} runs failed, the last with: {broken[-1].message or broken[-1].kind}"
 
 
+@dataclass(frozen=True, slots=True)
+class DecidedRule:
+    """Keep to what an earlier call decided; what was measured since then, the repeats, must not open the search again."""
+
+    why: str
+
+    def reason(self, records: Sequence[Record]) -> str | None:
+        """Why to stop."""
+        return self.why
+
+
+def rules_of(job: Job) -> dict[str, StoppingRule]:
+    """The rules that `measure.stop` of a job file asks for, by its conditions' text. A time limit begins now."""
+    makers = {"expected_improvement": ExpectedImprovement, "regret": RegretBound, "time": WallClock}
+    return {str(condition): makers[condition.quantity](condition.limit) for condition in job.measure.stop}
+
+
 def tune(
     job: Job,
     *,
@@ -119,7 +137,7 @@ def tune(
     budget: int | None = None,
     seed: int | None = None,
     strategy: str | None = None,
-    rules: Sequence[StoppingRule] = (),
+    rules: Sequence[Rule] = (),
     allow_affinity: bool = False,
 ) -> TuneResult:
     """Find the configuration of `job` that meets its goal best; go on where an earlier call was stopped.
@@ -137,8 +155,8 @@ def tune(
         Runs in all, the default configuration's included; by default the job file's, or the study's own on a resume.
     seed, strategy : optional
         By default the job file's seed and ``"bayes"``; a resume refuses other ones than the study's.
-    rules : sequence of StoppingRule
-        Further reasons to stop the search.
+    rules : sequence of Rule
+        Reasons to stop the search beside those of the job file.
     allow_affinity : bool
         Go on with core binding alone where no cgroup can be made, as ``isolation = "affinity-allowed"`` does.
 
@@ -151,6 +169,7 @@ def tune(
     """
     progress = progress or Progress()
     path = Path(study_path)
+    job_rules = rules_of(job)
     resumed = Study.exists(path)
     with ExitStack() as stack:
         if resumed:
@@ -158,7 +177,7 @@ def tune(
             _check_same(study, job, seed, strategy)
             if budget is not None:
                 study.set_budget(budget)
-            if _is_complete(study):
+            if _is_complete(study, job):
                 for text in study.notices:
                     progress.note(text)
                 return TuneResult(path, summarise(study))
@@ -171,29 +190,41 @@ def tune(
             study = stack.enter_context(_create(path, job, facts, budget, seed, strategy))
         progress.began(study, job, resumed=resumed, meter=meter, isolation=isolation)
         runner = stack.enter_context(Runner(job, meter=meter, isolation=isolation))
-        _Session(job, study, runner, progress, (HopelessRule(), *rules)).run()
+        _Session(job, study, runner, progress, job_rules, rules).run()
         return TuneResult(path, summarise(study))
 
 
 class _Session:
     """One call of `tune` on an open study."""
 
-    def __init__(self, job: Job, study: Study, runner: Runner, progress: Progress, rules: Sequence[StoppingRule]) -> None:
+    def __init__(
+        self,
+        job: Job,
+        study: Study,
+        runner: Runner,
+        progress: Progress,
+        job_rules: Mapping[str, StoppingRule],
+        rules: Sequence[Rule],
+    ) -> None:
         self.job = job
         self.study = study
         self.runner = runner
         self.progress = progress
-        self.rules = rules
+        self.job_rules = job_rules
+        decision = _decision(study, job)
+        decided = [] if decision is None else [DecidedRule(decision["stop_reason"])]
+        self.rules: tuple[Rule, ...] = (HopelessRule(), *decided, *job_rules.values(), *rules)
         self._told_notices = 0
 
     def run(self) -> None:
         """Baseline, search, repeats; then store what it came to."""
-        self.study.set_result(None)
+        self.study.set_result(_decision(self.study, self.job))
         self._compile()
         self._baseline()
         stop_reason = self._search() if self.study.resolved_goal is not None else self._why_no_goal()
         recommended, rejected, notes = self._confirm()
-        result: dict[str, Any] = {"complete": True, "stop_reason": stop_reason, "rejected": rejected, "notes": notes, "recommended": None}
+        result: dict[str, Any] = {**(self.study.info.result or {}), "complete": True, "stop_reason": stop_reason}
+        result |= {"rejected": rejected, "notes": notes, "recommended": None}
         if recommended is not None:
             result |= {"recommended": recommended, "command": list(self.job.argv(recommended)), "env": _environment(self.job, recommended)}
         self.study.set_result(result)
@@ -228,8 +259,22 @@ class _Session:
             trial = self.study.ask(self.rules)
             self._pass_on_notices()
             if trial is None:
-                return self.study.stop_reason(self.rules)
+                reason = self.study.stop_reason(self.rules)
+                if reason is not None:
+                    self._note_early_end(reason)
+                return reason
             self._run(trial, "search")
+
+    def _note_early_end(self, reason: str) -> None:
+        """Say that a rule ended the search; one of the job file that goes by the model is kept to by later calls."""
+        if self.study.stop_reason(()) is not None:
+            return
+        n_runs = sum(map(costs_budget, self.study.records()))
+        self.progress.note(f"the search ends after {n_runs} of {self.study.info.budget} runs: {reason}")
+        for text, rule in self.job_rules.items():
+            if not isinstance(rule, WallClock) and self.study.stop_reason((rule,)) == reason:
+                self.study.set_result({"complete": False, "stop_reason": reason, "stopped_by": text})
+                return
 
     def _why_no_goal(self) -> str:
         record = self.study.baseline()
@@ -347,12 +392,20 @@ def _is_transient(outcome: Outcome | None) -> bool:
     return isinstance(outcome, Failed) and outcome.kind == "transient"
 
 
-def _is_complete(study: Study) -> bool:
-    """True where an earlier call came to its end and no further run is in the budget."""
+def _decision(study: Study, job: Job) -> dict[str, Any] | None:
+    """What is stored of an earlier call that ended the search by a rule of the job file, where the rule still stands there; else None."""
+    result = study.info.result or {}
+    if result.get("stopped_by") not in [str(condition) for condition in job.measure.stop]:
+        return None
+    return {"complete": False, "stop_reason": result["stop_reason"], "stopped_by": result["stopped_by"]}
+
+
+def _is_complete(study: Study, job: Job) -> bool:
+    """True where an earlier call came to its end and no further run is to be made."""
     result = study.info.result
     if not result or not result.get("complete"):
         return False
-    stopped = study.stop_reason((HopelessRule(),)) is not None or study.resolved_goal is None
+    stopped = study.stop_reason((HopelessRule(),)) is not None or study.resolved_goal is None or _decision(study, job) is not None
     return stopped and not any(r.orphaned and r.role != "repeat" for r in study.records())
 
 

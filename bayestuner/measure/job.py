@@ -13,6 +13,7 @@ from bayestuner.errors import InvalidGoal, InvalidJob
 from bayestuner.goal import Goal
 from bayestuner.measure.command import BUILT_IN, fill, placeholders, program_problem
 from bayestuner.measure.job_checks import JobKnob, build_goal, build_knobs, check_command, check_patterns
+from bayestuner.measure.job_stop import StopCondition, build_stop
 from bayestuner.measure.metrics import METRICS, POWER_METRICS
 from bayestuner.measure.schema import JOB_KEYS, MEASURE_KEYS, SECTIONS, Report, check_table, suggestion
 from bayestuner.measure.topology import read_topology
@@ -51,6 +52,7 @@ class MeasureSettings:
     isolation: Literal["cgroup", "affinity-allowed"] = "cgroup"
     repeats: int = 3
     seed: int = 0
+    stop: tuple[StopCondition, ...] = ()
 
     @property
     def allow_affinity(self) -> bool:
@@ -249,6 +251,7 @@ def _measure(table: dict[str, Any], report: Report) -> dict[str, Any]:
         report("measure.min_seconds", f"{found['min_seconds']:g} s is longer than measure.max_seconds, {found['max_seconds']:g} s")
     if len(set(found.get("energy", ()))) != len(found.get("energy", ())):
         report("measure.energy", "names a meter twice; name each once, in the order to try them")
+    found["stop"] = build_stop(found.get("stop", ()), report)
     return found
 
 

@@ -1,21 +1,24 @@
-"""When a study ends: rules that look at what was run so far and say why to stop, or nothing."""
+"""When a study ends: rules that look at its records, beside those of `bayestuner.search.stopping`, which look at its strategy."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
+from bayestuner.search.stopping import StoppingRule
 from bayestuner.study.store import Record
 from bayestuner.trial import Failed
 
 
-class StoppingRule(Protocol):
-    """Looks at a study's trials; returns the reason to stop, or None."""
+class RecordRule(Protocol):
+    """Looks at what was run; returns the reason to stop, or None."""
 
     def reason(self, records: Sequence[Record]) -> str | None:
         """Why no further run is to be started, or None."""
+
+
+Rule = RecordRule | StoppingRule
 
 
 def costs_budget(record: Record) -> bool:
@@ -33,15 +36,3 @@ class Budget:
     def reason(self, records: Sequence[Record]) -> str | None:
         """Why to stop."""
         return f"the budget of {self.runs} runs is used" if sum(map(costs_budget, records)) >= self.runs else None
-
-
-@dataclass(frozen=True, slots=True)
-class WallClock:
-    """Stop starting runs `limit_s` seconds after this rule was made."""
-
-    limit_s: float
-    started: float = field(default_factory=time.monotonic)
-
-    def reason(self, records: Sequence[Record]) -> str | None:
-        """Why to stop."""
-        return f"the time limit of {self.limit_s:g} s is reached" if time.monotonic() - self.started >= self.limit_s else None

@@ -10,12 +10,13 @@ from typing import Any
 
 from bayestuner.errors import InvalidTell, SpaceExhausted, StoreError
 from bayestuner.goal import Goal
+from bayestuner.search.stopping import StoppingRule, WallClock
 from bayestuner.search.strategy import Recommendation, Strategy
 from bayestuner.space import Space
 from bayestuner.study.codec import goal_from_json, goal_to_json, space_from_json, space_to_json
 from bayestuner.study.owner import Owner
 from bayestuner.study.registry import check_strategy, make_strategy
-from bayestuner.study.stopping import Budget, StoppingRule, costs_budget
+from bayestuner.study.stopping import Budget, Rule, costs_budget
 from bayestuner.study.store import Record, Role, Store, StudyRow, utc_now
 from bayestuner.trial import Config, Failed, Measured, Outcome, Trial
 
@@ -142,8 +143,10 @@ class Study:
         found = [r for r in self.records() if r.role == "baseline"]
         return next((r for r in reversed(found) if costs_budget(r)), None)
 
-    def stop_reason(self, rules: Sequence[StoppingRule] = ()) -> str | None:
+    def stop_reason(self, rules: Sequence[Rule] = ()) -> str | None:
         """Why no further search run is to be started, or None. Trials that a dead process left are run again all the same."""
+        if any(isinstance(rule, StoppingRule) for rule in rules):
+            self._sync()
         return self._stop_reason(self.records(), rules)
 
     def recommend(self) -> Recommendation:
@@ -159,7 +162,7 @@ class Study:
 
     # -- asking and telling -------------------------------------------------------------------------------------------
 
-    def ask(self, rules: Sequence[StoppingRule] = ()) -> Trial | None:
+    def ask(self, rules: Sequence[Rule] = ()) -> Trial | None:
         """Return the next trial to run, stored as running; None where a stopping rule holds or the space is used up.
 
         A trial left by a dead process comes first, again under its own number.
@@ -259,15 +262,22 @@ class Study:
         self._strategy = None
         self._seen_seq = 0
 
-    def _stop_reason(self, records: Sequence[Record], rules: Sequence[StoppingRule]) -> str | None:
+    def _stop_reason(self, records: Sequence[Record], rules: Sequence[Rule]) -> str | None:
         if self._transient_in_a_row >= MAX_TRANSIENT_IN_A_ROW:
             return f"{MAX_TRANSIENT_IN_A_ROW} runs in a row failed for reasons of the machine"
         for rule in (Budget(self._store.study().budget), *rules):
-            reason = rule.reason(records)
+            reason = self._reason(rule, records)
             if reason is not None:
                 return reason
         rows = {r.trial.row for r in records if costs_budget(r)}
         return "every configuration has been tried" if len(rows) >= len(self.space) else None
+
+    def _reason(self, rule: Rule, records: Sequence[Record]) -> str | None:
+        if isinstance(rule, WallClock):
+            return rule.reason()
+        if isinstance(rule, StoppingRule):
+            return None if self._strategy is None else rule.reason(self._strategy)
+        return rule.reason(records)
 
     def _check_metrics(self, trial: Trial, outcome: Outcome) -> None:
         if not isinstance(outcome, Measured):
