@@ -114,7 +114,7 @@ class Posterior:
                 codes = self.space.codes(data.rows)
             model = self.models.setdefault(metric, MetricModel(self.geometry, self.samples))
             # a stream per number of observations: the fit depends on what was told, never on how often anything was read
-            model.fit(codes, data, np.random.default_rng([self.seed, len(rows)]))
+            model.fit(codes, data, [self.seed, len(rows)])
             self._fresh.add(metric)
 
     def _fit_viability(self, trials: Sequence[Trial], measured_rows: list[int]) -> GaussianProcess | None:

@@ -101,8 +101,8 @@ class MetricModel:
         self.y: FloatArray = np.empty(0)
         self.known: FloatArray = np.empty(0)
 
-    def fit(self, codes: IntArray, data: Merged, rng: np.random.Generator) -> None:
-        """Fit to merged readings at codes (n, d)."""
+    def fit(self, codes: IntArray, data: Merged, seed: list[int]) -> None:
+        """Fit to merged readings at codes (n, d); `seed` is for random starts and for samples of the hyperparameters."""
         self.rows = data.rows
         positive = bool((data.values > 0.0).all())
         if self.power is None or (self.power < 1.0 and not positive):
@@ -111,13 +111,13 @@ class MetricModel:
         extra = None
         if n < N_RANDOM_START:
             gp = self.gp
-            extra = (gp.prior_mean + gp.prior_sd * rng.standard_normal(gp.prior_mean.size))[None, :]
+            extra = (gp.prior_mean + gp.prior_sd * np.random.default_rng(seed).standard_normal(gp.prior_mean.size))[None, :]
         refit = n <= MAX_REFIT or n % REFIT_EVERY == 0
         best = self._fit_as(self.power, self.gp, codes, data, refit, extra)
         if positive and n in COMPARE_AT:
             self._compare(best, codes, data)
         if self.samples:
-            self._sample(codes, data, rng)
+            self._sample(codes, data, np.random.default_rng(seed))
 
     def _fit_as(
         self, power: float, gp: GaussianProcess, codes: IntArray, data: Merged, refit: bool = True, extra: FloatArray | None = None
@@ -162,6 +162,8 @@ class MetricModel:
         With no noise known this is the reading. With noise, the reading is drawn towards the smooth function: its weight is the row's
         own variance as a share of that and the noise.
         """
+        if not self.known.any():
+            return self.y, np.zeros(self.y.size)
         own = self.gp.noise_variance
         weight = own / (own + self.known)
         mean, variance = self.gp.predict(self.gp.codes)

@@ -61,7 +61,7 @@ def chosen_power(values_of, n=16):
     model = MetricModel(Geometry.of(space))
     for k in range(8, n + 1):
         data = merge(rows[:k], [Reading(values_of(r / 40)) for r in rows[:k]])
-        model.fit(space.codes(data.rows), data, np.random.default_rng(0))
+        model.fit(space.codes(data.rows), data, [0])
     return model.power
 
 
