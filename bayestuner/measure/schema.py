@@ -135,9 +135,9 @@ MEASURE_KEYS = (
         "stop",
         "texts",
         "Conditions that end the search before its budget; the first that holds does. `expected_improvement < 10%`: no configuration left "
-        "is expected to improve on the best one by that much of its objective (looked at from 6 measured runs on). `regret < 1%`: with a "
-        "probability of 90 % the best one is that close to the best there is. Both go by the model, so they need the strategy bayes and a "
-        "run that has met the goal. `time > 2h` (or `s`, `min`): no run of the search starts later than that after `bayestuner tune` did.",
+        "is expected to improve on the best one by that much of its objective. `regret < 1%`: with a probability of 90 % the best one is "
+        "that close to the best there is. Both go by the model, so they need the strategy bayes, at least 6 measured runs and one that met "
+        "the goal. `time > 2h` (or `s`, `min`): no run of the search starts later than that after `bayestuner tune` did.",
         [],
     ),
     Key("min_seconds", "number", "Shortest measuring window.", 5.0, "s", low=0, above=True),

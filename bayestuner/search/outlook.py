@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +18,7 @@ from bayestuner.search.free import FreeRows
 from bayestuner.search.known import is_known, knob_values, known_objective
 from bayestuner.search.packed import NO_FLOOR, Packed
 from bayestuner.search.posterior import Posterior, Scoring
-from bayestuner.search.regret import joint_bests, samples_whole
+from bayestuner.search.regret import Processes, best_fit, integrated, joint_bests, samples_whole
 from bayestuner.search.strategy import is_transient
 from bayestuner.surrogate.transform import Transform
 from bayestuner.trial import Measured, Trial
@@ -95,7 +96,9 @@ class Outlook:
         self._incumbent = posterior.incumbent(goal)
         self._log_floor = log_floor
         self._n_trials = len(trials)
-        self._measured = np.array(list(dict.fromkeys(t.row for t in trials if isinstance(t.outcome, Measured))), dtype=np.int64)
+        readings = Counter(t.row for t in trials if isinstance(t.outcome, Measured))  # in the order of the first ones, as the models
+        self._measured = np.array(list(readings), dtype=np.int64)
+        self._reps = np.array(list(readings.values()), dtype=np.float64)
         self._skip = next(free.skips({t.row for t in trials if t.outcome is not None and not is_transient(t)}))
         known = is_known(self.space, goal.objective)
         self._units = Units(Transform(1.0, 0.0, 1.0) if known else posterior.models[goal.objective].transform, goal.sign)
@@ -154,14 +157,24 @@ class Outlook:
 
     # -- regret -------------------------------------------------------------------------------------------------------
 
-    def regrets(self, count: int, part: int = 0) -> FloatArray:
+    def regrets(self, count: int, part: int = 0, *, integrate: bool = False) -> FloatArray:
         """By how much the best row measured falls short of the best one there is, in joint samples of all models, (count,).
 
-        As shares of its objective; see `bayestuner.search.regret`. The samples depend on the seed, the number of trials and `part`.
+        As shares of its objective; see `bayestuner.search.regret`. The samples depend on the seed, the number of trials and `part`; with
+        `integrate` the models' hyperparameters are drawn too, instead of taking those that fit best.
         """
-        rng = np.random.default_rng([self._posterior.seed, STREAM, self._n_trials, part])
-        incumbent, best = joint_bests(self._posterior, self.goal, self._measured, self._rows, self._open, count, rng)
+        processes = self._integrated if integrate else best_fit(self._posterior, self.goal)
+        incumbent, best = joint_bests(
+            self._posterior, self.goal, processes, self._measured, self._rows, self._open, count, self._rng(int(integrate), part)
+        )
         return self._units.share(incumbent, best)
+
+    @cached_property
+    def _integrated(self) -> Processes:
+        return integrated(self._posterior, self.goal, self._reps, self._rng(2, 0))
+
+    def _rng(self, what: int, part: int) -> np.random.Generator:
+        return np.random.default_rng([self._posterior.seed, STREAM, self._n_trials, what, part])
 
     @cached_property
     def _rows(self) -> IntArray:

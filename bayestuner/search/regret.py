@@ -8,6 +8,7 @@ say of it.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ from bayestuner.search.known import closed_levels, is_known, knob_values
 from bayestuner.search.posterior import Posterior
 from bayestuner.surrogate.covariance import FORMS
 from bayestuner.surrogate.gp import GaussianProcess
-from bayestuner.surrogate.metric import MetricModel
+from bayestuner.surrogate.metric import BURN_IN, THIN, MetricModel
 from bayestuner.surrogate.sampling import joint_samples
 from bayestuner.surrogate.viability import EXTRA, PRIOR
 
@@ -28,6 +29,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 MAX_GRID = 1 << 15  # cells of a product grid that is sampled as a whole
 MAX_LISTED = 2048  # rows that are sampled by their covariance
+N_THETA = 8  # samples of the hyperparameters
 FAR = 6.0  # a row's own deviation is within so many standard deviations
 
 
@@ -57,8 +59,39 @@ def samples_whole(posterior: Posterior) -> bool:
     return by_grid or space.n_rows <= MAX_LISTED
 
 
+Processes = Mapping[str, Sequence[GaussianProcess]]
+"""Metric -> its processes, each for a sample of the hyperparameters; the joint samples are shared out among them."""
+
+
+def integrated(posterior: Posterior, goal: Goal, reps: FloatArray, rng: np.random.Generator) -> Processes:
+    """Processes for N_THETA samples of each metric's hyperparameters (those of the posterior, where it has any); reps (n,) are readings."""
+    if posterior.samples:
+        return best_fit(posterior, goal)
+    from bayestuner.surrogate.integrate import Evidence, condition_all, slice_samples
+
+    out = {}
+    for metric in posterior.modelled(goal):
+        model = posterior.models[metric]
+        evidence = Evidence(posterior.geometry, np.ascontiguousarray(model.gp.codes), model.y, reps, model.known)
+        theta = slice_samples(evidence, model.gp.theta, N_THETA, rng, burn_in=BURN_IN, thin=THIN)
+        out[metric] = condition_all(evidence, theta)
+    return out
+
+
+def best_fit(posterior: Posterior, goal: Goal) -> Processes:
+    """The processes that the posterior itself has."""
+    return {metric: posterior.models[metric].processes for metric in posterior.modelled(goal)}
+
+
 def joint_bests(
-    posterior: Posterior, goal: Goal, measured: IntArray, rows: IntArray, open_rows: BoolArray, count: int, rng: np.random.Generator
+    posterior: Posterior,
+    goal: Goal,
+    processes: Processes,
+    measured: IntArray,
+    rows: IntArray,
+    open_rows: BoolArray,
+    count: int,
+    rng: np.random.Generator,
 ) -> tuple[FloatArray, FloatArray]:
     """The objectives of the incumbent and of the best row in each joint sample, (count,), (count,): the model's, to be minimised.
 
@@ -67,6 +100,8 @@ def joint_bests(
     posterior : Posterior
         Up to date, with a feasible incumbent.
     goal : Goal
+    processes : dict
+        See `best_fit` and `integrated`.
     measured : ndarray of int, (n,)
         Rows measured, in the order of their first readings, as the models have them.
     rows : ndarray of int, (m,)
@@ -81,7 +116,7 @@ def joint_bests(
     A row competes in a sample where it meets every bound and would run. The incumbent always does.
     """
     at = np.searchsorted(rows, measured)
-    objective = _draw(posterior, goal.objective, rows, at, count, rng)
+    objective = _draw(posterior, processes, goal.objective, rows, at, count, rng)
     value, found = goal.sign * objective.smooth, np.broadcast_to(goal.sign * objective.measured, (count, measured.size))
     incumbent: FloatArray = found[:, np.flatnonzero(measured == posterior.incumbent(goal).row)[0]]
     competes = np.broadcast_to(_meets_known_bounds(posterior, goal, measured), (count, measured.size)).copy()
@@ -89,7 +124,7 @@ def joint_bests(
     possible = open_rows & (value < incumbent[:, None] + FAR * objective.own_sd)  # (count, m)
     bounds = []
     for metric, sign, limit in posterior.limits(goal):
-        draws = _draw(posterior, metric, rows, at, count, rng)
+        draws = _draw(posterior, processes, metric, rows, at, count, rng)
         margin = sign * (draws.smooth - limit)
         competes &= sign * (draws.measured - limit) >= 0.0
         possible &= margin > -FAR * draws.own_sd
@@ -110,14 +145,16 @@ def _deviations(own_sd: FloatArray, sample: IntArray, rng: np.random.Generator) 
     return deviations
 
 
-def _draw(posterior: Posterior, metric: str, rows: IntArray, at: IntArray, count: int, rng: np.random.Generator) -> Draws:
+def _draw(
+    posterior: Posterior, processes: Processes, metric: str, rows: IntArray, at: IntArray, count: int, rng: np.random.Generator
+) -> Draws:
     if is_known(posterior.space, metric):
         values = knob_values(posterior.space, metric, rows)[None, :]
         return Draws(values, np.zeros((1, 1)), values[:, at])
     model = posterior.models[metric]
-    sizes = [len(part) for part in np.array_split(np.arange(count), len(model.processes))]  # each sample of the hyperparameters its share
+    sizes = [len(part) for part in np.array_split(np.arange(count), len(processes[metric]))]
     smooth, own_sd, measured = [], [], []
-    for gp, size in zip(model.processes, sizes, strict=True):
+    for gp, size in zip(processes[metric], sizes, strict=True):
         if size:
             smooth.append(_sample(gp, posterior, rows, size, rng))
             own_sd.append(np.full((size, 1), math.sqrt(gp.noise_variance)))

@@ -49,14 +49,11 @@ class ExpectedImprovement(StoppingRule):
 
     def __post_init__(self) -> None:
         _check_share("share", self.share)
-        if self.after < 1:
-            raise InvalidGoal(f"after is a number of measured runs, 1 or more, not {self.after!r}")
+        _check_after(self.after)
 
     def reason(self, strategy: Strategy) -> str | None:
         """Why to stop."""
-        if sum(isinstance(t.outcome, Measured) for t in strategy.trials) < self.after:
-            return None
-        outlook = _outlook(strategy)
+        outlook = _outlook(strategy, self.after)
         if outlook is None:
             return None
         left = outlook.improvement_left()
@@ -70,8 +67,9 @@ class RegretBound(StoppingRule):
     """Stop when the best row measured is very likely as good as the best one there is, up to a share of its objective.
 
     Wilson 2024 (Stopping Bayesian optimization with probabilistic regret bounds): the probability is estimated by joint samples of all
-    models, drawn until it is clearly above or below `confidence`, at most `MAX_LOOKS` batches of them. It holds as far as the models do.
-    Never stops a strategy without a model, nor before a run has met the goal.
+    models, drawn until it is clearly above or below `confidence`, at most `MAX_LOOKS` batches of them; with the hyperparameters that fit
+    best, and where that says stop, again with the hyperparameters drawn too, which is what counts. It holds as far as the models do. Never
+    stops a strategy without a model, nor before a run has met the goal.
 
     Parameters
     ----------
@@ -79,32 +77,33 @@ class RegretBound(StoppingRule):
         Regret that is tolerated, as a share of the best objective, above 0 and below 1.
     confidence : float
         The probability asked for.
+    after : int
+        Measured runs before which it does not stop: the models of fewer are too sure of themselves.
     draws : int
         Joint samples in a batch.
     """
 
     share: float = 0.01
     confidence: float = 0.9
+    after: int = 6
     draws: int = 64
 
     def __post_init__(self) -> None:
         _check_share("share", self.share)
         _check_share("confidence", self.confidence)
+        _check_after(self.after)
         if self.draws < 1:
             raise InvalidGoal(f"draws is a number of joint samples, 1 or more, not {self.draws!r}")
 
     def reason(self, strategy: Strategy) -> str | None:
         """Why to stop."""
-        outlook = _outlook(strategy)
+        outlook = _outlook(strategy, self.after)
         if outlook is None:
             return None
-        hits = n = 0
-        for look in range(MAX_LOOKS):
-            hits += int((outlook.regrets(self.draws, look) <= self.share).sum())
-            n += self.draws
-            if surely_below(hits, n, self.confidence) or surely_below(n - hits, n, 1.0 - self.confidence):
-                break
-        if hits < self.confidence * n:
+        if not self._holds(outlook, integrate=False)[0]:  # the cheaper look first: most often it says no
+            return None
+        holds, hits, n = self._holds(outlook, integrate=True)
+        if not holds:
             return None
         seen, rows = outlook.sampled
         where = "there is" if seen == rows else f"of a sample of {seen} of the {rows} configurations"
@@ -112,6 +111,16 @@ class RegretBound(StoppingRule):
             f"in {hits} of {n} joint samples of the model (at least {_percent(self.confidence)} asked) the best configuration measured, at "
             f"{outlook.best_value:.4g}, is within {_percent(self.share)} of the best {where}"
         )
+
+    def _holds(self, outlook: Outlook, *, integrate: bool) -> tuple[bool, int, int]:
+        """Whether it does, and in how many of how many samples the regret is within the share."""
+        hits = n = 0
+        for look in range(MAX_LOOKS):
+            hits += int((outlook.regrets(self.draws, look, integrate=integrate) <= self.share).sum())
+            n += self.draws
+            if surely_below(hits, n, self.confidence) or surely_below(n - hits, n, 1.0 - self.confidence):
+                break
+        return hits >= self.confidence * n, hits, n
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +154,13 @@ def _log_choose(n: int, k: int) -> float:
     return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
 
-def _outlook(strategy: Strategy) -> Outlook | None:
-    """What the strategy's model expects; None where it has none, or nothing feasible was measured."""
+def _outlook(strategy: Strategy, after: int) -> Outlook | None:
+    """What the strategy's model expects; None where it has none, with fewer than `after` measured runs, or where none met the goal."""
     from bayestuner.search.tuner import Tuner
 
     if not isinstance(strategy, Tuner) or strategy.best_feasible is None:
+        return None
+    if sum(isinstance(t.outcome, Measured) for t in strategy.trials) < after:
         return None
     return strategy.outlook()
 
@@ -157,6 +168,11 @@ def _outlook(strategy: Strategy) -> Outlook | None:
 def _check_share(name: str, value: float) -> None:
     if not 0.0 < value < 1.0:
         raise InvalidGoal(f"{name} is above 0 and below 1, as 0.01 for 1 %, not {value!r}")
+
+
+def _check_after(value: int) -> None:
+    if value < 1:
+        raise InvalidGoal(f"after is a number of measured runs, 1 or more, not {value!r}")
 
 
 def _percent(share: float) -> str:

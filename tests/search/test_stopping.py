@@ -262,6 +262,7 @@ IMPOSSIBLE = [
     (ExpectedImprovement, {"after": 0}),
     (RegretBound, {"share": 10}),
     (RegretBound, {"confidence": 1.0}),
+    (RegretBound, {"after": 0}),
     (RegretBound, {"draws": 0}),
     (WallClock, {"limit_s": -1.0}),
     (WallClock, {"limit_s": math.nan}),
@@ -286,8 +287,8 @@ def test_a_regret_bound_draws_until_it_is_sure(monkeypatch):
     counts = []
 
     def answers(hits):
-        def regrets(self, count, part=0):
-            counts.append(part)
+        def regrets(self, count, part=0, *, integrate=False):
+            counts.append((integrate, part))
             return np.where(np.arange(count) < hits, 0.0, 1.0)
 
         counts.clear()
@@ -296,10 +297,28 @@ def test_a_regret_bound_draws_until_it_is_sure(monkeypatch):
 
     assert answers(64).startswith("in 64 of 64 joint samples")
     assert answers(20) is None
-    assert counts == [0]
+    assert counts == [(False, 0)]
     assert "232 of 256" in answers(58)  # 0.906 each time: never sure, decided by the share
-    assert counts == [0, 1, 2, 3]
+    assert counts == [(False, 0), (False, 1), (False, 2), (False, 3), (True, 0), (True, 1), (True, 2), (True, 3)]
     assert answers(57) is None
+
+
+def test_samples_of_the_hyperparameters_have_the_last_word(monkeypatch):
+    tuner = run(Tuner(SPACE, GOAL, seed=0), 8)
+    monkeypatch.setattr(outlook_module.Outlook, "regrets", lambda self, count, part=0, *, integrate=False: np.full(count, 0.5 * integrate))
+    assert RegretBound(0.4).reason(tuner) is None
+    assert RegretBound(0.6).reason(tuner) is not None
+
+
+def test_integrated_regrets_are_those_of_a_tuner_with_as_many_samples():
+    """Both average over the same posterior of the hyperparameters, so that they agree up to the spread over its samples."""
+    plain, sampled = run(Tuner(SPACE, GOAL, seed=2), 6), Tuner(SPACE, GOAL, seed=2, samples=40)
+    for trial in plain.trials:
+        sampled.tell_outcome(sampled.adopt(trial.config), trial.outcome)
+    a = plain.outlook().regrets(800, integrate=True)
+    b = sampled.outlook().regrets(800)
+    assert np.mean(a <= 0.05) == pytest.approx(np.mean(b <= 0.05), abs=0.2)
+    assert np.mean(a) == pytest.approx(np.mean(b), rel=0.5)
 
 
 def test_the_same_results_give_the_same_reason():
