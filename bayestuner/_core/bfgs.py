@@ -21,7 +21,7 @@ SAME_TOP = 0.3  # prior standard deviations in every entry: a run that comes so 
 HOPELESS = 4.0  # times the drop a quadratic model predicts: a run that needs more to become the best is given up
 
 
-@inlined(bare=True)
+@inlined()
 def free_entries(prior_sd):
     """Indices of the entries of theta that are not fixed."""
     free = np.empty(prior_sd.size, dtype=np.int64)
@@ -33,14 +33,14 @@ def free_entries(prior_sd):
     return free[:size]
 
 
-@inlined(bare=True)
+@inlined()
 def copy(source, target):
     """Copy element by element; `target[:] = source` would compile the making of its error message as well, for seconds."""
     for a in range(source.size):
         target[a] = source[a]
 
 
-@inlined(bare=True)
+@inlined()
 def reset_metric(H):
     """Start from a multiple of the prior's own inverse Hessian."""
     for a in range(H.shape[0]):
@@ -48,7 +48,7 @@ def reset_metric(H):
             H[a, b] = FIRST_SCALE if a == b else 0.0
 
 
-@inlined(fast=True, bare=True)
+@inlined(fast=True)
 def update_metric(H, s, change, Hc):
     """The BFGS update of the inverse Hessian (Nocedal and Wright 2006, eq. 6.17) after a step s (f,) that changed the gradient by `change`.
 
@@ -72,7 +72,7 @@ def update_metric(H, s, change, Hc):
             H[a, b] += c * s[a] * s[b] - (Hc[a] * s[b] + s[a] * Hc[b]) / curvature
 
 
-@inlined(fast=True, bare=True)
+@inlined(fast=True)
 def downhill(H, g, step, sd, free):
     """Fill step (f,) = -H g, shortened to MAX_STEP; returns its slope g.step, which is negative for a descent."""
     slope = 0.0
@@ -91,7 +91,7 @@ def downhill(H, g, step, sd, free):
     return slope
 
 
-@inlined(bare=True)
+@inlined()
 def distance(theta, other, sd, free):
     """The largest difference of two thetas in standard deviations of the prior."""
     far = 0.0

@@ -30,7 +30,7 @@ SQRT5 = math.sqrt(5.0)
 SQRT3 = math.sqrt(3.0)
 
 
-@inlined(bare=True)
+@inlined()
 def coefficients(family):
     """(c1, c2, e1, e2) of f(s) = (1 + c1 q + c2 q^2) exp(-e1 q - e2 q^2), q = sqrt(s): one loop over pairs serves every family."""
     if family == MATERN52:
@@ -40,13 +40,13 @@ def coefficients(family):
     return 0.0, 0.0, 0.0, 0.5
 
 
-@inlined(bare=True)
+@inlined()
 def slope_coefficients(c1, c2, e1, e2):
     """(n0, n1, n2) of -df/dq = (n0 + n1 q + n2 q^2) exp(-e1 q - e2 q^2)."""
     return e1 - c1, e1 * c1 + 2.0 * e2 - 2.0 * c2, e1 * c2 + 2.0 * e2 * c1
 
 
-@inlined(bare=True)
+@inlined()
 def correlation(s, family):
     """f(s), and h(s) = -2 df/ds; both are finite at s = 0."""
     c1, c2, e1, e2 = coefficients(family)
@@ -59,7 +59,7 @@ def correlation(s, family):
 SMALL_WARP = 1e-5  # below, the first two terms of the warp's series in w are exact to rounding
 
 
-@inlined(fast=True, bare=True)
+@inlined(fast=True)
 def warp(levels, log_range, w, z, slope, scale, bits):
     """Warped coordinates z (n,) of levels log(v / v_0) (n,) and their derivatives in w; log_range is the knob's last level.
 
@@ -87,7 +87,7 @@ def warp(levels, log_range, w, z, slope, scale, bits):
         z[i] *= inverse
 
 
-@inlined(bare=True)
+@inlined()
 def warp_levels(levels, starts, kinds, warps, z):
     """Warped coordinates z (sum of L,) of every level.
 
@@ -106,7 +106,7 @@ def warp_levels(levels, starts, kinds, warps, z):
                 z[i] = levels[i] if kinds[a] == FIXED else 0.0
 
 
-@inlined(fast=True, bare=True)
+@inlined(fast=True)
 def correlate(inverse_lengthscales, difference, kinds, form, family, k, h, exponent, scale, bits):
     """Correlations k (m,) of m pairs with the given differences (d, m), 0 or 1 for a categorical knob; in the ard form also h (m,).
 

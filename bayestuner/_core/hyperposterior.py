@@ -18,7 +18,7 @@ MAX_SHRINKS = 60
 TO_UNIT = 2.0**-53
 
 
-@inlined(bare=True)
+@inlined()
 def next_uniform(state):
     """A number in (0, 1) from an xorshift generator (Marsaglia 2003); state (1,) of uint64, never 0, is advanced."""
     x = state[0]
@@ -29,7 +29,7 @@ def next_uniform(state):
     return (np.float64(x >> np.uint64(11)) + 0.5) * TO_UNIT
 
 
-@inlined(bare=True)
+@inlined()
 def value_along(entry, t, sd, theta, trial, p, s):
     """The negative log posterior with one entry of theta moved by t prior standard deviations; +inf for NaN."""
     trial[entry] = theta[entry] + t * sd
@@ -37,7 +37,7 @@ def value_along(entry, t, sd, theta, trial, p, s):
     return value if value < math.inf else math.inf
 
 
-@inlined(bare=True)
+@inlined()
 def move_along(entry, value, sd, state, theta, trial, p, s):
     """Draw one entry of theta anew, given the others: stepping out and shrinkage (Neal 2003, figures 3 and 5). Returns the new value."""
     ceiling = value - math.log(next_uniform(state))

@@ -68,13 +68,13 @@ class Scratch(NamedTuple):
     warp_bits: Ints
 
 
-@inlined(bare=True)
+@inlined()
 def observation_noise(noise_variance, reps, known, i):
     """Variance of observation i's noise: the common one over its repeats, plus what is known of it."""
     return noise_variance / reps[i] + known[i]
 
 
-@inlined(bare=True)
+@inlined()
 def pose(codes, y, reps, known, levels, starts, kinds, prior_mean, prior_sd, form, family):
     """Gather a `Problem` from codes (n, d) and the levels (sum of L,) of all knobs."""
     n, d = codes.shape
@@ -87,7 +87,7 @@ def pose(codes, y, reps, known, levels, starts, kinds, prior_mean, prior_sd, for
     return Problem(level, log_range, y, reps, known, kinds, prior_mean, prior_sd, form, family)
 
 
-@inlined(bare=True)
+@inlined()
 def fill_differences(a, x, n, row, difference):
     """difference[row] (pairs,) = x[a, r] - x[a, c]."""
     for r in range(n):
@@ -97,7 +97,7 @@ def fill_differences(a, x, n, row, difference):
             difference[row, start + c] = own - x[a, c]
 
 
-@inlined(bare=True)
+@inlined()
 def add_products(a, centred, n, linear):
     """linear (pairs,) += centred[a, r] centred[a, c]."""
     for r in range(n):
@@ -107,7 +107,7 @@ def add_products(a, centred, n, linear):
             linear[start + c] += own * centred[a, c]
 
 
-@inlined(bare=True)
+@inlined()
 def make_scratch(p):
     """Allocate a `Scratch`, and fill what does not depend on theta: the coordinates of knobs that are not warped."""
     d, n = p.level.shape
@@ -133,7 +133,7 @@ def make_scratch(p):
     return s
 
 
-@inlined(fast=True, bare=True)
+@inlined(fast=True)
 def place(a, w, p, s):
     """Fill what depends on the coordinates of knob a at warp w: centred, slope, difference and its part of linear."""
     n = p.y.size
@@ -144,7 +144,7 @@ def place(a, w, p, s):
     add_products(a, s.centred, n, s.linear)
 
 
-@inlined(fast=True, bare=True)
+@inlined(fast=True)
 def assemble(theta, p, s, n_columns, jitter):
     """Fill the upper triangle of U with K, and the columns behind it with y and, if there are more, centred and slope."""
     d, n = p.level.shape
@@ -169,7 +169,7 @@ def assemble(theta, p, s, n_columns, jitter):
                 s.U[r, n + 1 + d + a] = s.slope[a, r]
 
 
-@inlined(fast=True, bare=True)
+@inlined(fast=True)
 def negative_log_posterior(theta, p, s, n_columns):
     """-log p(y | theta) - log p(theta) up to a constant; +inf where K is not positive definite.
 
@@ -190,7 +190,7 @@ def negative_log_posterior(theta, p, s, n_columns):
     return value
 
 
-@inlined(fast=True, bare=True)
+@inlined(fast=True)
 def fill_weights(p, s):
     """Derivatives of the value by the entries of K: (K^-1 - alpha alpha^T) / 2, an entry and its mirror image together."""
     n = p.y.size
@@ -218,7 +218,7 @@ def fill_weights(p, s):
         s.weight[start + index(r)] *= 0.5
 
 
-@inlined(fast=True, bare=True)
+@inlined(fast=True)
 def slope_sums(a, p, s):
     """Sums over pairs of w |u| and of +-w slope_difference, w = weight (-dk/d|u|), u = difference[a] / lengthscale; weight holds k or h."""
     c1, c2, e1, e2 = coefficients(p.family)
@@ -238,7 +238,7 @@ def slope_sums(a, p, s):
     return by_size, by_slope
 
 
-@inlined(fast=True, bare=True)
+@inlined(fast=True)
 def posterior_gradient(theta, p, s, gradient):
     """Fill the gradient (p,) of `negative_log_posterior`, which must have been evaluated with all columns at this theta just before."""
     d, n = p.level.shape

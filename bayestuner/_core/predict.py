@@ -18,7 +18,7 @@ from bayestuner._core.options import compiled, inlined
 MAX_JITTER = 1e-3
 
 
-@inlined(bare=True)
+@inlined()
 def place_codes(codes, n, starts, kinds, z_levels, x):
     """x (d, n): warped coordinates of codes[:n] (n, d), or the code itself for a categorical knob."""
     for i in range(n):
@@ -26,14 +26,14 @@ def place_codes(codes, n, starts, kinds, z_levels, x):
             x[a, i] = codes[i, a] if kinds[a] == CATEGORICAL else z_levels[starts[a] + codes[i, a]]
 
 
-@inlined(bare=True)
+@inlined()
 def place_code(codes, i, starts, kinds, z_levels, point):
     """point (d,): coordinates of codes[i] as in `place_codes`."""
     for a in range(point.size):
         point[a] = codes[i, a] if kinds[a] == CATEGORICAL else z_levels[starts[a] + codes[i, a]]
 
 
-@inlined(bare=True)
+@inlined()
 def inverse_exp(theta, d):
     """Reciprocals of the lengthscales (d,)."""
     out = np.empty(d)
@@ -42,7 +42,7 @@ def inverse_exp(theta, d):
     return out
 
 
-@inlined(fast=True, bare=True)
+@inlined(fast=True)
 def prior_variance(point, kinds, signal, trend):
     """Prior variance at a point (d,): covariance function, constant mean and linear trend."""
     linear = 0.0
@@ -52,7 +52,7 @@ def prior_variance(point, kinds, signal, trend):
     return signal + 1.0 + trend * linear
 
 
-@inlined(fast=True, bare=True)
+@inlined(fast=True)
 def prior_covariances(x, point, kinds, inverse_lengthscales, signal, trend, form, family, k, room, difference, bits):
     """Prior covariances k (n,) of a point (d,) with x (d, n). room (3, n) and difference (d, n) are scratch, bits = room[2].view(int64)."""
     n = k.size

@@ -23,7 +23,7 @@ LEVEL_JITTER = 1e-10  # relative: a smooth correlation of many levels is singula
 MIN_INNER = 64  # cells that share one outer part
 
 
-@inlined(bare=True)
+@inlined()
 def level_correlations(log_lengthscale, first, last, kind, family, z_levels, own, out):
     """Correlations out (rows, L) of one knob's part between the levels own (rows,) and all its levels, which are first..last-1."""
     inverse = math.exp(-log_lengthscale)
@@ -36,7 +36,7 @@ def level_correlations(log_lengthscale, first, last, kind, family, z_levels, own
                 out[i, t - first] = correlation(u * u, family)[0]
 
 
-@inlined(fast=True, bare=True)
+@inlined(fast=True)
 def multiply_rows(x, U, n_levels, n_outer, n_inner):
     """x, seen as (outer, levels, inner), becomes L x along its middle axis, in place, for L^T = U."""
     for o in range(n_outer):
@@ -61,7 +61,7 @@ def multiply_rows(x, U, n_levels, n_outer, n_inner):
                     x[index(at + c)] += u * x[index(a0 + c)]
 
 
-@inlined(fast=True, bare=True)
+@inlined(fast=True)
 def multiply_last(x, U, n_levels, n_outer, row):
     """As `multiply_rows` along the last axis, where U's rows are what lies side by side; U must be zero below its diagonal."""
     for o in range(n_outer):
@@ -81,7 +81,7 @@ def multiply_last(x, U, n_levels, n_outer, row):
             x[index(start + c)] = row[c]
 
 
-@inlined(fast=True, bare=True)
+@inlined(fast=True)
 def posterior_weights(W, beta, residual, v):
     """v (n,) = W^T (beta - W residual), which is K^-1 (y - residual)."""
     n = beta.size

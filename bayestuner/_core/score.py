@@ -35,7 +35,7 @@ from bayestuner._core.tables import (
 MIN_VARIANCE = 1e-12
 
 
-@inlined(bare=True)
+@inlined()
 def among(rows, row):
     """True where `row` is in the sorted array `rows`."""
     low, high = 0, rows.size
@@ -48,7 +48,7 @@ def among(rows, row):
     return low < rows.size and rows[low] == row
 
 
-@inlined(bare=True)
+@inlined()
 def is_out(row, table, shape, starts, allowed, taken, boxes, closed):
     """True where a row is not to be suggested (see `score`)."""
     if allowed.size > 0 and not allowed[row]:
@@ -74,7 +74,7 @@ def is_out(row, table, shape, starts, allowed, taken, boxes, closed):
     return False
 
 
-@inlined(bare=True)
+@inlined()
 def insert(rows, values, row, value):
     """Put a row into the ranking rows, values (k,), best first; its value is above the last one's."""
     at = rows.size - 1
@@ -84,7 +84,7 @@ def insert(rows, values, row, value):
     rows[at], values[at] = row, value
 
 
-@inlined(bare=True)
+@inlined()
 def listed_tile(groups, row, last, n, edges, table_at, tables, m, prior, form, family, signal, n_wide, k, trend_part, variance):
     """Cross-covariances k (at least n, WIDTH) and prior variances of listed rows row .. last - 1 under model m."""
     n_groups = edges.size - 1
@@ -108,7 +108,7 @@ def listed_tile(groups, row, last, n, edges, table_at, tables, m, prior, form, f
             variance[c] += prior[m, table_at[g] // (2 * n_wide) + groups[row + c, g]]
 
 
-@inlined(bare=True)
+@inlined()
 def single():
     """An array over a tile, for `screen`."""
     return np.empty(WIDTH, dtype=np.float32)

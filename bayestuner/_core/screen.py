@@ -33,7 +33,7 @@ INFINITE = F32(np.inf)
 ROUNDING = F32(2e-6)
 
 
-@inlined(fast=True, bare=True)
+@inlined(fast=True)
 def screen_bound(m, mean, variance, sign, limit, extra, width, quad, rest, miss):
     """Multiply in Phi(sign (mean - limit) / sqrt(variance + extra)) of model m at every cell of a tile.
 
@@ -49,7 +49,7 @@ def screen_bound(m, mean, variance, sign, limit, extra, width, quad, rest, miss)
         quad[c] += half_square if z < ZERO else ZERO
 
 
-@inlined(fast=True, bare=True)
+@inlined(fast=True)
 def screen_improvement(m, mean, variance, best, width, quad, rest):
     """Multiply in the expected improvement on `best` by model m at every cell of a tile."""
     for c in range(width):
@@ -61,14 +61,14 @@ def screen_improvement(m, mean, variance, best, width, quad, rest):
         quad[c] += half_square if u < ZERO else ZERO
 
 
-@inlined(fast=True, bare=True)
+@inlined(fast=True)
 def join(quad, rest, width, upper):
     """The upper bound of -quad + log(rest)."""
     for c in range(width):
         upper[c] = MARGIN - SHRINK * quad[c] + log32(rest[c])
 
 
-@inlined(fast=True, bare=True)
+@inlined(fast=True)
 def add_sample(upper, first, width, top, total):
     """Keep the maximum `top` and the sum `total` of exp(upper - top) over samples."""
     for c in range(width):
@@ -78,7 +78,7 @@ def add_sample(upper, first, width, top, total):
         top[c] = highest
 
 
-@inlined(fast=True, bare=True)
+@inlined(fast=True)
 def mean_of_samples(top, total, n_samples, width, upper):
     """The upper bound of the logarithm of the mean over samples."""
     shift = np.float32(MARGIN - math.log(n_samples))
@@ -86,7 +86,7 @@ def mean_of_samples(top, total, n_samples, width, upper):
         upper[c] = top[c] + log32(total[c]) + shift
 
 
-@inlined(fast=True, bare=True)
+@inlined(fast=True)
 def screen_lowest(m, mean, known, share, width, size, upper):
     """Add the upper bound of minus the objective's mean, of which a sample has this share; `size` gets its size."""
     for c in range(width):
@@ -95,7 +95,7 @@ def screen_lowest(m, mean, known, share, width, size, upper):
         upper[c] -= value
 
 
-@inlined(fast=True, bare=True)
+@inlined(fast=True, optimised=True)
 def screen(
     mode, width, mean, variance, known, objective, best, bound_model, bound_sign, bound_limit, bound_extra, log_floor,
     quad, rest, miss, log_p, top_p, total_p, top, total, upper,
@@ -147,7 +147,7 @@ def screen(
             upper[c] = value if log_p[c] >= log_floor else -INFINITE
 
 
-@inlined(bare=True)
+@inlined()
 def log_feasible(mean, variance, c, s, bound_model, bound_sign, bound_limit, bound_extra):
     """Sum over the bounds of log Phi at cell c of a tile, by sample s."""
     total = 0.0
@@ -157,7 +157,7 @@ def log_feasible(mean, variance, c, s, bound_model, bound_sign, bound_limit, bou
     return total
 
 
-@inlined(bare=True)
+@inlined()
 def add_log(total, value):
     """log(exp(total) + exp(value))."""
     if value == -math.inf:
@@ -166,7 +166,7 @@ def add_log(total, value):
     return high + math.log1p(math.exp(low - high))
 
 
-@inlined(bare=True)
+@inlined()
 def value_at(mode, mean, variance, known, c, objective, best, bound_model, bound_sign, bound_limit, bound_extra, log_floor):
     """The value to maximise at cell c of a tile.
 

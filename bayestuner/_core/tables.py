@@ -14,7 +14,7 @@ from bayestuner._core.simd import COLUMNS, ROWS
 from bayestuner._core.vector_math import exp_negative
 
 
-@inlined(bare=True)
+@inlined()
 def correlate(s, family, scale):
     """Replace squared scaled distances s (m,) by scale * f(s), in place; `covariance.correlation` as vector code."""
     if family == MATERN52:
@@ -30,7 +30,7 @@ def correlate(s, family, scale):
             s[i] = scale * exp_negative(-0.5 * s[i])
 
 
-@inlined(bare=True)
+@inlined()
 def level_tables(theta, codes, n, starts, kinds, form, family, z_levels, corr, centred):
     """Per level and observation, corr (sum of L, at least n): the factor f in product form, the addend u^2 / l^2 in ard form.
 
@@ -52,7 +52,7 @@ def level_tables(theta, codes, n, starts, kinds, form, family, z_levels, corr, c
                 correlate(corr[t, :n], family, 1.0)
 
 
-@inlined(bare=True)
+@inlined()
 def pack_factor(W, n, packed, at):
     """Lower triangle of W (n, n) as `posterior_strip` reads it, into the flat array `packed` from `at` on.
 
@@ -66,7 +66,7 @@ def pack_factor(W, n, packed, at):
                 at += 1
 
 
-@inlined(bare=True)
+@inlined(optimised=True)
 def scale_factor(packed, begin, n, scales, out):
     """The packed factor at flat offset `begin` with column a multiplied by scales[a]; scales (n rounded up to ROWS,)."""
     at = 0
@@ -78,7 +78,7 @@ def scale_factor(packed, begin, n, scales, out):
             at += ROWS
 
 
-@inlined(bare=True)
+@inlined()
 def trend_slopes(W, codes, n, starts, centred, trend, slopes):
     """slopes (at least n, d + 1): W 1, and for each knob trend * W zc."""
     for a in range(-1, codes.shape[1]):
@@ -89,7 +89,7 @@ def trend_slopes(W, codes, n, starts, centred, trend, slopes):
             slopes[i, a + 1] = total
 
 
-@inlined(bare=True)
+@inlined()
 def inner_tables(corr, centred, slopes, trend, starts, shape, first, n, form, inner, cells, joined, prior):
     """Tables over the `inner` inner cells of a product grid: knobs `first` and on, the last one fastest.
 
@@ -131,7 +131,7 @@ def inner_tables(corr, centred, slopes, trend, starts, shape, first, n, form, in
                     prior[base + t] = share + trend * centred[begin + t] * centred[begin + t]
 
 
-@inlined(bare=True)
+@inlined(optimised=True)
 def outer_tables(corr, centred, slopes, trend, signal, starts, codes, n_outer, n, form, scales, offsets):
     """For one outer cell of a product grid: scales (n,), the outer knobs' part of the correlation (with the signal variance in product
     form); offsets (n,), the outer trend's share of W k. Returns the prior variance without the inner trend."""
@@ -149,7 +149,7 @@ def outer_tables(corr, centred, slopes, trend, signal, starts, codes, n_outer, n
     return prior
 
 
-@inlined(bare=True)
+@inlined()
 def group_tables(corr, centred, codes, n, trend, signal, starts, shape, edges, table_at, n_wide, form, tables, prior):
     """Tables over groups of knobs for listed rows, edges (groups + 1,): knobs edges[g] .. edges[g + 1] - 1, the last one fastest.
 

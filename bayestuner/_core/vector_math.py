@@ -73,7 +73,7 @@ bits_of_float32 = _bit_cast(types.int32, ir.IntType(32), 32, "=f", "=i")
 float64_of_bits = _bit_cast(types.float64, ir.DoubleType(), 64, "=q", "=d")
 
 
-@inlined(fast=True, bare=True)
+@inlined(fast=True)
 def exp32(x):
     """exp(x) for x <= 0 in single precision; exp(-87) below that."""
     x = max(x, LOWEST_EXPONENT)
@@ -83,7 +83,7 @@ def exp32(x):
     return p * float32_of_bits((np.int32(power) + np.int32(127)) << np.int32(23))
 
 
-@inlined(fast=True, bare=True)
+@inlined(fast=True)
 def log32(x):
     """log(x) in single precision for 1.2e-38 <= x < inf; the value at 1.2e-38 below that."""
     bits = bits_of_float32(max(x, TINY)) - np.int32(0x3F3504F3)  # 1/sqrt(2)
@@ -93,7 +93,7 @@ def log32(x):
     return np.float32(power) * LN2 + f * (LOG32[0] + f * (LOG32[1] + f * (LOG32[2] + f * (LOG32[3] + f * p))))
 
 
-@inlined(fast=True, bare=True)
+@inlined(fast=True)
 def tail32(a):
     """Phi(-a) / phi(a) for a >= 0 in single precision."""
     t = ONE / (ONE + TAIL_SCALE * a)
@@ -102,7 +102,7 @@ def tail32(a):
     return t * (MILLS[0] + s * (MILLS[1] + s * (MILLS[2] + s * (MILLS[3] + s * p))))
 
 
-@inlined(fast=True, bare=True)
+@inlined(fast=True)
 def shortfall32(a):
     """h(-a) / phi(a) = 1 - a Phi(-a) / phi(a) for a >= 0 in single precision, without its cancellation."""
     t = ONE / (ONE + TAIL_SCALE * a)
@@ -111,7 +111,7 @@ def shortfall32(a):
     return t * t * (SHORTFALL[0] + s * (SHORTFALL[1] + s * (SHORTFALL[2] + s * (SHORTFALL[3] + s * (SHORTFALL[4] + s * p)))))
 
 
-@inlined(bare=True)
+@inlined()
 def exp_negative(x):
     """exp(x) for x <= 0 to double precision; exp(-708) below that."""
     x = max(x, -708.0)

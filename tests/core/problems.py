@@ -1,11 +1,20 @@
 """Random data sets on a small mixed grid, and their description for the oracle."""
 
+import numba
 import numpy as np
 import reference
 
 from bayestuner.space import Categorical, Integer, Ordinal, Space
 from bayestuner.surrogate.covariance import CATEGORICAL, WARPED, Geometry
 from bayestuner.surrogate.fit import Priors
+
+
+def from_python(helper):
+    """A helper of _core, compiled with its own options into something that Python can call."""
+    if not hasattr(helper, "py_func"):  # nothing is compiled
+        return helper
+    return numba.njit(nogil=True, fastmath=helper.targetoptions["fastmath"], error_model="numpy")(helper.py_func)
+
 
 SPACE = Space(
     Integer("cores", 1, 9),

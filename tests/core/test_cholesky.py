@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from core.problems import from_python
 
-from bayestuner._core.cholesky import factor, invert
+from bayestuner._core import cholesky
+
+factor, invert = from_python(cholesky.factor), from_python(cholesky.invert)
 
 
 def spd(n, seed=0):

@@ -3,8 +3,11 @@
 import mpmath
 import numpy as np
 import pytest
+from core.problems import from_python
 
-from bayestuner._core.exponential import exp_all, expm1_all
+from bayestuner._core import exponential
+
+exp_all, expm1_all = from_python(exponential.exp_all), from_python(exponential.expm1_all)
 
 RNG = np.random.default_rng(0)
 X = np.concatenate([-(10.0 ** RNG.uniform(-18, 2.8, 500)), 10.0 ** RNG.uniform(-18, 2.8, 500), RNG.uniform(-40, 40, 500), [-708.0, 709.0]])

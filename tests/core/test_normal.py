@@ -5,9 +5,12 @@ import math
 import mpmath as mp
 import numpy as np
 import pytest
+from core.problems import from_python
 
-from bayestuner._core.normal import log_ei, log_h, log_ndtr
+from bayestuner._core import normal
 from bayestuner.search import acquisition
+
+log_ei, log_h, log_ndtr = from_python(normal.log_ei), from_python(normal.log_h), from_python(normal.log_ndtr)
 
 mp.mp.dps = 60
 

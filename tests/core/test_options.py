@@ -12,6 +12,7 @@ import bayestuner
 
 PACKAGE = Path(bayestuner.__file__).parent
 CODE = """
+import sys
 import numpy as np
 from bayestuner._core.predict import condition
 from bayestuner._core.likelihood import objective
@@ -53,6 +54,31 @@ def test_a_second_process_loads_and_a_changed_callee_in_another_file_compiles_an
     changed, hits, misses = run(copy, cache)
     assert (hits, misses) == (0, 1)
     assert changed != first
+
+
+def test_loading_sets_up_no_compiler(copy, tmp_path):
+    """Numba's own way to load takes 50 MB more, for scipy.linalg, its BLAS with a thread pool, and a pass of LLVM."""
+    code = CODE + "print(sum(stats.cache_hits.values()), 'scipy.linalg' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(copy), "BAYESTUNER_CACHE": str(tmp_path / "cache")}
+    for expected in ("0 True", "1 False"):
+        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment, cwd=copy)
+        assert done.stdout.splitlines()[-1] == expected
+
+
+def test_compiling_after_loading_works(copy, tmp_path):
+    """What was loaded without the compiler and what is compiled later live in one process."""
+    run(copy, tmp_path / "cache")
+    more = """
+from bayestuner.surrogate.gp import GaussianProcess
+gp = GaussianProcess(g)
+gp.fit(np.array([[0], [3]]), np.array([1.0, -1.0]), np.ones(2), np.full(2, 0.01))
+print(repr(float(gp.predict(np.array([[0]]))[0][0])), sum(stats.cache_hits.values()), sum(condition.stats.cache_misses.values()))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(copy), "BAYESTUNER_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run([sys.executable, "-c", CODE + more], check=True, capture_output=True, text=True, env=environment, cwd=copy)
+    value, hits, misses = done.stdout.splitlines()[-1].split()
+    assert (int(hits), int(misses)) == (1, 1)
+    assert 0.5 < float(value) < 1.0
 
 
 def test_a_cache_folder_that_cannot_be_made_only_costs_time(copy, tmp_path):

@@ -5,13 +5,15 @@ import math
 import numba
 import numpy as np
 import pytest
+from core.problems import from_python
 from scipy.special import log_ndtr as scipy_log_ndtr
 from scipy.special import logsumexp
 
-from bayestuner._core.normal import log_h
+from bayestuner._core import normal
 from bayestuner._core.options import FAST
 from bayestuner._core.screen import EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE, screen, value_at
 
+log_h = from_python(normal.log_h)
 MODES = [EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE]
 
 
