@@ -1,6 +1,6 @@
-"""``python -m benchmarks.peers.quality TABLES --peers a,b --seeds 0:5 --out RUNS``: peers on the search-quality problems.
+"""``python -m benchmarks.peers.quality TABLES --peers a,b --seeds 0:5 --out RUNS``: peers on the search-quality problems, beside ours.
 
-Appends one JSON line for each problem and seed to ``RUNS/PEER.jsonl``, which the search-quality report reads, and goes on where an earlier
+Prints the table of all runs in the folder when done. Appends one JSON line for each problem and seed to ``RUNS/PEER.jsonl``, which the search-quality report reads, and goes on where an earlier
 call stopped. Seeds are outermost, so that a peer cut short has been on every problem.
 """
 
@@ -16,7 +16,10 @@ from pathlib import Path
 from benchmarks.peers import roster
 from benchmarks.peers.session import PATIENCE_S, PeerFailed, Replay, Session, end_peers_too
 from benchmarks.peers.table import Table
-from benchmarks.search_quality.problems import load
+from benchmarks.search_quality import report, store
+from benchmarks.search_quality.problems import Problem, load
+from benchmarks.search_quality.replay import replay
+from benchmarks.search_quality.tuners import TUNERS
 
 
 def seeds_of(text: str) -> range:
@@ -78,6 +81,15 @@ def run_peer(peer: str, tables: dict[str, Table], args: argparse.Namespace) -> N
         print(f"{peer}: {count} of {len(todo)} runs in {time.monotonic() - started:.0f} s{last}", file=sys.stderr, flush=True)
 
 
+def run_ours(problems: list[Problem], args: argparse.Namespace) -> None:
+    """Run this project's tuner on what is left of the same work."""
+    done = finished(args.out / "bayes.jsonl")
+    for problem in problems:
+        for seed in args.seeds:
+            if (problem.name, seed) not in done:
+                store.append(args.out, replay("bayes", TUNERS["bayes"], problem, seed, args.budget))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers.quality", description=__doc__.split("\n")[0])
     parser.add_argument("tables", type=Path, help="folder with problems.json and its tables")
@@ -91,13 +103,17 @@ def main() -> None:
     parser.add_argument("--patience", type=float, default=PATIENCE_S, help="seconds for one suggestion")
     args = parser.parse_args()
     end_peers_too()
-    tables = {p.name: Table.of(p) for p in load(args.tables, args.only)}
+    problems = load(args.tables, args.only)
+    tables = {p.name: Table.of(p) for p in problems}
     args.out.mkdir(parents=True, exist_ok=True)
+    run_ours(problems, args)
     for peer in roster.chosen(args.peers):
         if not roster.installed(peer, args.venvs):
             print(f"{peer} is not installed: python -m benchmarks.peers.install --peer {peer}", file=sys.stderr)
             continue
         run_peer(peer, tables, args)
+    runs = store.read_all(args.out)
+    print(report.table(problems, runs), report.family_table(problems, runs), sep="\n\n")
 
 
 if __name__ == "__main__":

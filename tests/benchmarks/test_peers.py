@@ -261,8 +261,10 @@ def run_quality(monkeypatch, folder, *more):
     return store.read(folder / "runs" / "tiny.jsonl")
 
 
-def test_quality_appends_what_is_missing_and_the_report_reads_it(monkeypatch, folder):
+def test_quality_appends_what_is_missing_and_prints_the_table_beside_ours(monkeypatch, folder, capsys):
     first = run_quality(monkeypatch, folder, "--seeds", "0:2")
+    printed = capsys.readouterr().out
+    assert "| tiny | 2 |" in printed and "| bayes | 2 |" in printed
     assert [(r.seed, r.problem) for r in first] == [(0, "one"), (0, "two"), (1, "one"), (1, "two")]
     assert all(len(set(r.rows)) == len(r.suggest_s) == 4 for r in first)
     again = run_quality(monkeypatch, folder, "--seeds", "0:3")
