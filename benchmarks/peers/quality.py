@@ -1,8 +1,8 @@
 """``python -m benchmarks.peers.quality TABLES --peers a,b --seeds 0:5 --out RUNS``: peers on the search-quality problems, beside ours.
 
 Prints the table of all runs in the folder when done. Appends one JSON line for each problem and seed to ``RUNS/PEER.jsonl``, which the
-search-quality report reads, and goes on where an earlier
-call stopped. Seeds are outermost, so that a peer cut short has been on every problem.
+search-quality report reads, and goes on where an earlier call stopped. Seeds are outermost, so that a peer cut short has been on every
+problem.
 """
 
 from __future__ import annotations
