@@ -33,7 +33,7 @@ class ExpectedImprovement(StoppingRule):
     """Stop when no row left is expected to improve on the best one by more than a share of it.
 
     Alipourfard et al. 2017 (CherryPick, section 3.4): 10 %, after at least 6 runs. Never stops a strategy without a model, nor before a
-    run has met the goal.
+    run has met the goal. It is early and often wrong where the model is poor: `RegretBound` is the careful rule.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class RegretBound(StoppingRule):
     """Stop when the best row measured is very likely as good as the best one there is, up to a share of its objective.
 
     Wilson 2024 (Stopping Bayesian optimization with probabilistic regret bounds): the probability is estimated by joint samples of all
-    models, drawn until it is clearly above or below `confidence`, at most `MAX_LOOKS` batches of them; with the hyperparameters that fit
+    models, drawn until it is clearly above `confidence` or below it, at most `MAX_LOOKS` batches of them; with the hyperparameters that fit
     best, and where that says stop, again with the hyperparameters drawn too, which is what counts. It holds as far as the models do. Never
     stops a strategy without a model, nor before a run has met the goal.
 
@@ -118,9 +118,11 @@ class RegretBound(StoppingRule):
         for look in range(MAX_LOOKS):
             hits += int((outlook.regrets(self.draws, look, integrate=integrate) <= self.share).sum())
             n += self.draws
-            if surely_below(hits, n, self.confidence) or surely_below(n - hits, n, 1.0 - self.confidence):
+            if hits < self.confidence * n:  # to go on needs no proof
+                return False, hits, n
+            if surely_below(n - hits, n, 1.0 - self.confidence):
                 break
-        return hits >= self.confidence * n, hits, n
+        return True, hits, n
 
 
 @dataclass(frozen=True, slots=True)

@@ -300,7 +300,8 @@ def test_a_regret_bound_draws_until_it_is_sure(monkeypatch):
     assert counts == [(False, 0)]
     assert "232 of 256" in answers(58)  # 0.906 each time: never sure, decided by the share
     assert counts == [(False, 0), (False, 1), (False, 2), (False, 3), (True, 0), (True, 1), (True, 2), (True, 3)]
-    assert answers(57) is None
+    assert answers(57) is None  # 0.891
+    assert counts == [(False, 0)]
 
 
 def test_samples_of_the_hyperparameters_have_the_last_word(monkeypatch):
@@ -371,7 +372,7 @@ def test_optimize_says_when_the_space_was_used_up_and_nothing_of_the_budget():
 
 
 def test_a_regret_bound_is_right_as_often_as_it_says_and_saves_runs():
-    """30 smooth problems without noise: of the runs it stopped, at least 80 % (90 % asked) have a regret within the share."""
+    """30 smooth problems without noise: of the runs it stopped, at least 85 % (90 % asked) have a regret within the share."""
     share, budget, right, lengths = 0.01, 60, [], []
     for seed in range(30):
         rng = np.random.default_rng(seed)
@@ -388,5 +389,5 @@ def test_a_regret_bound_is_right_as_often_as_it_says_and_saves_runs():
                 lengths.append(n)
                 break
     assert len(right) >= 27
-    assert np.mean(right) >= 0.8
-    assert np.mean(lengths) < 0.5 * budget
+    assert np.mean(right) >= 0.85
+    assert np.mean(lengths) < budget / 3
