@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from llvmlite import binding
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, UserWideCacheLocator
+from numba.core import caching
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
+
+_UserWideCacheLocator: Any = getattr(caching, "UserWideCacheLocator", None) or caching._UserWideCacheLocator  # type: ignore[attr-defined] # before numba 0.62
 
 
 @functools.cache
@@ -34,7 +37,7 @@ def cache_folder() -> Path:
     return Path(base) / name / source_stamp()[:16]
 
 
-class _Locator(UserWideCacheLocator):
+class _Locator(_UserWideCacheLocator):  # type: ignore[misc] # of either name
     """Puts machine code in `cache_folder` and stamps it with `source_stamp`."""
 
     def __init__(self, py_func: Callable[..., Any], py_file: str) -> None:
