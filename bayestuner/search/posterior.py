@@ -148,14 +148,12 @@ class Posterior:
         mean, std = self.models[goal.objective].predict(self.space.codes(rows))
         return goal.sign * mean, std
 
-    def log_feasible(self, goal: Goal, rows: IntArray, *, reading: bool = False) -> FloatArray:
-        """Log of the chance that all bounds on modelled metrics hold at rows (m,), failures apart; `reading`: that a reading says so."""
+    def log_feasible(self, goal: Goal, rows: IntArray) -> FloatArray:
+        """Log of the chance that all bounds on modelled metrics hold at rows (m,), failures and noise apart."""
         total = np.zeros(rows.size)
         codes = self.space.codes(rows)
         for metric, sign, limit in self.limits(goal):
-            model = self.models[metric]
-            mean, variance = model.gp.predict(codes)
-            std = np.sqrt(variance + (model.gp.noise_variance if reading else 0.0))
+            mean, std = self.models[metric].predict(codes)
             z = sign * (mean - limit) / np.maximum(std, 1e-9)
             total += np.array([log_ndtr(float(v)) for v in z])
         return total
@@ -169,7 +167,12 @@ class Posterior:
 
     def predictions(self, goal: Goal, row: int) -> dict[str, Prediction]:
         """Metric -> its mean and 95 % interval at a row, for every metric of the goal."""
+        return self.outlook_of(goal, row)[0]
+
+    def outlook_of(self, goal: Goal, row: int) -> tuple[dict[str, Prediction], float]:
+        """`predictions` at a row, and the log of the chance that a reading there meets all bounds on modelled metrics."""
         out = {}
+        moments = {}
         codes = self.space.codes([row])
         for metric in goal.metrics:
             if is_known(self.space, metric):
@@ -177,10 +180,17 @@ class Posterior:
                 out[metric] = Prediction(value, value, value)
                 continue
             model = self.models[metric]
-            mean, std = model.predict(codes)
-            low, middle, high = (model.transform.backward(float(mean[0] + z * std[0])) for z in (-TWO_SIDED_95, 0.0, TWO_SIDED_95))
+            means, variances = model.gp.predict(codes)
+            mean, variance = float(means[0]), float(variances[0])
+            moments[metric] = mean, math.sqrt(variance + model.gp.noise_variance)
+            std = math.sqrt(variance)
+            low, middle, high = (model.transform.backward(mean + z * std) for z in (-TWO_SIDED_95, 0.0, TWO_SIDED_95))
             out[metric] = Prediction(middle, low, high)
-        return out
+        log_p = 0.0
+        for metric, sign, limit in self.limits(goal):
+            mean, std = moments[metric]
+            log_p += log_ndtr(sign * (mean - limit) / max(std, 1e-9))
+        return out, log_p
 
     # -- for scoring --------------------------------------------------------------------------------------------------
 

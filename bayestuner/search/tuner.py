@@ -272,9 +272,9 @@ class Tuner(Strategy):
         reading_variance = self._posterior.reading_variance(self.goal, incumbent.row) * readings
         return readings < MAX_READINGS and log_repeat_gain(incumbent, reading_variance) > log_gain_of_new
 
-    def _log_feasible(self, rows: npt.NDArray[np.int64], *, reading: bool = False) -> npt.NDArray[np.float64]:
+    def _log_feasible(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Log of the chance that all bounds hold at rows (m,), failures apart."""
-        return np.where(self._free.outside_bounds(rows), -np.inf, self._posterior.log_feasible(self.goal, rows, reading=reading))
+        return np.where(self._free.outside_bounds(rows), -np.inf, self._posterior.log_feasible(self.goal, rows))
 
     def _lowest_of_all(self) -> int:
         """The row of lowest mean among all that are feasible with `confidence`, or -1."""
@@ -291,8 +291,9 @@ class Tuner(Strategy):
         return Recommendation(row, self.space.config(row), self._posterior.predictions(self.goal, row), math.exp(log_p), trial)
 
     def _explain(self, row: int, reason: str, value: float | None = None, log_p_power: int = 1) -> Explanation:
-        log_p = float(self._log_feasible(np.array([row], dtype=np.int64), reading=True)[0])
+        predicted, log_p = self._posterior.outlook_of(self.goal, row)
+        if self._free.outside_bounds(np.array([row], dtype=np.int64))[0]:
+            log_p = -math.inf
         p_viable = self._posterior.p_viable(row)
         log_ei = None if value is None else value - log_p_power * (log_p + math.log(max(p_viable, 1e-300)))
-        predicted = self._posterior.predictions(self.goal, row)
         return Explanation(reason, log_ei, math.exp(log_p), p_viable, predicted, not self._scorer.exact)

@@ -68,16 +68,17 @@ class GaussianProcess:
         known: FloatArray,
         *,
         refit: bool = True,
+        fresh: bool = True,
         extra_starts: FloatArray | None = None,
     ) -> float:
         """Take the observations, fit theta to them unless it is fixed or `refit` is False, and factor the posterior.
 
-        codes (n, d), y, reps, known (n,); extra_starts (s, p) are tried beside the last theta and the prior mean. Returns the negative
-        log posterior of theta up to a constant; nan where theta was not fitted.
+        codes (n, d), y, reps, known (n,); extra_starts (s, p) are tried beside the last theta and, if `fresh`, the prior mean. Returns the
+        negative log posterior of theta up to a constant; nan where theta was not fitted.
         """
         value = np.nan
         if refit and not self._fixed:
-            starts = np.stack([self.theta, self.prior_mean]) if self.n else self.prior_mean[None, :]
+            starts = np.stack([self.theta, self.prior_mean][: 2 if fresh else 1]) if self.n else self.prior_mean[None, :]
             if extra_starts is not None:
                 starts = np.concatenate([starts, extra_starts])
             theta, value = fit(self.geometry, codes, y, reps, known, starts=starts, prior_mean=self.prior_mean, prior_sd=self.prior_sd)

@@ -21,6 +21,7 @@ REFIT_EVERY = 5
 BURN_IN, THIN = 10, 2  # sweeps of the slice sampler, which starts at the best fit
 COMPARE_AT = frozenset({8, 12, 16, 24, 36, 54})  # numbers of readings at which other powers of the metric are tried
 MIN_EVIDENCE = 2.0  # nats by which another must fit better
+FRESH_EVERY = 8  # from N_RANDOM_START readings on, one more rarely moves the top: only that often is it looked for from the prior as well
 N_RANDOM_START = 10  # with fewer observations the posterior of theta may have several tops: one more start
 
 
@@ -126,7 +127,9 @@ class MetricModel:
         self.transform = Transform.of(data.values, power)
         self.y = self.transform.forward(data.values)
         self.known = self.transform.forward_sd(data.values, data.sd) ** 2
-        value = gp.fit(codes, self.y, data.reps, self.known, refit=refit, extra_starts=extra)
+        n = codes.shape[0]
+        fresh = n < N_RANDOM_START or n % FRESH_EVERY == 0
+        value = gp.fit(codes, self.y, data.reps, self.known, refit=refit, fresh=fresh, extra_starts=extra)
         return self.transform.log_jacobian(data.values) - value
 
     def _compare(self, evidence: float, codes: IntArray, data: Merged) -> None:
