@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test lint types dist check clean
+.PHONY: help demo test test-nojit lint types dist check clean
 
 help:
 	@echo "make demo    tune MobileNetV2 on this machine (sets everything up first)"
@@ -26,6 +26,12 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(PY) -m pytest
 
+# The compiled loops as plain Python: numpy warns where compiled code does not, so its warnings are no errors here.
+test-nojit: $(STAMP)
+	NUMBA_DISABLE_JIT=1 $(PY) -m coverage run -m pytest -m "not compiled" -W ignore::RuntimeWarning tests/core tests/surrogate \
+	  tests/search/test_design.py tests/search/test_tuner.py
+	$(PY) -m coverage report
+
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -36,7 +42,7 @@ types: $(STAMP)
 dist: $(STAMP)
 	sh tests/packaging/check_dist.sh $(PY)
 
-check: test lint types dist
+check: test test-nojit lint types dist
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info bayestuner/_native/*.so bayestuner/_native/_ffi.c demo-study

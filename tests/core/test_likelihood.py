@@ -84,6 +84,7 @@ def fit(p, starts, max_iter=30, tol=1e-3):
     )
 
 
+@pytest.mark.compiled
 def test_runs_given_up_early_end_as_low_as_patient_ones_nearly_always():
     """Readings that are pure noise have several tops; a patient search may climb another one than a hasty one does."""
     above, evaluations = [], []

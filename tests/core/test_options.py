@@ -10,6 +10,7 @@ import pytest
 
 import bayestuner
 
+pytestmark = pytest.mark.compiled
 PACKAGE = Path(bayestuner.__file__).parent
 CODE = """
 import sys

@@ -137,6 +137,7 @@ def test_a_value_has_the_same_bits_in_any_tile_and_on_any_number_of_threads(monk
         np.testing.assert_array_equal(values, found[0][1])
 
 
+@pytest.mark.compiled
 def test_every_way_to_score_runs_the_same_compiled_code():
     """A second specialisation would cost seconds in the middle of a search."""
     mask = np.zeros(SPACE.n_rows, dtype=bool)
@@ -295,6 +296,7 @@ def test_climbing_finds_the_best_row_of_a_small_grid(monkeypatch, mode, seed):
         scorer.best(mode, packed, bounds, np.zeros(SPACE.n_rows, bool), objective=0)
 
 
+@pytest.mark.compiled
 def test_a_grid_of_a_thousand_million_rows_takes_no_array_over_them():
     space = Space(*(Integer(f"k{i}", 1, 64) for i in range(5)))
     g = surrogate_covariance.Geometry.of(space)

@@ -39,12 +39,14 @@ def run(strategy, budget=20, evaluate=server):
     return bt.optimize(evaluate, strategy.space, strategy.goal, budget=budget, strategy=strategy)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("seed", range(5))
 def test_twenty_runs_come_within_two_per_cent_of_the_optimum(seed):
     result = run(Tuner(SPACE, GOAL, seed=seed))
     assert result.best.metrics["power_w"] <= 1.02 * optimum(GOAL)
 
 
+@pytest.mark.compiled
 def test_it_beats_random_search_clearly():
     def mean_gap(make):
         gaps = []

@@ -25,6 +25,7 @@ def process(form="product", log_noise=-6.0):
     return GaussianProcess(geometry, theta=theta)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("form", ["product", "ard"])
 def test_three_hundred_appends_equal_conditioning_once(form):
     codes, y, reps, known = data(304)

@@ -61,6 +61,7 @@ def test_without_observations_slice_samples_are_the_prior():
     assert np.mean(np.abs(z) < 0.674490) == pytest.approx(0.5, abs=0.02)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("seed", range(3))
 def test_slice_samples_have_the_moments_of_quadrature(seed):
     p = Problem(12, seed)

@@ -43,6 +43,7 @@ def assert_moments(samples, mean, covariance):
     assert np.abs((found - covariance) / error).max() < 5.5
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("n", [1, 6, 15])
 def test_the_grids_samples_have_the_posteriors_moments(family, n, monkeypatch):
@@ -103,6 +104,7 @@ def test_samples_pass_through_noise_free_observations(rows):
     assert free.std(axis=0).min() > 1e-3
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("knobs", [[7], [2, 5, 3], [2, 2, 2, 2, 2, 3], [90, 2], [1, 70]])
 def test_grids_of_any_shape_are_sampled(knobs):
     # sizes about the groups of four and the inner part of 64 cells
