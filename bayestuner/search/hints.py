@@ -45,15 +45,6 @@ class Hints:
         self.dropped += wrong
         return wrong
 
-    def excluded(self, rows: IntArray) -> npt.NDArray[np.bool_]:
-        """Which rows (m,) are at least as risky as a failure, (m,) bool."""
-        out = np.zeros(rows.size, dtype=np.bool_)
-        if self.active and self._failed:
-            codes = self._space.codes(rows)
-            for failure in self._failed:
-                out |= self._inside(codes, failure)
-        return out
-
     def boxes(self) -> IntArray:
         """Lowest and highest code of each knob, inclusive, of each box of rows that are ruled out, (b, d, 2)."""
         if not self.active or not self._failed:

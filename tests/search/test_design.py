@@ -5,6 +5,7 @@ import pytest
 
 from bayestuner.search.design import choose_first, design_size, unevenness
 from bayestuner.search.hints import Hints
+from bayestuner.search.packed import Skip
 from bayestuner.space import Categorical, Integer, Ordinal, Space
 
 
@@ -77,7 +78,9 @@ def test_hints_in_both_directions_exclude_the_dominated_box_only():
     space = Space(Integer("memory", 1, 4, more_is="safer"), Integer("batch", 1, 4, more_is="riskier"), Integer("cores", 1, 2))
     hints = Hints(space)
     hints.failed(space.row({"memory": 2, "batch": 3, "cores": 1}))
-    out = {tuple(space.config(r).values()) for r in np.flatnonzero(hints.excluded(np.arange(space.n_rows)))}
+    rows = np.arange(space.n_rows)
+    inside = Skip(boxes=hints.boxes()).out(rows, space.codes(rows), np.empty(0, dtype=np.int64))
+    out = {tuple(space.config(r).values()) for r in np.flatnonzero(inside)}
     assert out == {(m, b, 1) for m in (1, 2) for b in (3, 4)}
     assert hints.ran(space.row({"memory": 3, "batch": 4, "cores": 1})) == []
     assert sorted(hints.ran(space.row({"memory": 1, "batch": 4, "cores": 1}))) == ["batch", "memory"]
