@@ -31,8 +31,8 @@ def expm1_small(r):
 
 
 @inlined()
-def exp_all(x, scale, bits):
-    """x[i] = exp(x[i]), for x clipped to [-708, 709]; NaN stays. scale is scratch of x's size, bits = scale.view(int64)."""
+def reduce_all(x, scale, bits):
+    """x[i] = g(r) and scale[i] = 2^k of x[i] = k ln 2 + r, for x clipped to [-708, 709]; NaN stays. bits = scale.view(int64)."""
     for i in range(x.size):
         t = x[i]
         t = LOWEST if t < LOWEST else t
@@ -43,6 +43,12 @@ def exp_all(x, scale, bits):
         x[i] = expm1_small((t - k * LN2_HIGH) - k * LN2_LOW)
     for i in range(x.size):
         bits[i] = bits[i] << MANTISSA_BITS
+
+
+@inlined()
+def exp_all(x, scale, bits):
+    """x[i] = exp(x[i]), for x clipped to [-708, 709]; NaN stays. scale is scratch of x's size, bits = scale.view(int64)."""
+    reduce_all(x, scale, bits)
     for i in range(x.size):
         x[i] = scale[i] + scale[i] * x[i]
 
@@ -50,15 +56,6 @@ def exp_all(x, scale, bits):
 @inlined()
 def expm1_all(x, scale, bits):
     """x[i] = exp(x[i]) - 1, as `exp_all`; accurate near 0."""
-    for i in range(x.size):
-        t = x[i]
-        t = LOWEST if t < LOWEST else t
-        t = HIGHEST if t > HIGHEST else t
-        shifted = t * LOG2_E + SHIFT
-        k = shifted - SHIFT
-        scale[i] = shifted
-        x[i] = expm1_small((t - k * LN2_HIGH) - k * LN2_LOW)
-    for i in range(x.size):
-        bits[i] = bits[i] << MANTISSA_BITS
+    reduce_all(x, scale, bits)
     for i in range(x.size):
         x[i] = (scale[i] - 1.0) + scale[i] * x[i]

@@ -155,9 +155,13 @@ def test_a_reading_said_to_be_noisy_pulls_less():
         for a in (1, 5, 10, 20, 25, 30):
             tuner.tell(tuner.adopt({"a": a}), y=bt.Reading(10.0 + a, sd=0.01))
         tuner.tell(tuner.adopt({"a": 15}), y=bt.Reading(40.0, sd=sd))
-        return tuner.predict({"a": 15})["y"].mean
+        model = tuner._posterior.models["y"]
+        own = model.at_measured()[0][list(model.rows).index(14)]
+        return tuner.predict({"a": 15})["y"].mean, model.transform.backward(float(own))
 
-    assert prediction(20.0) < prediction(0.01) - 3
+    (noisy, noisy_own), (exact, exact_own) = prediction(20.0), prediction(0.01)
+    assert noisy < exact - 3  # the smooth function: an exact reading may still be the row's own deviation
+    assert exact_own == pytest.approx(40.0, abs=0.1) and noisy_own < exact_own - 5
 
 
 def ruled_out(tuner):
