@@ -13,7 +13,7 @@ LEAVES = {"errors", "space", "goal", "trial", "_version"}
 ALLOWED = {
     "cli": {"cli", "report", "tune", "study", "search", "measure", "simulate", "zoo", *LEAVES},
     "report": {"report", "tune", "study", "search", "measure", "simulate", "zoo", *LEAVES},
-    "tune": {"study", "search", "measure", *LEAVES},
+    "tune": {"tune", "study", "search", "measure", *LEAVES},
     "study": {"study", "search", *LEAVES},
     "search": {"search", "surrogate", "_core", *LEAVES},
     "surrogate": {"surrogate", "_core", *LEAVES},

@@ -1,0 +1,97 @@
+"""`tune`: one call from a job file's content to what its study came to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from bayestuner.measure.job import Job
+from bayestuner.measure.runner import Runner
+from bayestuner.study.stopping import Rule
+from bayestuner.study.study import Study
+from bayestuner.study.summary import Summary, summarise
+from bayestuner.tune.machine import open_machine
+from bayestuner.tune.matching import check_same, create_study
+from bayestuner.tune.news import Progress
+from bayestuner.tune.rules import is_complete, rules_of
+from bayestuner.tune.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class TuneResult:
+    """What `tune` came to: the study's summary and where the study is."""
+
+    study_path: Path
+    summary: Summary
+
+    @property
+    def found(self) -> bool:
+        """True where a configuration that meets the goal was found."""
+        return self.summary.recommended is not None
+
+
+def tune(
+    job: Job,
+    *,
+    study_path: str | Path,
+    progress: Progress | None = None,
+    budget: int | None = None,
+    seed: int | None = None,
+    strategy: str | None = None,
+    rules: Sequence[Rule] = (),
+    allow_affinity: bool = False,
+) -> TuneResult:
+    """Find the configuration of `job` that meets its goal best; go on where an earlier call was stopped.
+
+    The default (all-max) configuration runs first, then the search up to the budget, then launches of the recommended and the default
+    configuration in alternation.
+
+    Parameters
+    ----------
+    job : Job
+    study_path : path
+        The study's folder; made where there is none.
+    progress : Progress, optional
+    budget : int, optional
+        Runs in all, the default configuration's included; by default the job file's, or the study's own on a resume.
+    seed, strategy : optional
+        By default the job file's seed and ``"bayes"``; a resume refuses other ones than the study's.
+    rules : sequence of Rule
+        Reasons to stop the search beside those of the job file.
+    allow_affinity : bool
+        Go on with core binding alone where no cgroup can be made, as ``isolation = "affinity-allowed"`` does.
+
+    Raises
+    ------
+    MeterUnavailable, IsolationUnavailable
+        Where the machine lacks what the job file asks for.
+    StoreError
+        Where the study can't be used or was made for another job.
+    """
+    progress = progress or Progress()
+    path = Path(study_path)
+    job_rules = rules_of(job)
+    resumed = Study.exists(path)
+    with ExitStack() as stack:
+        if resumed:
+            study = stack.enter_context(Study.open(path))
+            check_same(study, job, seed, strategy)
+            if budget is not None:
+                study.set_budget(budget)
+            if is_complete(study, job):
+                for text in study.notices:
+                    progress.note(text)
+                return TuneResult(path, summarise(study))
+        isolation, meter, facts = open_machine(job, allow_affinity, progress)
+        if meter is not None:
+            stack.callback(meter.close)
+        if resumed:
+            study.add_provenance(facts)
+        else:
+            study = stack.enter_context(create_study(path, job, facts, budget, seed, strategy))
+        progress.began(study, job, resumed=resumed, meter=meter, isolation=isolation)
+        runner = stack.enter_context(Runner(job, meter=meter, isolation=isolation))
+        Session(job, study, runner, progress, job_rules, rules).run()
+        return TuneResult(path, summarise(study))

@@ -1,0 +1,43 @@
+"""Opening what a job needs of this machine, and what is recorded of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bayestuner.errors import MeterUnavailable
+from bayestuner.measure.cgroup.isolation import Isolation, Refusal
+from bayestuner.measure.energy.meter import EnergyMeter
+from bayestuner.measure.job import Job
+from bayestuner.study.provenance import machine_facts
+from bayestuner.tune.news import Progress
+
+
+def open_machine(job: Job, allow_affinity: bool, progress: Progress) -> tuple[Isolation, EnergyMeter | None, dict[str, Any]]:
+    """Isolation and meter, proven to work, and the facts of this start; sweeps what a dead BayesTuner left."""
+    from bayestuner.measure.cgroup.select import open_isolation
+
+    isolation, refused = open_isolation(job.needs, allow_affinity=allow_affinity or job.measure.allow_affinity)
+    for name in isolation.sweep():
+        progress.note(f"removed the group {name}, which an earlier BayesTuner left behind")
+    unlimited = job.needs - isolation.controls
+    if unlimited:
+        progress.note(f"{' and '.join(sorted(unlimited))} can't be limited here: {isolation.name} is used as allowed")
+    meter, meter_refusals = _open_meter(job)
+    facts = {
+        **machine_facts(),
+        "isolation": isolation.name,
+        "meter": None if meter is None else {"source": meter.source, "estimated": meter.estimated, "boundary": meter.boundary},
+        "refusals": [{"what": r.what, "reason": r.reason, "remedy": r.remedy} for r in (*refused, *meter_refusals)],
+    }
+    return isolation, meter, facts
+
+
+def _open_meter(job: Job) -> tuple[EnergyMeter | None, tuple[Refusal, ...]]:
+    from bayestuner.measure.energy.select import open_meter
+
+    try:
+        return open_meter(job.measure.energy)
+    except MeterUnavailable:
+        if job.needs_power:
+            raise
+        return None, ()

@@ -1,0 +1,87 @@
+"""A study belongs to one job: making it from the job file, and refusing to go on with another one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bayestuner.errors import StoreError
+from bayestuner.measure.job import Job
+from bayestuner.study.codec import goal_to_json, space_to_json
+from bayestuner.study.study import Study
+
+
+class StudyMismatch(StoreError):
+    """A study was begun for another job, seed or strategy."""
+
+
+def create_study(path: Path, job: Job, facts: Mapping[str, Any], budget: int | None, seed: int | None, strategy: str | None) -> Study:
+    """Begin the study of a job; None stands for the job file's own."""
+    return Study.create(
+        path,
+        job.space,
+        job.goal,
+        strategy or "bayes",
+        job.measure.seed if seed is None else seed,
+        job.measure.budget if budget is None else budget,
+        facts,
+        name=job.name,
+        job=_job_facts(job),
+    )
+
+
+def _job_facts(job: Job) -> dict[str, Any]:
+    return {
+        "path": str(job.path),
+        "text": job.text,
+        "unit": job.unit,
+        "command": list(job.command),
+        "env": dict(job.env),
+        "throughput_regex": job.throughput_regex,
+        "ready_regex": job.ready_regex,
+        "knobs": {k.name: k.kind for k in job.knobs},
+        "all_max": job.all_max_config(),
+        "measure": asdict(job.measure),
+    }
+
+
+def check_same(study: Study, job: Job, seed: int | None, strategy: str | None) -> None:
+    """Refuse to go on with another job than the study's: its results would not belong together."""
+    info = study.info
+    given = {"strategy": strategy, "seed": seed}
+    for what, stored in (("strategy", info.strategy), ("seed", info.seed)):
+        if given[what] is not None and given[what] != stored:
+            raise StudyMismatch(
+                f"the study in {study.folder} was begun with the {what} {stored}, not {given[what]}; name a new one with --study"
+            )
+    differences = [*_space_differences(study, job), *_other_differences(study, job)]
+    if differences:
+        raise StudyMismatch(
+            f"the study in {study.folder} was begun for another job than {job.path.name} describes now ({'; '.join(differences)}): "
+            "change the file back or name a new folder with --study"
+        )
+
+
+def _space_differences(study: Study, job: Job) -> list[str]:
+    if space_to_json(study.space) == space_to_json(job.space):
+        return []
+    then, now = ({k.name: k for k in s.knobs} for s in (study.space, job.space))
+    out = [
+        f"knob {name} was {then[name].describe()} and is {now[name].describe()}" for name in then if name in now and then[name] != now[name]
+    ]
+    out += [f"knob {name} is gone" for name in then if name not in now]
+    out += [f"knob {name} is new" for name in now if name not in then]
+    return out or ["the knobs stand in another order"]
+
+
+def _other_differences(study: Study, job: Job) -> list[str]:
+    out = []
+    if goal_to_json(study.goal) != goal_to_json(job.goal):
+        out.append(f"the goal was '{study.goal}' and is '{job.goal}'")
+    then, now = study.info.job or {}, _job_facts(job)
+    for key in ("command", "env", "unit", "throughput_regex", "ready_regex"):
+        if key in then and then[key] != now[key]:
+            out.append(f"job.{key} was {then[key]!r} and is {now[key]!r}")
+    return out

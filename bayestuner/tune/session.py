@@ -1,0 +1,122 @@
+"""One call of `tune` on an open study: the default configuration, the search, the repeats."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from bayestuner.measure.job import Job
+from bayestuner.measure.placement import environment
+from bayestuner.measure.runner import Runner
+from bayestuner.search import warmup
+from bayestuner.search.stopping import StoppingRule, WallClock
+from bayestuner.study.stopping import Rule, costs_budget
+from bayestuner.study.study import Study
+from bayestuner.trial import Config, Failed
+from bayestuner.tune.confirming import Confirmation
+from bayestuner.tune.launching import Launcher
+from bayestuner.tune.news import Progress
+from bayestuner.tune.rules import DecidedRule, HopelessRule, stored_decision
+
+_POLL_S = 0.5
+_SOON_S = 2.0
+
+
+class Session:
+    """One call of `tune` on an open study."""
+
+    def __init__(
+        self,
+        job: Job,
+        study: Study,
+        runner: Runner,
+        progress: Progress,
+        job_rules: Mapping[str, StoppingRule],
+        rules: Sequence[Rule],
+    ) -> None:
+        self.job = job
+        self.study = study
+        self.progress = progress
+        self.job_rules = job_rules
+        decision = stored_decision(study, job)
+        decided = [] if decision is None else [DecidedRule(decision["stop_reason"])]
+        self.rules: tuple[Rule, ...] = (HopelessRule(), *decided, *job_rules.values(), *rules)
+        self.launcher = Launcher(job, study, runner, progress)
+
+    def run(self) -> None:
+        """Baseline, search, repeats; then store what it came to."""
+        self.study.set_result(stored_decision(self.study, self.job))
+        self._compile()
+        self._baseline()
+        stop_reason = self._search() if self.study.resolved_goal is not None else self._why_no_goal()
+        confirmed = Confirmation(self.launcher).run()
+        result: dict[str, Any] = {**(self.study.info.result or {}), "complete": True, "stop_reason": stop_reason}
+        result |= asdict(confirmed)
+        if confirmed.recommended is not None:
+            result["command"] = list(self.job.argv(confirmed.recommended))
+            result["env"] = _environment(self.job, confirmed.recommended)
+        self.study.set_result(result)
+
+    def _compile(self) -> None:
+        """Have the engine ready before anything is measured: compiling beside a run would take its cores and spoil its figures."""
+        if self.study.info.strategy != "bayes":
+            return
+        thread = warmup.start()
+        thread.join(_SOON_S)
+        if thread.is_alive():
+            self.progress.note("compiling the engine first, once per version, so that it does not disturb the runs (about 15 s)")
+            thread.join()
+
+    def _baseline(self) -> None:
+        while True:
+            record = self.study.baseline()
+            if record is None or record.orphaned:
+                if self.study.stop_reason(()) is not None and record is None:
+                    return
+                trial = self.study.adopt(self.job.all_max_config(), "baseline")
+                self.launcher.run(trial, "baseline")
+            elif record.running and self.study.resolved_goal is None:
+                time.sleep(_POLL_S)  # another process measures what the goal refers to
+            else:
+                return
+
+    def _search(self) -> str | None:
+        while True:
+            trial = self.study.ask(self.rules)
+            self.launcher.pass_on_notices()
+            if trial is None:
+                reason = self.study.stop_reason(self.rules)
+                if reason is not None:
+                    self._note_early_end(reason)
+                return reason
+            self.launcher.run(trial, "search")
+
+    def _note_early_end(self, reason: str) -> None:
+        """Say that a rule ended the search; one of the job file that goes by the model is kept to by later calls."""
+        if self.study.stop_reason(()) is not None:
+            return
+        n_runs = sum(map(costs_budget, self.study.records()))
+        self.progress.note(f"the search ends after {n_runs} of {self.study.info.budget} runs: {reason}")
+        for text, rule in self.job_rules.items():
+            if not isinstance(rule, WallClock) and self.study.stop_reason((rule,)) == reason:
+                self.study.set_result({"complete": False, "stop_reason": reason, "stopped_by": text})
+                return
+
+    def _why_no_goal(self) -> str:
+        record = self.study.baseline()
+        outcome = None if record is None else record.trial.outcome
+        said = f"{outcome.kind}: {outcome.message}" if isinstance(outcome, Failed) else "it could not be run"
+        return (
+            f"the goal '{self.study.goal}' refers to the all-max configuration, but that one failed ({said}); "
+            "make it run, or give the bound as a number instead of a percentage"
+        )
+
+
+def _environment(job: Job, config: Config) -> dict[str, str]:
+    """The variables a run of `config` gets beyond those this process has."""
+    n_cores = job.cores_of(config) or len(os.sched_getaffinity(0))
+    given = environment(job, config, n_cores, job.memory_bytes_of(config), None)
+    return {name: value for name, value in given.items() if os.environ.get(name) != value and name != "PYTHONUNBUFFERED"}
