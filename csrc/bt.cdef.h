@@ -53,6 +53,7 @@ enum bt_spawn_stage {
     BT_STAGE_JOIN, /* `index` in bt_spawn_result says which of join_fds */
     BT_STAGE_AFFINITY,
     BT_STAGE_SESSION,
+    BT_STAGE_USER,
     BT_STAGE_SIGNALS,
     BT_STAGE_PARENT,
     BT_STAGE_PRIVILEGES,
@@ -62,6 +63,14 @@ enum bt_spawn_stage {
     BT_STAGE_CHDIR,
     BT_STAGE_EXEC,
     BT_STAGE_TIMEOUT
+};
+
+/* Who a process is to be; only a privileged caller may choose. */
+struct bt_credentials {
+    uint32_t uid;
+    uint32_t gid;
+    const uint32_t *groups; /* supplementary groups */
+    int group_count;
 };
 
 struct bt_spawn_request {
@@ -81,6 +90,7 @@ struct bt_spawn_request {
     int pass_count;
     uint64_t address_space;   /* RLIMIT_AS in bytes; 0: leave it */
     int die_with_thread;      /* SIGKILL the child when the calling THREAD ends (PR_SET_PDEATHSIG) */
+    const struct bt_credentials *credentials; /* become this user, without any capability; NULL: stay who we are */
 };
 
 struct bt_spawn_result {

@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -136,6 +137,22 @@ static int arrange_descriptors(const struct bt_spawn_request *request) {
     return 0;
 }
 
+/* Another user, with no capability left and no way back. System calls and not libc's functions of these names: those pass the change on to
+ * every thread of the process, by a list that in this copy of a threaded process still names the parent's. */
+static int become(const struct bt_credentials *who) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3];
+    memset(none, 0, sizeof none);
+    if (syscall(SYS_setgroups, (size_t)who->group_count, who->groups) != 0 ||
+        syscall(SYS_setresgid, who->gid, who->gid, who->gid) != 0 || syscall(SYS_setresuid, who->uid, who->uid, who->uid) != 0)
+        return errno;
+    if (syscall(SYS_capset, &header, none) != 0) /* with some securebits the change of user alone keeps them */
+        return errno;
+    if (who->uid != 0 && syscall(SYS_setresuid, -1, 0, -1) == 0)
+        return EPERM;
+    return 0;
+}
+
 static int die_with_thread(pid_t parent) {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
         return errno;
@@ -159,6 +176,8 @@ static _Noreturn void run_child(const struct bt_spawn_request *request, pid_t pa
         give_up(report_fd, BT_STAGE_AFFINITY, errno, -1);
     if (setsid() < 0)
         give_up(report_fd, BT_STAGE_SESSION, errno, -1);
+    if (request->credentials != NULL && (error = become(request->credentials)) != 0) /* first: it clears the death signal */
+        give_up(report_fd, BT_STAGE_USER, error, -1);
     if (request->die_with_thread && (error = die_with_thread(parent)) != 0)
         give_up(report_fd, BT_STAGE_PARENT, error, -1);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)

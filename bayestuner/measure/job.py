@@ -11,12 +11,13 @@ from typing import Any, Literal
 
 from bayestuner.errors import InvalidGoal, InvalidJob
 from bayestuner.goal import Goal
-from bayestuner.measure.command import BUILT_IN, fill, placeholders, program_problem
+from bayestuner.measure.command import BUILT_IN, fill, placeholders, program_problem, resolve_program
 from bayestuner.measure.job_checks import JobKnob, build_goal, build_knobs, check_command, check_patterns
 from bayestuner.measure.job_stop import StopCondition, build_stop
 from bayestuner.measure.metrics import METRICS, POWER_METRICS
 from bayestuner.measure.schema import JOB_KEYS, MEASURE_KEYS, SECTIONS, Report, check_table, suggestion
 from bayestuner.measure.topology import read_topology
+from bayestuner.measure.user import reach_problem, user_problem
 from bayestuner.space import Categorical, Space
 from bayestuner.trial import Config
 
@@ -84,6 +85,8 @@ class Job:
         The file as read.
     path : Path
         Where it was read from, absolute.
+    user : str or None
+        Who the job runs as; None: whoever runs BayesTuner.
     """
 
     name: str
@@ -99,6 +102,7 @@ class Job:
     ready_regex: str | None
     text: str
     path: Path
+    user: str | None = None
 
     @property
     def needs_power(self) -> bool:
@@ -200,11 +204,12 @@ def _build(table: dict[str, Any], text: str, path: Path, n_cpus: int, mistakes: 
     goal = build_goal(sections["goal"], sections["knobs"], knobs, settings, report)
     check_patterns(job, report)
     cwd = _cwd(job, path, report)
+    user = _user(job, cwd, report)
     command = tuple(job.get("command", ()))
     if "command" in job:
         check_command(command, sections["knobs"], knobs, job.get("env", {}), report)
         if command and command[0] and not set(placeholders(command[:1])) - set(BUILT_IN):
-            _program(fill(command, dict.fromkeys(placeholders(command), ""), path.parent)[0], job.get("env", {}), report)
+            _program(fill(command, dict.fromkeys(placeholders(command), ""), path.parent)[0], job.get("env", {}), user, report)
     if mistakes or goal is None:
         return None
     space = Space(*(knob.knob for knob in knobs))
@@ -222,16 +227,34 @@ def _build(table: dict[str, Any], text: str, path: Path, n_cpus: int, mistakes: 
         ready_regex=job["ready_regex"],
         text=text,
         path=path,
+        user=job["user"],
     )
     if set(placeholders(command[:1])) - set(BUILT_IN):
-        _program(made.argv(made.all_max_config())[0], made.env, report)
+        _program(made.argv(made.all_max_config())[0], made.env, user, report)
     return made
 
 
-def _program(program: str, env: Mapping[str, str], report: Report) -> None:
+def _program(program: str, env: Mapping[str, str], user: str | None, report: Report) -> None:
     problem = program_problem(program, env)
+    if problem is None and user is not None:
+        problem = reach_problem(Path(resolve_program(program, env)), user)
     if problem:
         report("job.command", problem)
+
+
+def _user(job: Mapping[str, Any], cwd: Path, report: Report) -> str | None:
+    """The user the job is to run as; None where it is the one who runs BayesTuner, or was reported as wrong."""
+    user: str | None = job.get("user")
+    if user is None:
+        return None
+    problem = user_problem(user)
+    if problem:
+        report("job.user", problem)
+        return None
+    closed = reach_problem(cwd, user) if cwd.is_dir() else None
+    if closed:
+        report("job.cwd", closed)
+    return user
 
 
 def _section(table: dict[str, Any], name: str, report: Report) -> dict[str, Any]:

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bayestuner.measure.cgroup.isolation import Isolation, Limits
+from bayestuner.measure.cgroup.isolation import Credentials, Isolation, Limits
 from bayestuner.measure.command import resolve_program, text_of
 from bayestuner.measure.job import Job
 from bayestuner.measure.topology import Topology
+from bayestuner.measure.user import credentials_of, environment_of
 
 STRIPPED = (
     "OMP_NUM_THREADS",
@@ -38,6 +39,7 @@ class Placement:
     limits: Limits
     argv: tuple[str, ...]
     env: Mapping[str, str]
+    credentials: Credentials | None = None
 
 
 def place(job: Job, config: Mapping[str, Any], topology: Topology, isolation: Isolation, report_fd: int | None) -> Placement:
@@ -58,12 +60,15 @@ def place(job: Job, config: Mapping[str, Any], topology: Topology, isolation: Is
     )
     argv = job.argv(config)
     argv = (resolve_program(argv[0], job.env), *argv[1:])
-    return Placement(cpus, limits, argv, environment(job, config, len(cpus), memory_bytes, report_fd))
+    env = environment(job, config, len(cpus), memory_bytes, report_fd)
+    return Placement(cpus, limits, argv, env, credentials_of(job.user))
 
 
 def environment(job: Job, config: Mapping[str, Any], n_cores: int, memory_bytes: int | None, report_fd: int | None) -> dict[str, str]:
     """The whole environment of a test run; what the job file sets wins over what is set for it here."""
     env = {name: value for name, value in os.environ.items() if name not in STRIPPED and not name.startswith("BAYESTUNER_")}
+    if job.user is not None:
+        env = environment_of(job.user, env)
     env["OMP_NUM_THREADS"] = str(n_cores)
     if report_fd is None:
         env.setdefault("PYTHONUNBUFFERED", "1")  # lines of a Python program must come as they are printed

@@ -21,6 +21,7 @@ from bayestuner.measure.protocol import OutputReports, PipeReports, Reports
 from bayestuner.measure.sampling import Sampler, Span
 from bayestuner.measure.streams import Streams
 from bayestuner.measure.topology import Topology, read_topology
+from bayestuner.measure.user import hand_over
 from bayestuner.measure.watch import Seen, stop_gently, watch
 from bayestuner.trial import Config, Failed, Outcome
 
@@ -137,9 +138,10 @@ class Runner:
 
     def _launch(self, group: RunGroup, streams: Streams, placement: Placement) -> Child | Failed:
         fds = () if self.job.throughput_regex is not None else (streams.write_end("reports"),)
-        launch = Launch(
-            placement.argv, placement.env, str(self.job.cwd), streams.write_end("stdout"), streams.write_end("stderr"), pass_fds=fds
-        )
+        stdio = streams.write_end("stdout"), streams.write_end("stderr")
+        launch = Launch(placement.argv, placement.env, str(self.job.cwd), *stdio, pass_fds=fds, credentials=placement.credentials)
+        if placement.credentials is not None:
+            hand_over((*stdio, *fds), placement.credentials)
         try:
             child = group.launch(launch)
         except (OSError, GroupFault) as error:

@@ -101,6 +101,13 @@ JOB_KEYS = (
     ),
     Key("unit", "text", "What one item is, for people: image, sentence, frame.", "item"),
     Key("cwd", "text", "Folder the job runs in, from the job file's folder; by default that folder itself.", "."),
+    Key(
+        "user",
+        "text",
+        "Name of the user the job runs as; by default the one who runs BayesTuner. Only root may name another. The job then has no "
+        "capability and can't gain any; its HOME, USER and LOGNAME are that user's, who must be able to read the program and enter cwd.",
+        None,
+    ),
     Key("env", "text table", "Environment variables set for the job, over those BayesTuner was started with.", {}),
     Key(
         "throughput_regex",

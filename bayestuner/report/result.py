@@ -126,7 +126,7 @@ def _closing(summary: Summary, study_path: Path, records: Sequence[Record]) -> l
         pairs.append(("stopped", f"because {first_line(summary.stop_reason, 400)}"))
     pairs += [("note", note) for note in summary.notes]
     if shown is not None and summary.command:
-        pairs.append(("apply with", apply_line(shown, summary.command, summary.env)))
+        pairs.append(("apply with", apply_line(shown, summary.command, summary.env, summary.user)))
     pairs.append(("study", f"{study_path}   (bayestuner show {shlex.quote(str(study_path))})"))
     return pairs
 
@@ -163,10 +163,10 @@ def _run_counts(summary: Summary, records: Sequence[Record]) -> str:
     return f"{summary.n_runs}{failed}{again}{repeats}; {duration(summary.duration_s)} of running"
 
 
-def apply_line(side: Side, command: Sequence[str], env: Mapping[str, str]) -> str:
+def apply_line(side: Side, command: Sequence[str], env: Mapping[str, str], user: str | None = None) -> str:
     """A command line that runs the job in this configuration, with the variables and limits its test runs had."""
     variables = ["env", *(f"{name}={value}" for name, value in sorted(env.items()))] if env else []
-    limits: list[str] = []
+    limits: list[str] = [] if user is None else [f"--uid={user}"]
     if side.cpus:
         limits += ["-p", f"AllowedCPUs={cpu_list(side.cpus)}"]
     if side.memory_max_bytes is not None:

@@ -82,6 +82,7 @@ class Summary:
     stop_reason: str | None
     command: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
+    user: str | None = None
     notes: tuple[str, ...] = field(default=())
 
     def as_dict(self) -> dict[str, Any]:
@@ -104,6 +105,7 @@ class Summary:
             "stop_reason": self.stop_reason,
             "command": list(self.command),
             "env": self.env,
+            "user": self.user,
             "notes": list(self.notes),
         }
 
@@ -141,6 +143,7 @@ def summarise(study: Study) -> Summary:
         stop_reason=result.get("stop_reason"),
         command=tuple(result.get("command", ())),
         env=dict(result.get("env", {})),
+        user=result.get("user"),
         notes=tuple(result.get("notes", ())),
     )
 

@@ -39,6 +39,7 @@ def _job_facts(job: Job) -> dict[str, Any]:
         "unit": job.unit,
         "command": list(job.command),
         "env": dict(job.env),
+        "user": job.user,
         "throughput_regex": job.throughput_regex,
         "ready_regex": job.ready_regex,
         "knobs": {k.name: k.kind for k in job.knobs},
@@ -81,7 +82,7 @@ def _other_differences(study: Study, job: Job) -> list[str]:
     if goal_to_json(study.goal) != goal_to_json(job.goal):
         out.append(f"the goal was '{study.goal}' and is '{job.goal}'")
     then, now = study.info.job or {}, _job_facts(job)
-    for key in ("command", "env", "unit", "throughput_regex", "ready_regex"):
+    for key in ("command", "env", "unit", "user", "throughput_regex", "ready_regex"):
         if key in then and then[key] != now[key]:
             out.append(f"job.{key} was {then[key]!r} and is {now[key]!r}")
     return out

@@ -58,6 +58,7 @@ class Session:
         if confirmed.recommended is not None:
             result["command"] = list(self.job.argv(confirmed.recommended))
             result["env"] = _environment(self.job, confirmed.recommended)
+            result["user"] = self.job.user
         self.study.set_result(result)
 
     def _compile(self) -> None:

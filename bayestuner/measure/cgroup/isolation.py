@@ -25,10 +25,19 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who a job runs as; without any capability."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """What to run inside a group: argv without a shell, the whole environment, and which descriptors to hand over.
 
-    `pass_fds` keep their numbers in the child; stdin is /dev/null.
+    `pass_fds` keep their numbers in the child; stdin is /dev/null. Without `credentials` the job runs as whoever starts it.
     """
 
     argv: Sequence[str]
@@ -37,6 +46,7 @@ class Launch:
     stdout_fd: int
     stderr_fd: int
     pass_fds: tuple[int, ...] = ()
+    credentials: Credentials | None = None
 
 
 @dataclass(frozen=True, slots=True)

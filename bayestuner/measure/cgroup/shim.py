@@ -4,24 +4,42 @@ Stands in for bt_spawn where the extension was not built and does the same in th
 report pipe as ``[stage, errno, index]``.
 """
 
+import errno
 import json
 import os
+import resource
 import signal
 import sys
+from collections.abc import Callable
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
 
-def _prctl(option: int, value: int) -> None:
-    """One prctl; without ctypes (a Python built without libffi) there is none, and the job starts without this safeguard."""
+def _find_prctl() -> Callable[[int, int], None] | None:
+    """The system call; None without ctypes (a Python built without libffi)."""
     try:
         import ctypes
     except ImportError:
-        return
+        return None
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+
+    def prctl(option: int, value: int) -> None:
+        if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
+    return prctl
+
+
+def _become(uid: int, gid: int, groups: list[int]) -> None:
+    """Another user, without any capability."""
+    os.setgroups(groups)
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:  # noqa: PTH123  (pathlib would cost more than the rest)
+        status = dict(line.split(":", 1) for line in file)
+    if uid != 0 and any(int(status[name], 16) for name in ("CapPrm", "CapEff", "CapAmb")):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))  # with some securebits the change of user keeps them
 
 
 def _inherit_only(pass_fds: list[int], report_fd: int) -> None:
@@ -41,6 +59,7 @@ def main(plan_fd: int, report_fd: int) -> None:
     try:
         with os.fdopen(plan_fd, encoding="ascii") as file:
             plan = json.load(file)
+        prctl = _find_prctl()  # now: as another user, this Python's own files may be out of reach
         stage = "join"
         for index, fd in enumerate(plan["join_fds"]):  # noqa: B007  (index is for the report)
             os.write(fd, b"0")
@@ -49,21 +68,25 @@ def main(plan_fd: int, report_fd: int) -> None:
             os.sched_setaffinity(0, plan["cpus"])
         stage = "session"
         os.setsid()
+        stage = "user"
+        if plan["credentials"] is not None:
+            _become(**plan["credentials"])  # before the next step, which it would undo
         stage = "parent"
-        if plan["parent"] is not None:
-            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if plan["parent"] is not None and prctl is not None:
+            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != plan["parent"]:
                 os._exit(127)
         stage = "privileges"
-        _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+        if prctl is not None:
+            prctl(_PR_SET_NO_NEW_PRIVS, 1)
+        elif plan["credentials"] is not None:
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
         stage = "descriptors"
         _inherit_only(plan["pass_fds"], report_fd)
         stage = "chdir"
         os.chdir(plan["cwd"])
         stage = "limits"
         if plan["address_space"]:
-            import resource
-
             resource.setrlimit(resource.RLIMIT_AS, (plan["address_space"], plan["address_space"]))
         stage = "signals"
         for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:

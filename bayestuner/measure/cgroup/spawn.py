@@ -20,6 +20,7 @@ from bayestuner.measure.cgroup.files import explain
 from bayestuner.measure.cgroup.isolation import GroupFault, Launch
 
 _FIRST_FREE_FD = 3
+_MUST_READ = "must be able to execute it and to enter every folder on the way to it"
 _NO_CLONE_INTO = frozenset({errno.ENOSYS, errno.EPERM, errno.E2BIG, errno.EINVAL})  # old kernels, seccomp filters
 
 
@@ -121,10 +122,13 @@ def _public_error(fault: SpawnFault, program: str, launch: Launch) -> Exception:
     if fault.stage == "exec":
         if fault.number == errno.ENOENT and Path(launch.cwd, program).exists():
             return OSError(fault.number, "the interpreter that its first line or header names does not exist", program)
-        return OSError(fault.number, os.strerror(fault.number), program)
+        asked = "" if launch.credentials is None or fault.number != errno.EACCES else f"; uid {launch.credentials.uid} {_MUST_READ}"
+        return OSError(fault.number, os.strerror(fault.number) + asked, program)
     if fault.stage in ("join", "clone", "affinity"):
         error = OSError(fault.number, os.strerror(fault.number), fault.path)
         return GroupFault(f"{launch.argv[0]} can't be started inside its limits ({fault.stage}): {explain(error)}")
+    if fault.stage == "user" and launch.credentials is not None:
+        return OSError(fault.number, f"can't be started as uid {launch.credentials.uid}: {os.strerror(fault.number)}", program)
     if fault.stage == "timeout":
         return OSError(fault.number, "did not start within 30 s: its group is frozen, or its file can't be read", program)
     return OSError(fault.number, f"can't be started ({fault.stage}): {os.strerror(fault.number)}", program)

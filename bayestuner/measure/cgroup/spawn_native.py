@@ -38,6 +38,11 @@ def spawn_native(program: str, launch: Launch, placement: Placement, opened: Des
     request.pass_fds, request.pass_count = passes, len(launch.pass_fds)
     request.address_space = placement.address_space_bytes or 0
     request.die_with_thread = dies_with_this_thread()
+    who = launch.credentials
+    if who is not None:
+        credentials, groups = ffi.new("struct bt_credentials *"), ffi.new("uint32_t[]", list(who.groups))
+        credentials.uid, credentials.gid, credentials.groups, credentials.group_count = who.uid, who.gid, groups, len(who.groups)
+        request.credentials = credentials
 
     result = ffi.new("struct bt_spawn_result *")
     rc = lib.bt_spawn(request, result)

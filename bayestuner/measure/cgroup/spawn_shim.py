@@ -26,6 +26,7 @@ def spawn_shim(program: str, launch: Launch, placement: Placement, opened: Descr
     """Start `program` through the shim; `SpawnFault` says which step failed."""
     if not sys.executable:
         raise SpawnFault("shim: this program does not say where its Python is (sys.executable)", 2, program)
+    who = launch.credentials
     plan = {
         "path": program,
         "argv": list(launch.argv),
@@ -36,6 +37,7 @@ def spawn_shim(program: str, launch: Launch, placement: Placement, opened: Descr
         "pass_fds": list(launch.pass_fds),
         "address_space": placement.address_space_bytes,
         "parent": os.getpid() if dies_with_this_thread() else None,
+        "credentials": None if who is None else {"uid": who.uid, "gid": who.gid, "groups": list(who.groups)},
     }
     kept: list[int] = []
     try:

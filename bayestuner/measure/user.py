@@ -1,0 +1,76 @@
+"""The user a job runs as, where that isn't the one who runs BayesTuner: ``[job] user``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from bayestuner.measure.cgroup.isolation import Credentials
+
+OF_A_SESSION = ("SUDO_", "XDG_", "DBUS_", "SSH_", "MAIL", "TMPDIR", "PWD", "OLDPWD", "SHELL")
+"""How the names of variables begin that lead into the session of whoever runs BayesTuner."""
+
+
+def user_problem(user: str) -> str | None:
+    """Why a job can't be run as this user, or None."""
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        return f"there is no user {user!r} on this machine; name one that `getent passwd` lists"
+    if os.geteuid() not in (0, entry.pw_uid):
+        return f"only root may start a job as {user!r}; run BayesTuner as root, or leave the key out to run the job as yourself"
+    return None
+
+
+def credentials_of(user: str | None) -> Credentials | None:
+    """Whom to become for a job; None where it runs as whoever runs BayesTuner. KeyError for a user that isn't there."""
+    if user is None:
+        return None
+    entry = pwd.getpwnam(user)
+    if entry.pw_uid == os.geteuid():
+        return None
+    return Credentials(entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(user, entry.pw_gid)))
+
+
+def reach_problem(path: Path, user: str) -> str | None:
+    """Why this user can't enter a folder or execute a program, by the permission bits on the way to it, links followed; None where he can.
+
+    Where an access list decides, nothing is said: starting the job will tell.
+    """
+    who = credentials_of(user)
+    if who is None or who.uid == 0:
+        return None
+    target = Path(os.path.realpath(path))
+    for step in [*reversed(path.absolute().parents), *reversed(target.parents), target]:
+        if not _may_execute(step, who):
+            what = "can't be entered" if step.is_dir() else "can't be executed"
+            return f"{step}, on the way to {path}, {what} by the user {user!r}; give it the permission, or use what lies elsewhere"
+    return None
+
+
+def _may_execute(path: Path, who: Credentials) -> bool:
+    found = path.stat()
+    if any("posix_acl" in name for name in os.listxattr(path)):
+        return True
+    if found.st_uid == who.uid:
+        return bool(found.st_mode & stat.S_IXUSR)
+    return bool(found.st_mode & (stat.S_IXGRP if found.st_gid in (who.gid, *who.groups) else stat.S_IXOTH))
+
+
+def environment_of(user: str, inherited: dict[str, str]) -> dict[str, str]:
+    """An environment for this user made of somebody else's."""
+    entry = pwd.getpwnam(user)
+    kept = {name: value for name, value in inherited.items() if not name.startswith(OF_A_SESSION)}
+    return kept | {"HOME": entry.pw_dir, "USER": user, "LOGNAME": user}
+
+
+def hand_over(descriptors: Iterable[int], who: Credentials) -> None:
+    """Give a job's pipes to its user: they work without, but ``/dev/stdout`` and ``/proc/self/fd/N`` are opened anew and then asked."""
+    for fd in descriptors:
+        if stat.S_ISFIFO(os.fstat(fd).st_mode):
+            with contextlib.suppress(OSError):
+                os.fchown(fd, who.uid, who.gid)
