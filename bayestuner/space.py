@@ -187,6 +187,7 @@ class Space:
         if where is not None:
             self.allowed = self._mask(where)
         self._row_of: dict[bytes, int] | None = None
+        self.numeric_names = frozenset(k.name for k in self.knobs if k.numeric)
 
     @classmethod
     def from_rows(cls, knobs: Sequence[Knob], rows: Iterable[Mapping[str, Any] | Sequence[Any]]) -> Space:

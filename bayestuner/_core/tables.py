@@ -34,7 +34,8 @@ def correlate(s, family, scale):
 def level_tables(theta, codes, n, starts, kinds, form, family, z_levels, corr, centred):
     """Per level and observation, corr (sum of L, at least n): the factor f in product form, the addend u^2 / l^2 in ard form.
 
-    codes (at least n, d); centred (sum of L,) gets zc. Entries of corr beyond the n observations are left as they are.
+    codes (at least n, d); centred (sum of L,) gets zc. Entries of corr beyond the n observations are filled so that whole vectors are
+    worked out, and mean nothing.
     """
     for a in range(kinds.size):
         scale = math.exp(theta[a])
@@ -48,8 +49,10 @@ def level_tables(theta, codes, n, starts, kinds, form, family, z_levels, corr, c
                 own = starts[a] + codes[i, a]
                 u = (z_levels[own] - z_levels[t]) / scale
                 corr[t, i] = (same if own == t else other) if categorical else u * u
+            for i in range(n, corr.shape[1]):
+                corr[t, i] = 0.0
             if form == PRODUCT and not categorical:
-                correlate(corr[t, :n], family, 1.0)
+                correlate(corr[t], family, 1.0)
 
 
 @inlined()

@@ -16,7 +16,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 def is_known(space: Space, metric: str) -> bool:
     """True for a metric that is a numeric knob of the space."""
-    return any(k.numeric and k.name == metric for k in space.knobs)
+    return metric in space.numeric_names
 
 
 def knob_values(space: Space, name: str, rows: IntArray) -> FloatArray:

@@ -112,7 +112,9 @@ class Posterior:
             data = merge(rows, [_reading(t.outcome, metric) for t in measured])
             if codes is None:  # the same rows for every metric
                 codes = self.space.codes(data.rows)
-            model = self.models.setdefault(metric, MetricModel(self.geometry, self.samples))
+            model = self.models.get(metric)
+            if model is None:
+                model = self.models[metric] = MetricModel(self.geometry, self.samples)
             # a stream per number of observations: the fit depends on what was told, never on how often anything was read
             model.fit(codes, data, [self.seed, len(rows)])
             self._fresh.add(metric)

@@ -78,10 +78,10 @@ class GaussianProcess:
         """
         value = np.nan
         if refit and not self._fixed:
-            starts = np.stack([self.theta, self.prior_mean][: 2 if fresh else 1]) if self.n else self.prior_mean[None, :]
+            starts = [self.prior_mean] if not self.n else [self.theta, self.prior_mean] if fresh else [self.theta]
             if extra_starts is not None:
-                starts = np.concatenate([starts, extra_starts])
-            theta, value = fit(self.geometry, codes, y, reps, known, starts=starts, prior_mean=self.prior_mean, prior_sd=self.prior_sd)
+                starts = [*starts, *extra_starts]
+            theta, value = fit(self.geometry, codes, y, reps, known, starts=np.array(starts), prior_mean=self.prior_mean, prior_sd=self.prior_sd)
             self.theta = theta if np.isfinite(value) else self.prior_mean.copy()
         self._condition(codes, y, reps, known)
         return float(value)

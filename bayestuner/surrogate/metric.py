@@ -114,23 +114,22 @@ class MetricModel:
             gp = self.gp
             extra = (gp.prior_mean + gp.prior_sd * np.random.default_rng(seed).standard_normal(gp.prior_mean.size))[None, :]
         refit = n <= MAX_REFIT or n % REFIT_EVERY == 0
-        best = self._fit_as(self.power, self.gp, codes, data, refit, extra)
+        value = self._fit_as(self.power, self.gp, codes, data, refit, extra)
         if positive and n in COMPARE_AT:
-            self._compare(best, codes, data)
+            self._compare(self.transform.log_jacobian(data.values) - value, codes, data)
         if self.samples:
             self._sample(codes, data, np.random.default_rng(seed))
 
     def _fit_as(
         self, power: float, gp: GaussianProcess, codes: IntArray, data: Merged, refit: bool = True, extra: FloatArray | None = None
     ) -> float:
-        """Fit `gp` to the readings transformed by `power`; returns the log evidence of the readings themselves, up to a constant."""
+        """Fit `gp` to the readings transformed by `power`; returns the negative log evidence of the transformed ones, up to a constant."""
         self.transform = Transform.of(data.values, power)
         self.y = self.transform.forward(data.values)
-        self.known = self.transform.forward_sd(data.values, data.sd) ** 2
+        self.known = self.transform.forward_sd(data.values, data.sd) ** 2 if data.sd.any() else data.sd
         n = codes.shape[0]
         fresh = n < N_RANDOM_START or n % FRESH_EVERY == 0
-        value = gp.fit(codes, self.y, data.reps, self.known, refit=refit, fresh=fresh, extra_starts=extra)
-        return self.transform.log_jacobian(data.values) - value
+        return gp.fit(codes, self.y, data.reps, self.known, refit=refit, fresh=fresh, extra_starts=extra)
 
     def _compare(self, evidence: float, codes: IntArray, data: Merged) -> None:
         """Go over to another power of the metric where the readings speak clearly for it: by the evidence at the best hyperparameters."""
@@ -139,7 +138,8 @@ class MetricModel:
             if power == self.power:
                 continue
             other = copy.copy(self.gp)
-            found = self._fit_as(power, other, codes, data)
+            value = self._fit_as(power, other, codes, data)
+            found = self.transform.log_jacobian(data.values) - value
             if found > evidence + MIN_EVIDENCE:
                 evidence, self.gp, self.power = found, other, power
                 kept = self.transform, self.y, self.known
