@@ -27,6 +27,8 @@ from bayestuner.trial import Failed, Measured, Outcome, Reading, Trial
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+Moments = tuple[FloatArray, FloatArray]
+"""Means and variances."""
 
 TWO_SIDED_95 = 1.959963984540054
 
@@ -66,6 +68,25 @@ class Incumbent:
     row: int
     gap: float
     variance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Believed:
+    """What the measured rows are believed to read without noise, in the models' units.
+
+    Attributes
+    ----------
+    rows : ndarray of int, (n,)
+    objective, variance : ndarray, (n,)
+        The objective, to be minimised, and its variance.
+    moments : dict
+        Modelled metric -> mean and variance, (n,) each.
+    """
+
+    rows: IntArray
+    objective: FloatArray
+    variance: FloatArray
+    moments: dict[str, Moments]
 
 
 class Posterior:
@@ -152,13 +173,31 @@ class Posterior:
 
     def log_feasible(self, goal: Goal, rows: IntArray) -> FloatArray:
         """Log of the chance that all bounds on modelled metrics hold at rows (m,), failures and noise apart."""
-        total = np.zeros(rows.size)
         codes = self.space.codes(rows)
+        return self._log_met(goal, {metric: self.models[metric].gp.predict(codes) for metric, _, _ in self.limits(goal)}, rows.size)
+
+    def _log_met(self, goal: Goal, moments: dict[str, Moments], count: int) -> FloatArray:
+        """Log of the chance that all bounds hold where the metrics have these means and variances, (count,) each."""
+        total = np.zeros(count)
         for metric, sign, limit in self.limits(goal):
-            mean, std = self.models[metric].predict(codes)
-            z = sign * (mean - limit) / np.maximum(std, 1e-9)
+            mean, variance = moments[metric]
+            z = sign * (mean - limit) / np.maximum(np.sqrt(variance), 1e-9)
             total += np.array([log_ndtr(float(v)) for v in z])
         return total
+
+    def at_measured(self, goal: Goal) -> Believed:
+        """What the measured rows themselves are believed to read without noise (`MetricModel.at_measured`)."""
+        moments = {m: self.models[m].at_measured() for m in self.modelled(goal)}
+        rows = next(iter(self.models[m].rows for m in moments)) if moments else np.array(sorted(self._measured_rows), dtype=np.int64)
+        if goal.objective in moments:
+            mean, variance = moments[goal.objective]
+        else:
+            mean, variance = knob_values(self.space, goal.objective, rows), np.zeros(rows.size)
+        return Believed(rows, goal.sign * mean, variance, moments)
+
+    def log_feasible_measured(self, goal: Goal, believed: Believed) -> FloatArray:
+        """As `log_feasible`, of the measured rows by what they are believed to read."""
+        return self._log_met(goal, believed.moments, believed.rows.size)
 
     def p_viable(self, row: int) -> float:
         """The chance that a run of this row does not fail."""
@@ -168,8 +207,15 @@ class Posterior:
         return math.exp(log_ndtr(float((mean[0] + PRIOR) / math.sqrt(variance[0] + EXTRA))))
 
     def predictions(self, goal: Goal, row: int) -> dict[str, Prediction]:
-        """Metric -> its mean and 95 % interval at a row, for every metric of the goal."""
-        return self.outlook_of(goal, row)[0]
+        """Metric of the goal -> its mean and 95 % interval at a row without noise; a measured row's own readings count."""
+        out, _ = self.outlook_of(goal, row)
+        if row in self._measured_rows:
+            for metric in self.modelled(goal):
+                model = self.models[metric]
+                at = int(np.flatnonzero(model.rows == row)[0])
+                mean, variance = model.at_measured()
+                out[metric] = _prediction(model, float(mean[at]), float(variance[at]))
+        return out
 
     def outlook_of(self, goal: Goal, row: int) -> tuple[dict[str, Prediction], float]:
         """`predictions` at a row, and the log of the chance that a reading there meets all bounds on modelled metrics."""
@@ -185,9 +231,7 @@ class Posterior:
             means, variances = model.gp.predict(codes)
             mean, variance = float(means[0]), float(variances[0])
             moments[metric] = mean, math.sqrt(variance + model.gp.noise_variance)
-            std = math.sqrt(variance)
-            low, middle, high = (model.transform.backward(mean + z * std) for z in (-TWO_SIDED_95, 0.0, TWO_SIDED_95))
-            out[metric] = Prediction(middle, low, high)
+            out[metric] = _prediction(model, mean, variance)
         log_p = 0.0
         for metric, sign, limit in self.limits(goal):
             mean, std = moments[metric]
@@ -202,16 +246,11 @@ class Posterior:
         Noise counts: a lucky noisy reading must not end the search, so rows are compared by what they would read without it
         (`MetricModel.at_measured`). Where none meets the goal, the highest objective, so that every cheaper row keeps its price signal.
         """
-        believed = {m: self.models[m].at_measured() for m in self.modelled(goal)}
-        rows = next(iter(self.models[m].rows for m in believed)) if believed else np.array(sorted(self._measured_rows), dtype=np.int64)
-        if goal.objective in believed:
-            mean, variance = believed[goal.objective]
-            mean = goal.sign * mean
-        else:
-            mean, variance = goal.sign * knob_values(self.space, goal.objective, rows), np.zeros(rows.size)
+        believed = self.at_measured(goal)
+        rows, mean, variance = believed.rows, believed.objective, believed.variance
         meets = np.ones(rows.size, dtype=np.bool_)
         for metric, sign, limit in self.limits(goal):
-            meets &= sign * (believed[metric][0] - limit) >= 0.0
+            meets &= sign * (believed.moments[metric][0] - limit) >= 0.0
         closed = closed_levels(self.space, goal)
         if closed.size:
             meets &= ~closed[self.geometry.starts[:-1] + self.space.codes(rows)].any(axis=1)
@@ -275,6 +314,13 @@ def _negated(gp: GaussianProcess) -> GaussianProcess:
     out = copy.copy(gp)
     out.beta = -gp.beta
     return out
+
+
+def _prediction(model: MetricModel, mean: float, variance: float) -> Prediction:
+    """Mean and 95 % interval in the metric's own unit, from moments in the model's."""
+    std = math.sqrt(variance)
+    low, middle, high = (model.transform.backward(mean + z * std) for z in (-TWO_SIDED_95, 0.0, TWO_SIDED_95))
+    return Prediction(middle, low, high)
 
 
 def _reading(outcome: Outcome | None, metric: str) -> Reading:

@@ -135,25 +135,27 @@ class Tuner(Strategy):
         return self._why[trial.number]
 
     def recommend(self, *, untried: bool = False) -> Recommendation:
-        """The configuration with the lowest predicted objective among those feasible with `confidence`.
+        """The configuration with the lowest objective among those feasible with `confidence`.
 
-        Among those measured, or with `untried` among all. Where none is that sure, the measured one most likely to be feasible. Expected
-        metrics are the model's, with 95 % intervals of a noise-free run.
+        Among those measured, each judged by its own readings as far as they are not noise (a reading told without a standard deviation,
+        and not repeated, is taken as it is); with `untried` among all, by the model. Where none is that sure, the measured one most likely
+        to be feasible. Expected metrics come with 95 % intervals of a noise-free run.
         """
         with self._lock:
             if not self._has_model():
                 return super().recommend()
             self._learn_all()
-            if untried:
-                row = self._lowest_of_all()
-                if row >= 0:
-                    return self._recommendation(row, float(self._log_feasible(np.array([row]))[0]))
-            rows = np.array(sorted({t.row for t in self._measured()}), dtype=np.int64)
-            log_p = self._log_feasible(rows)
-            objective, _ = self._posterior.objective_at(self.goal, rows)
+            believed = self._posterior.at_measured(self.goal)
+            log_p = self._posterior.log_feasible_measured(self.goal, believed)
+            log_p = np.where(self._free.outside_bounds(believed.rows), -np.inf, log_p)
             sure = log_p >= math.log(self.confidence)
-            pick = int(np.argmin(np.where(sure, objective, np.inf))) if sure.any() else int(np.argmax(log_p))
-            return self._recommendation(int(rows[pick]), float(log_p[pick]))
+            pick = int(np.argmin(np.where(sure, believed.objective, np.inf))) if sure.any() else int(np.argmax(log_p))
+            if untried:
+                row = self._lowest_untried()
+                promised = self._posterior.objective_at(self.goal, np.array([row]))[0][0] if row >= 0 else np.inf
+                if promised < (believed.objective[pick] if sure.any() else np.inf):
+                    return self._recommendation(row, float(self._log_feasible(np.array([row]))[0]))
+            return self._recommendation(int(believed.rows[pick]), float(log_p[pick]))
 
     def outlook(self) -> Outlook | None:
         """What going on would still bring, for stopping rules; None while there is no model or nothing measured meets the goal."""
@@ -276,12 +278,12 @@ class Tuner(Strategy):
         """Log of the chance that all bounds hold at rows (m,), failures apart."""
         return np.where(self._free.outside_bounds(rows), -np.inf, self._posterior.log_feasible(self.goal, rows))
 
-    def _lowest_of_all(self) -> int:
-        """The row of lowest mean among all that are feasible with `confidence`, or -1."""
+    def _lowest_untried(self) -> int:
+        """The row of lowest mean among those neither tried nor outstanding that are feasible with `confidence`, or -1."""
         scoring = self._posterior.for_scoring(self.goal, [])
         geometry = self._posterior.geometry
         packed = Packed.of(scoring.processes, geometry.d, geometry.levels.size)
-        skip = Skip(allowed=self.space.allowed, closed=next(self._free.skips(())).closed)
+        skip = next(self._free.skips(self._taken))
         options: dict[str, Any] = {"objective": scoring.objective, "known": known_objective(self.space, self.goal)}
         row, _ = self._scorer.best(LOWEST_MEAN, packed, scoring.bounds, skip, log_floor=math.log(self.confidence), **options)
         return row

@@ -81,7 +81,9 @@ class GaussianProcess:
             starts = [self.prior_mean] if not self.n else [self.theta, self.prior_mean] if fresh else [self.theta]
             if extra_starts is not None:
                 starts = [*starts, *extra_starts]
-            theta, value = fit(self.geometry, codes, y, reps, known, starts=np.array(starts), prior_mean=self.prior_mean, prior_sd=self.prior_sd)
+            theta, value = fit(
+                self.geometry, codes, y, reps, known, starts=np.array(starts), prior_mean=self.prior_mean, prior_sd=self.prior_sd
+            )
             self.theta = theta if np.isfinite(value) else self.prior_mean.copy()
         self._condition(codes, y, reps, known)
         return float(value)

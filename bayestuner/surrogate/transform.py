@@ -50,11 +50,8 @@ class Transform:
         """Where a bound's limit lies; -inf for a limit a positive metric can't come down to."""
         if self.power < 1.0 and limit <= 0.0:
             return -math.inf
-        if self.power == 0.0:
-            g = math.log(limit)
-        else:
-            g = limit if self.power == 1.0 else (limit**self.power - 1.0) / self.power
-        return (g - self.shift) / self.scale
+        rooted = limit if self.power == 1.0 else (limit**self.power - 1.0) / self.power if self.power else math.log(limit)
+        return (rooted - self.shift) / self.scale
 
     def forward_sd(self, values: FloatArray, sd: FloatArray) -> FloatArray:
         """Standard deviations of noise, (n,), by the slope of g."""

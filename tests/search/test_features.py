@@ -164,6 +164,37 @@ def test_a_configuration_never_measured_can_be_recommended():
     assert told.trial is None or told.trial.row == told.row
 
 
+def rugged(config):
+    """A server whose configurations each have a deviation of their own, so that a smooth model is wrong about every one of them."""
+    own = math.sin(37.0 * config["cores"] + 17.0 * config["batch_size"])
+    metrics = server(config)
+    return {"power_w": metrics["power_w"] * (1 + 0.1 * own), "throughput": metrics["throughput"] * (1 - 0.1 * own)}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_exact_readings_are_not_overruled_by_the_model(seed):
+    tuner = run(Tuner(SPACE, GOAL, seed=seed), 16, rugged)
+    told = tuner.recommend()
+    assert told.trial == tuner.best_feasible
+    assert told.p_feasible == 1.0
+    for metric, value in tuner.best_feasible.metrics.items():
+        assert told.expected[metric].mean == pytest.approx(value)
+        assert tuner.predict(told.config)[metric] == told.expected[metric]
+
+
+def test_a_noisy_reading_is_drawn_towards_the_model():
+    def noisy(config):
+        return {m: bt.Reading(v, sd=0.1 * v) for m, v in rugged(config).items()}
+
+    tuner = run(Tuner(SPACE, GOAL, seed=0), 16, noisy)
+    lucky = min((t for t in tuner.trials if t.metrics), key=lambda t: t.metrics["power_w"] / server(t.config)["power_w"])
+    model = tuner._posterior.models["power_w"]
+    smooth = model.transform.backward(float(model.gp.predict(SPACE.codes([lucky.row]))[0][0]))
+    believed = tuner.predict(lucky.config)["power_w"]
+    assert lucky.metrics["power_w"] < believed.mean < smooth
+    assert believed.low < believed.mean < believed.high
+
+
 def test_the_explanation_is_the_acquisition_at_that_row():
     tuner = run(Tuner(SPACE, GOAL, seed=0), 9)
     trial = tuner.ask()
