@@ -37,6 +37,18 @@ class IsolationUnavailable(BayesTunerError):
     """The limits a run needs can't be set on this machine."""
 
 
+class KnobUnavailable(BayesTunerError):
+    """A knob of the job file can't be set on this machine."""
+
+
+class MachineBusy(BayesTunerError):
+    """Another BayesTuner is measuring on this machine."""
+
+
+class RuntimeFolderUnusable(BayesTunerError):
+    """There is no folder of this user's own for what lives as long as this boot."""
+
+
 class StoreError(BayesTunerError):
     """A study's file can't be read, written or continued."""
 

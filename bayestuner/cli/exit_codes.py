@@ -5,6 +5,7 @@ NO_CONFIGURATION = 1
 BAD_INPUT = 2
 MACHINE_LACKS = 3
 STUDY_TROUBLE = 4
+MACHINE_BUSY = 5
 INTERNAL = 70
 STOPPED = 128
 """Plus the signal's number."""
@@ -16,6 +17,7 @@ exit codes:
   2    bad input: the command line or the job file
   3    the machine lacks something: a meter, cgroups, an optional package
   4    the study can't be read, written or continued
+  5    another BayesTuner is measuring on this machine
   70   an error in BayesTuner itself
   129, 130, 143   stopped by SIGHUP, Ctrl-C, SIGTERM; everything finished is kept
 

@@ -11,7 +11,16 @@ from importlib import import_module
 from bayestuner._version import __version__
 from bayestuner.cli import exit_codes
 from bayestuner.cli.signals import Stopped, stop_signals
-from bayestuner.errors import BayesTunerError, IsolationUnavailable, MeterUnavailable, MissingExtra, StoreError
+from bayestuner.errors import (
+    BayesTunerError,
+    IsolationUnavailable,
+    KnobUnavailable,
+    MachineBusy,
+    MeterUnavailable,
+    MissingExtra,
+    RuntimeFolderUnusable,
+    StoreError,
+)
 
 COMMANDS = ("tune", "show", "retarget", "doctor", "zoo")
 
@@ -57,8 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _code_of(error: BayesTunerError) -> int:
-    if isinstance(error, (MeterUnavailable, IsolationUnavailable, MissingExtra)):
+    if isinstance(error, (MeterUnavailable, IsolationUnavailable, KnobUnavailable, RuntimeFolderUnusable, MissingExtra)):
         return exit_codes.MACHINE_LACKS
+    if isinstance(error, MachineBusy):
+        return exit_codes.MACHINE_BUSY
     return exit_codes.STUDY_TROUBLE if isinstance(error, StoreError) else exit_codes.BAD_INPUT
 
 

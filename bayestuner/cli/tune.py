@@ -25,6 +25,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--strategy", metavar="NAME", help="bayes, random or exhaustive (default: bayes)")
     parser.add_argument("--max-minutes", metavar="M", type=float, help="start no further search run after M minutes")
     parser.add_argument("--allow-affinity", action="store_true", help="go on without memory limits where no cgroup can be made")
+    parser.add_argument("--wait", action="store_true", help="wait while another BayesTuner measures on this machine, instead of refusing")
     parser.add_argument("--json", action="store_true", help="print the result as JSON; progress goes to stderr")
     parser.set_defaults(run=run)
 
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         result = tune(
             job, study_path=path, progress=progress, budget=args.budget, seed=args.seed, strategy=args.strategy,
-            rules=rules, allow_affinity=args.allow_affinity,
+            rules=rules, allow_affinity=args.allow_affinity, wait=args.wait,
         )  # fmt: skip
     except Stopped as stop:
         again = ["bayestuner", "tune", str(args.job), *(["--study", str(args.study)] if args.study is not None else [])]

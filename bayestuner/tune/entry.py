@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bayestuner.measure.job import Job
+from bayestuner.measure.lock import machine_lock
 from bayestuner.measure.runner import Runner
 from bayestuner.study.stopping import Rule
 from bayestuner.study.study import Study
@@ -42,6 +43,7 @@ def tune(
     strategy: str | None = None,
     rules: Sequence[Rule] = (),
     allow_affinity: bool = False,
+    wait: bool = False,
 ) -> TuneResult:
     """Find the configuration of `job` that meets its goal best; go on where an earlier call was stopped.
 
@@ -63,10 +65,15 @@ def tune(
     allow_affinity : bool
         Go on with core binding alone where no cgroup can be made, as ``isolation = "affinity-allowed"`` does.
 
+    wait : bool
+        Wait for another BayesTuner on this machine to end, instead of refusing.
+
     Raises
     ------
     MeterUnavailable, IsolationUnavailable
         Where the machine lacks what the job file asks for.
+    MachineBusy
+        Another BayesTuner is measuring on this machine.
     StoreError
         Where the study can't be used or was made for another job.
     """
@@ -84,6 +91,7 @@ def tune(
                 for text in study.notices:
                     progress.note(text)
                 return TuneResult(path, summarise(study))
+        stack.enter_context(machine_lock(path, wait=wait, tell=progress.note))
         isolation, meter, facts = open_machine(job, allow_affinity, progress)
         if meter is not None:
             stack.callback(meter.close)

@@ -1,0 +1,57 @@
+"""The folder for what lives as long as this boot: the machine's lock and the journal of changed settings."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from bayestuner.errors import RuntimeFolderUnusable
+
+VARIABLE = "BAYESTUNER_RUNTIME_DIR"
+OF_ROOT = Path("/run/bayestuner")
+
+
+def runtime_folder() -> Path:
+    """Where it is, whether it exists or not.
+
+    ``BAYESTUNER_RUNTIME_DIR`` where that is set; else /run/bayestuner for root, ``bayestuner`` in the session's XDG_RUNTIME_DIR for other
+    users, and a folder named after the user in the temporary folder where those can't be.
+    """
+    chosen = os.environ.get(VARIABLE)
+    if chosen:
+        return Path(chosen)
+    if os.geteuid() == 0:
+        base, name = OF_ROOT.parent, OF_ROOT.name
+    else:
+        base, name = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"), "bayestuner"
+    if base.is_dir() and os.access(base, os.W_OK | os.X_OK):
+        return base / name
+    return Path(tempfile.gettempdir()) / f"bayestuner-{os.geteuid()}"
+
+
+def make_runtime_folder() -> Path:
+    """Make it where it is missing, and see that nobody else can write there: what it holds is believed.
+
+    Root's can be read by everyone, so that others see that the machine is taken.
+
+    Raises
+    ------
+    RuntimeFolderUnusable
+        It can't be made, or belongs to another user.
+    """
+    folder = runtime_folder()
+    advice = f"set {VARIABLE} to a folder of your own"
+    try:
+        folder.mkdir(mode=0o755 if os.geteuid() == 0 else 0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise RuntimeFolderUnusable(f"the folder {folder} can't be made: {error.strerror}; {advice}") from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise RuntimeFolderUnusable(f"{folder} is not a folder of this user, so what it says can't be believed; {advice}")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise RuntimeFolderUnusable(
+            f"{folder} can be written by others, so what it says can't be believed; run chmod go-w {folder}, or {advice}"
+        )
+    return folder
