@@ -36,8 +36,53 @@ int bt_perf_read(int fd, uint64_t *value);
 int bt_read_u64_text(int fd, uint64_t *value);
 
 /* Reads `count` sources back to back, with CLOCK_MONOTONIC taken before the first and after the last. At the first that fails it
- * stops, returns its -errno and leaves its index in *failed (-1: the clock); otherwise *failed is `count`. */
+ * stops, returns its -errno and leaves its index in *failed (-1: the clock); otherwise *failed is `count`. Both stamps are set either way. */
 int bt_read_all(const struct bt_source *sources, int count, int64_t *before_ns, int64_t *after_ns, uint64_t *values, int *failed);
+
+/* --- bt_sampler: a thread that reads all of these on a fixed beat ------------------------------------------------- */
+
+struct bt_sampler;
+
+struct bt_sampler_options {
+    int64_t period_ns; /* at least 100 us */
+    uint32_t capacity; /* records that wait for their drain: a power of two from 2 to 2^24 */
+    int cpu;           /* the only one the thread may run on; -1: wherever the starting thread may */
+    int cpu_required;  /* whether start fails when that can't be had; otherwise `pin_error` tells */
+};
+
+/* One reading; its raw counts stand beside it. */
+struct bt_record {
+    int64_t stamp_ns;       /* CLOCK_MONOTONIC in the middle of the reading */
+    int64_t uncertainty_ns; /* half of what it took */
+    uint64_t lost;          /* how many records had been dropped by then, in all */
+    int32_t error;          /* errno of the first source that could not be read; 0: none. The counts from there on are 0 */
+    int32_t failed;         /* its index; -1: none, or a clock or timer */
+};
+
+struct bt_sampler_stats {
+    uint64_t taken;  /* records written */
+    uint64_t lost;   /* dropped because the ring was full */
+    uint64_t missed; /* beats that passed while the thread had no CPU */
+    int64_t cpu_ns;  /* CPU time of the thread; -1: unknown */
+    int pin_error;   /* errno of the pinning; 0: none, or not asked for */
+    int running;
+};
+
+/* Takes a first record and starts the thread. It reads through duplicates of the descriptors, every signal blocked, and allocates nothing.
+ * One thread at a time may call the functions below. In a child made by fork they return -ECHILD, and bt_sampler_free only releases the
+ * child's copies: the thread lives on in the parent alone. */
+int bt_sampler_start(const struct bt_source *sources, int count, const struct bt_sampler_options *options, struct bt_sampler **sampler);
+
+/* Moves up to `max` records out of the ring, oldest first, `count` counts each; returns how many. Also after the stop. */
+int bt_sampler_drain(struct bt_sampler *sampler, int max, struct bt_record *records, uint64_t *counts);
+
+/* Ends the thread and takes a last record, for which a place was kept. May be called twice. */
+int bt_sampler_stop(struct bt_sampler *sampler);
+
+void bt_sampler_look(struct bt_sampler *sampler, struct bt_sampler_stats *stats);
+
+/* Stops where that was not done, then releases everything. NULL is fine. */
+void bt_sampler_free(struct bt_sampler *sampler);
 
 /* --- bt_cgroup: writes to cgroup files and processes started inside a cgroup -------------------------------------- */
 

@@ -122,20 +122,16 @@ static int monotonic_ns(int64_t *stamp_ns) {
 }
 
 int bt_read_all(const struct bt_source *sources, int count, int64_t *before_ns, int64_t *after_ns, uint64_t *values, int *failed) {
-    int rc;
+    int rc, clock_rc, i = 0;
     *failed = -1;
     rc = monotonic_ns(before_ns);
     if (rc != 0)
         return rc;
-    for (int i = 0; i < count; i++) {
-        rc = read_source(&sources[i], &values[i]);
-        if (rc != 0) {
-            *failed = i;
-            return rc;
-        }
-    }
-    rc = monotonic_ns(after_ns);
-    if (rc == 0)
-        *failed = count;
+    while (i < count && (rc = read_source(&sources[i], &values[i])) == 0)
+        i++;
+    clock_rc = monotonic_ns(after_ns);
+    if (rc == 0 && clock_rc != 0)
+        return clock_rc;
+    *failed = i;
     return rc;
 }

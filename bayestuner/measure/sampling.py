@@ -1,4 +1,8 @@
-"""What is read about ten times a second while a job runs: energy, the group's CPU time, the machine's load."""
+"""What is read about ten times a second while a job runs: energy, the group's CPU time, the machine's load.
+
+Energy is read by a recorder with a thread and a beat of its own (`bayestuner.measure.energy.recorder`); the thread here reads the rest, and
+makes joules of what the recorder has.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,9 @@ import numpy as np
 
 from bayestuner.errors import BayesTunerError
 from bayestuner.measure.cgroup.isolation import GroupUsage, RunGroup
-from bayestuner.measure.energy.meter import EnergyMeter, EnergySample
+from bayestuner.measure.energy.meter import EnergyMeter
+from bayestuner.measure.energy.recorder import DEFAULT_HZ, Recording, housekeeping_cpu, open_recorder
+from bayestuner.measure.energy.series import EnergySeries
 
 PERIOD_S = 0.1
 
@@ -56,6 +62,10 @@ class Sampler:
     proc : path
     use_every : int
         Read CPU time only every so many turns: without a cgroup that is a walk over /proc.
+    hz : float
+        Readings of the meter in a second, up to 1000.
+    cpu : int, optional
+        Where the extension's thread reads the meter; by default the lowest CPU of this process that the group may not use, if there is one.
 
     Attributes
     ----------
@@ -63,16 +73,26 @@ class Sampler:
         Why the meter or the group could no longer be read, or the counters not be differenced.
     """
 
-    def __init__(self, meter: EnergyMeter | None, group: RunGroup, proc: Path = Path("/proc"), use_every: int = 1) -> None:
+    def __init__(
+        self,
+        meter: EnergyMeter | None,
+        group: RunGroup,
+        proc: Path = Path("/proc"),
+        use_every: int = 1,
+        *,
+        hz: float = DEFAULT_HZ,
+        cpu: int | None = None,
+    ) -> None:
         self.fault: BayesTunerError | OSError | None = None
-        self._meter = meter
+        if cpu is None:
+            cpu = housekeeping_cpu(group.actual.cpuset_cpus, os.sched_getaffinity(0))
+        self._recorder = None if meter is None else open_recorder(meter, hz=hz, cpu=cpu)
+        self._series = None if meter is None else EnergySeries(meter)
         self._group = group
         self._stat = proc / "stat"
         self._use_every = use_every
         self._turn = 0
         self._usage = GroupUsage()
-        self._last: EnergySample | None = None
-        self._energy: list[tuple[int, float]] = []  # (stamp_ns, joules since the first sample)
         self._cpu: list[tuple[int, float]] = []
         self._busy: list[tuple[int, float]] = []
         self._stop = threading.Event()
@@ -80,6 +100,8 @@ class Sampler:
 
     def start(self) -> None:
         """Take the first sample, then go on in the background."""
+        if self._recorder is not None:
+            self._recorder.start()
         self.sample()
         self._thread.start()
 
@@ -89,12 +111,19 @@ class Sampler:
             self._stop.set()
             if self._thread.ident is not None:
                 self._thread.join()
+            if self._recorder is not None:
+                self._recorder.stop()
             self.sample(last=True)
 
     @property
     def oom_kills(self) -> int:
         """OOM kills in the group, by the last sample."""
         return self._usage.oom_kills or 0
+
+    @property
+    def recording(self) -> Recording | None:
+        """How reading the meter goes, or went; None without a meter."""
+        return None if self._recorder is None else self._recorder.recording()
 
     def _run(self) -> None:
         due = time.monotonic()
@@ -107,8 +136,8 @@ class Sampler:
     def sample(self, *, last: bool = False) -> None:
         """Read everything once; what can't be read any more becomes `fault`, never an exception in the thread."""
         try:
-            if self._meter is not None and self.fault is None:
-                self._sample_energy(self._meter)
+            if self.fault is None:
+                self._collect_energy()
             if last or self._turn % self._use_every == 0:
                 self._sample_use()
             self._turn += 1
@@ -124,13 +153,13 @@ class Sampler:
         if busy_s is not None:
             self._busy.append((stamp_ns, busy_s))
 
-    def _sample_energy(self, meter: EnergyMeter) -> None:
-        sample = meter.read()
-        total_j = self._energy[-1][1] if self._energy else 0.0
-        if self._last is not None:
-            total_j += meter.energy_j(self._last, sample)
-        self._last = sample
-        self._energy.append((sample.stamp_ns, total_j))
+    def _collect_energy(self) -> None:
+        if self._recorder is None or self._series is None:
+            return
+        for sample in self._recorder.collect():
+            self._series.add(sample)
+        if self._recorder.fault is not None:
+            raise self._recorder.fault
 
     def span(self, edges_ns: Sequence[int]) -> Span:
         """What was used between the first and the last of some stamps, interpolated between samples; call after `stop`.
@@ -142,12 +171,13 @@ class Sampler:
         """
         edges = np.asarray(edges_ns, dtype=np.int64)
         start_ns, end_ns = int(edges[0]), int(edges[-1])
-        energy_j = _between(self._energy, start_ns, end_ns)
+        energy = [] if self._series is None else self._series.points
+        energy_j = _between(energy, start_ns, end_ns)
         cpu_s = _between(self._cpu, start_ns, end_ns)
         busy_s = _between(self._busy, start_ns, end_ns)
         outside = None if busy_s is None or cpu_s is None else max(busy_s - cpu_s, 0.0)
         parts = np.empty(0) if cpu_s is None else np.diff(_at(self._cpu, edges))
-        return Span(energy_j, _powers(self._energy, start_ns, end_ns), cpu_s, parts, edges, outside)
+        return Span(energy_j, _powers(energy, start_ns, end_ns), cpu_s, parts, edges, outside)
 
 
 def _between(series: list[tuple[int, float]], start_ns: int, end_ns: int) -> float | None:

@@ -4,13 +4,15 @@ import time
 
 import pytest
 
-from bayestuner.measure.cgroup.isolation import GroupUsage
+from bayestuner.measure.cgroup.isolation import GroupUsage, Limits
 from bayestuner.measure.energy.meter import EnergySample, MeterFault
 from bayestuner.measure.sampling import Sampler, machine_busy_s
 
 
 class Group:
     """A DOUBLE of a run's group: one CPU second a second."""
+
+    actual = Limits()
 
     def __init__(self, fails=False):
         self.fails = fails

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from bayestuner.measure.cgroup.isolation import Refusal
 from bayestuner.measure.energy.counts import Counter, energies_j
@@ -44,12 +44,20 @@ class CountingMeter:
         Releases the descriptors.
     notes : sequence of str
         What a reader of the results should know: dropped domains, units taken, ...
+    sources : sequence of Source
+        What `reader` reads, for those who read it another way.
     """
 
     estimated = False
 
     def __init__(
-        self, source: str, counters: Sequence[Counter], reader: Reader, close: Callable[[], None], notes: Sequence[str] = ()
+        self,
+        source: str,
+        counters: Sequence[Counter],
+        reader: Reader,
+        close: Callable[[], None],
+        notes: Sequence[str] = (),
+        sources: Sequence[Source] = (),
     ) -> None:
         self.source = source
         self.counters = tuple(counters)
@@ -57,6 +65,7 @@ class CountingMeter:
         self.boundary = "pkg+dram" if any(counter.kind == "dram" for counter in counters) else "pkg"
         self.max_interval_s = min(counter.safe_interval_s for counter in counters)
         self.notes = tuple(notes)
+        self.sources = tuple(sources)
         self._reader = reader
         self._close = close
         self._closed = False
@@ -73,17 +82,25 @@ class CountingMeter:
             if best.after_ns - best.before_ns <= STAMP_LIMIT_NS:
                 break
             best = min(best, self._reading(), key=lambda reading: reading.after_ns - reading.before_ns)
-        counts = tuple(count % counter.modulus for count, counter in zip(best.counts, self.counters, strict=True))
-        return EnergySample((best.before_ns + best.after_ns) // 2, (best.after_ns - best.before_ns + 1) // 2, counts)
+        return self.sample(best)
+
+    def sample(self, reading: Reading) -> EnergySample:
+        """A reading of this meter's sources as a sample: stamped in its middle, reserved upper bits masked."""
+        counts = tuple(count % counter.modulus for count, counter in zip(reading.counts, self.counters, strict=True))
+        return EnergySample((reading.before_ns + reading.after_ns) // 2, (reading.after_ns - reading.before_ns + 1) // 2, counts)
+
+    def fault(self, error: OSError) -> MeterFault:
+        """What it means when this meter's sources can't be read; `error` names the source."""
+        return MeterFault(
+            f"the {self.source} meter could not be read any more ({describe(error)}); a package may have gone offline or the "
+            "driver been removed: run `bayestuner doctor`"
+        )
 
     def _reading(self) -> Reading:
         try:
             return self._reader()
         except OSError as error:
-            raise MeterFault(
-                f"the {self.source} meter could not be read any more ({describe(error)}); a package may have gone offline or the "
-                "driver been removed: run `bayestuner doctor`"
-            ) from error
+            raise self.fault(error) from error
 
     def energy_j(self, first: EnergySample, last: EnergySample) -> float:
         """Joules of all domains together; see `EnergyMeter.energy_j`."""
@@ -97,7 +114,8 @@ class CountingMeter:
         """Release the descriptors; may be called twice."""
         if not self._closed:
             self._closed = True
-            self._close()
+            with suppress(OSError):  # a device that has gone says so once more; the descriptor is released all the same
+                self._close()
 
 
 def proven_meter(
@@ -134,8 +152,8 @@ def proven_meter(
     if without_dram and any(counter.kind == "dram" for counter, _ in found):
         lacking = " and ".join(f"dram-{socket}" for socket in without_dram)
         notes = (*notes, f"DRAM is left out of the total: {lacking} does not count")
-    reader = make_reader([source for _, source in kept])
-    return CountingMeter(what, [counter for counter, _ in kept], reader, files.pop_all().close, notes)
+    sources = [source for _, source in kept]
+    return CountingMeter(what, [counter for counter, _ in kept], make_reader(sources), files.pop_all().close, notes, sources)
 
 
 def moving(reader: Reader, *, timeout_s: float) -> tuple[bool, ...]:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 
 class SourceKind(Enum):
@@ -46,15 +47,22 @@ Reader = Callable[[], Reading]
 
 
 def read_plain(source: Source) -> int:
-    """One raw count in plain Python; OSError also for a short read and for text that is no number."""
+    """One raw count in plain Python; OSError, with the source's label, also for a short read and for text that is no number."""
+    try:
+        return _read_unnamed(source)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, source.label) from error
+
+
+def _read_unnamed(source: Source) -> int:
     if source.kind is SourceKind.TEXT:
         text = os.pread(source.fd, 64, 0).partition(b"\n")[0]
         if not text.isdigit():
-            raise OSError(errno.EINVAL, f"holds {text!r} instead of a number", source.label)
+            raise OSError(errno.EINVAL, f"holds {text!r} instead of a number")
         return int(text)
     data = os.read(source.fd, 8) if source.kind is SourceKind.PERF else os.pread(source.fd, 8, source.offset)
     if len(data) != 8:  # the device never does that; a truncated stand-in does
-        raise OSError(errno.EIO, f"{len(data)} bytes instead of 8", source.label)
+        raise OSError(errno.EIO, f"{len(data)} bytes instead of 8")
     value: int = struct.unpack("=Q", data)[0]
     return value
 
@@ -70,6 +78,16 @@ def plain_reader(sources: Sequence[Source]) -> Reader:
     return read
 
 
+def source_table(sources: Sequence[Source]) -> Any:
+    """The sources as the extension's ``struct bt_source[]``; ImportError where the extension isn't built."""
+    from bayestuner._native import ffi
+
+    table = ffi.new("struct bt_source[]", len(sources))
+    for entry, source in zip(table, sources, strict=True):
+        entry.fd, entry.kind, entry.offset = source.fd, source.kind.value, source.offset
+    return table
+
+
 def native_reader(sources: Sequence[Source]) -> Reader:
     """A reader that makes one call into the C extension; ImportError where that isn't built.
 
@@ -78,9 +96,7 @@ def native_reader(sources: Sequence[Source]) -> Reader:
     from bayestuner._native import ffi, lib
 
     labels = tuple(source.label for source in sources)
-    table = ffi.new("struct bt_source[]", len(sources))
-    for entry, source in zip(table, sources, strict=True):
-        entry.fd, entry.kind, entry.offset = source.fd, source.kind.value, source.offset
+    table = source_table(sources)
 
     def read() -> Reading:
         before_ns, after_ns, failed = ffi.new("int64_t *"), ffi.new("int64_t *"), ffi.new("int *")
