@@ -93,7 +93,7 @@ def run_ours(problems: list[Problem], args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers.quality", description=__doc__.split("\n")[0])
-    parser.add_argument("tables", type=Path, help="folder with problems.json and its tables")
+    parser.add_argument("tables", type=Path, help="folder with problems.json and its tables, or simulated, or simulated-small")
     parser.add_argument("--peers", default="", help=f"some of {','.join(roster.PEERS)} (default: all that are installed)")
     parser.add_argument("--seeds", type=seeds_of, default=range(5), help="FIRST:END (default 0:5)")
     parser.add_argument("--budget", type=int, default=20)

@@ -67,7 +67,7 @@ def main() -> None:
     for name, action in (("run", run), ("report", show)):
         command = commands.add_parser(name)
         command.set_defaults(action=action)
-        command.add_argument("tables", type=Path, help="folder with problems.json and its tables")
+        command.add_argument("tables", type=Path, help="folder with problems.json and its tables, or simulated, or simulated-small")
         command.add_argument("--only", default="", help="problems with this in their name")
         command.add_argument("--plot", type=Path, help="draw the scores into this file")
         command.add_argument("--by-problem", action="store_true")

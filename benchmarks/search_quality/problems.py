@@ -3,6 +3,9 @@
 A table has a column for every knob, then ``objective`` (to be minimised), ``constraint`` (to be at least the problem's ``threshold``) and
 ``status`` (``ok``, or ``failed`` for a run that gave no values). ``problems.json`` is a list of objects with ``name``, ``file``,
 ``family``, ``threshold`` and ``knobs`` (``name``; ``type``: ``ordinal`` or ``categorical``).
+
+In place of a folder, ``simulated`` and ``simulated-small`` are the paper's eight jobs on its server, SIMULATED without noise: 7168 and 224
+configurations each.
 """
 
 from __future__ import annotations
@@ -18,6 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 import bayestuner as bt
+from bayestuner.simulate.platform import SimulatedJob, large_space, small_space
+from bayestuner.simulate.profiles import PROFILES
+
+SIMULATED = {"simulated": large_space, "simulated-small": small_space}
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -36,6 +43,8 @@ class Problem:
     objective, constraint : ndarray, (rows,)
         nan where the run failed.
     threshold : float
+    grid : Space, optional
+        Whose rows the table's are; None for a table that lists its rows.
     """
 
     name: str
@@ -45,6 +54,7 @@ class Problem:
     objective: FloatArray
     constraint: FloatArray
     threshold: float
+    grid: bt.Space | None = None
     goal: Any = field(init=False)
 
     def __post_init__(self) -> None:
@@ -54,7 +64,7 @@ class Problem:
     @cached_property
     def space(self) -> bt.Space:
         """The rows of the table as a space; a space's row is the table's."""
-        return bt.Space.from_rows(self.knobs, self.configs)
+        return bt.Space.from_rows(self.knobs, self.configs) if self.grid is None else self.grid
 
     @property
     def ok(self) -> npt.NDArray[np.bool_]:
@@ -78,12 +88,21 @@ class Problem:
 
 
 def load(folder: Path, only: str = "") -> list[Problem]:
-    """Read the problems of `folder` whose name contains `only`."""
+    """Read the problems of `folder`, or of `SIMULATED` by name, whose name contains `only`."""
+    if str(folder) in SIMULATED and not folder.exists():
+        return [_simulate(name, str(folder)) for name in PROFILES if only in name]
     listed = json.loads((folder / "problems.json").read_text())
     problems = [_read(folder, entry) for entry in listed if only in entry["name"]]
     if not problems:
         raise SystemExit(f"no problem in {folder}/problems.json has {only!r} in its name; it lists {', '.join(e['name'] for e in listed)}")
     return problems
+
+
+def _simulate(name: str, which: str) -> Problem:
+    job = SimulatedJob(name, SIMULATED[which]())
+    space, metrics = job.space, job.table.metrics
+    configs = [tuple(space.config(row).values()) for row in range(space.n_rows)]
+    return Problem(f"{which}-{name}", which, space.knobs, configs, metrics["power_w"], metrics["throughput"], job.profile.constraint, space)
 
 
 def _read(folder: Path, entry: dict[str, Any]) -> Problem:

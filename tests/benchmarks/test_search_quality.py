@@ -11,6 +11,8 @@ import pytest
 from benchmarks.search_quality import store
 from benchmarks.search_quality.figures import Figures, Run, close, found_feasible, random_regret, regrets, relative_regret, score
 from benchmarks.search_quality.problems import load
+from benchmarks.search_quality.replay import replay
+from benchmarks.search_quality.tuners import TUNERS
 
 ROOT = Path(__file__).parents[2]
 
@@ -93,3 +95,10 @@ def test_the_command_replays_reports_and_goes_on_where_it_stopped(tables, tmp_pa
     assert (tmp_path / "p.png").stat().st_size > 10_000
     wrong = subprocess.run([*command[:-4], "--tuners", "nobody", "--out", str(out)], cwd=ROOT, capture_output=True, text=True, check=False)
     assert wrong.returncode == 1 and "there is no tuner 'nobody' here; there are bayes" in wrong.stderr
+
+
+def test_the_simulated_jobs_are_problems_like_any_other():
+    problems = load(Path("simulated-small"), only="mobilenet")
+    assert [(p.name, p.family, len(p.configs)) for p in problems] == [("simulated-small-mobilenet_v2", "simulated-small", 224)]
+    run = replay("bayes", TUNERS["bayes"], problems[0], 0, 20)
+    assert regrets(problems[0], run.rows)[-1] <= 0.02 * problems[0].optimum
