@@ -12,11 +12,13 @@ from typing import Any, Literal
 from bayestuner.errors import InvalidGoal, InvalidJob
 from bayestuner.goal import Goal
 from bayestuner.measure.command import BUILT_IN, fill, placeholders, program_problem, resolve_program
-from bayestuner.measure.job_checks import JobKnob, build_goal, build_knobs, check_command, check_patterns
+from bayestuner.measure.core_order import CorePolicy, order_cores, physical_cores
+from bayestuner.measure.job_checks import CoreCount, JobKnob, build_goal, build_knobs, check_command, check_patterns
 from bayestuner.measure.job_stop import StopCondition, build_stop
 from bayestuner.measure.metrics import METRICS, POWER_METRICS
+from bayestuner.measure.platform import Platform, PlatformProblem, load_platforms, offers_of
 from bayestuner.measure.schema import JOB_KEYS, MEASURE_KEYS, SECTIONS, Report, check_table, suggestion
-from bayestuner.measure.topology import read_topology
+from bayestuner.measure.topology import Topology, read_topology
 from bayestuner.measure.user import reach_problem, user_problem
 from bayestuner.space import Categorical, Space
 from bayestuner.trial import Config
@@ -54,6 +56,15 @@ class MeasureSettings:
     repeats: int = 3
     seed: int = 0
     stop: tuple[StopCondition, ...] = ()
+    placement: Literal["compact", "spread"] = "compact"
+    smt: Literal["last", "never"] = "last"
+    housekeeping_cores: int | Literal["auto"] = "auto"
+    platforms: tuple[str, ...] = ()
+
+    @property
+    def core_policy(self) -> CorePolicy:
+        """How a job's cores are chosen."""
+        return CorePolicy(self.placement, self.smt, self.housekeeping_cores)
 
     @property
     def allow_affinity(self) -> bool:
@@ -112,7 +123,8 @@ class Job:
     @property
     def needs(self) -> frozenset[str]:
         """What has to be limited for this job's knobs to mean anything: a part of {"cores", "memory"}."""
-        return frozenset(knob.kind for knob in self.knobs if knob.kind in ("cores", "memory"))
+        wanted = {"cores": "cores", "smt": "cores", "memory": "memory"}
+        return frozenset(wanted[knob.kind] for knob in self.knobs if knob.kind in wanted)
 
     def knob_of_kind(self, kind: str) -> JobKnob | None:
         """The first knob of a kind, or None."""
@@ -126,6 +138,11 @@ class Job:
         """Cores that `config` asks for; None where the job has no cores knob."""
         knob = self.knob_of_kind("cores")
         return None if knob is None else int(config[knob.name])
+
+    def smt_of(self, config: Mapping[str, Any]) -> bool | None:
+        """Whether `config` uses both threads of its cores; None where the job has no smt knob."""
+        knob = self.knob_of_kind("smt")
+        return None if knob is None else bool(config[knob.name])
 
     def memory_bytes_of(self, config: Mapping[str, Any]) -> int | None:
         """Memory limit that `config` asks for; None where the job has no memory knob."""
@@ -167,7 +184,7 @@ def load_job(path: Path | str) -> Job:
     return parse_job(text, where)
 
 
-def parse_job(text: str, path: Path | str, *, n_cpus: int | None = None) -> Job:
+def parse_job(text: str, path: Path | str, *, n_cpus: int | None = None, topology: Topology | None = None) -> Job:
     """Check the text of a job file.
 
     Parameters
@@ -176,7 +193,9 @@ def parse_job(text: str, path: Path | str, *, n_cpus: int | None = None) -> Job:
     path : path
         Where it stands; relative programs and folders are looked for from there.
     n_cpus : int, optional
-        What ``max = "all"`` means; by default the number of CPUs this process may use.
+        What ``max = "all"`` means; by default the number of CPUs that jobs may get.
+    topology : Topology, optional
+        By default this machine's; its policy is the job file's.
     """
     where = Path(path).absolute()
     try:
@@ -184,13 +203,15 @@ def parse_job(text: str, path: Path | str, *, n_cpus: int | None = None) -> Job:
     except tomllib.TOMLDecodeError as error:
         raise InvalidJob(f"{path} is not valid TOML: {error}") from None
     mistakes: list[tuple[str, str]] = []
-    job = _build(table, text, where, n_cpus or len(read_topology().cpus), mistakes)
+    job = _build(table, text, where, n_cpus, topology or read_topology(), mistakes)
     if mistakes or job is None:
         raise MistakesInJob(path, mistakes)
     return job
 
 
-def _build(table: dict[str, Any], text: str, path: Path, n_cpus: int, mistakes: list[tuple[str, str]]) -> Job | None:
+def _build(
+    table: dict[str, Any], text: str, path: Path, n_cpus: int | None, topology: Topology, mistakes: list[tuple[str, str]]
+) -> Job | None:
     def report(key: str, problem: str) -> None:
         mistakes.append((key, problem))
 
@@ -199,8 +220,14 @@ def _build(table: dict[str, Any], text: str, path: Path, n_cpus: int, mistakes: 
             report(name, "unknown section" + suggestion(name, SECTIONS))
     sections = {name: _section(table, name, report) for name in SECTIONS}
     job = check_table(sections["job"], JOB_KEYS, "job", report)
-    knobs = build_knobs(sections["knobs"], n_cpus, report)
-    settings = _measure(sections["measure"], report)
+    of_measure: list[tuple[str, str]] = []  # checked first, because knobs depend on it; reported in the file's order
+    settings = _measure(sections["measure"], lambda key, problem: of_measure.append((key, problem)))
+    cores = _core_count(sections["knobs"], settings, n_cpus, topology, lambda key, problem: of_measure.append((key, problem)))
+    platforms = _platforms(settings, lambda key, problem: of_measure.append((key, problem)))
+    units = {kind: offer.units for kind, (_, offer) in offers_of(platforms or {}).items()}
+    known = sections["knobs"] if platforms is not None else {n: g for n, g in sections["knobs"].items() if not _is_of_platform(g)}
+    knobs = build_knobs(known, cores, report, units) if known or not sections["knobs"] else []
+    mistakes += of_measure
     goal = build_goal(sections["goal"], sections["knobs"], knobs, settings, report)
     check_patterns(job, report)
     cwd = _cwd(job, path, report)
@@ -220,7 +247,7 @@ def _build(table: dict[str, Any], text: str, path: Path, n_cpus: int, mistakes: 
         knobs=tuple(knobs),
         space=space,
         goal=goal,
-        measure=MeasureSettings(**{**settings, "energy": tuple(settings["energy"])}),
+        measure=MeasureSettings(**{**settings, **{name: tuple(settings[name]) for name in ("energy", "platforms")}}),
         env=MappingProxyType(dict(job["env"])),
         cwd=cwd,
         throughput_regex=job["throughput_regex"],
@@ -276,6 +303,42 @@ def _measure(table: dict[str, Any], report: Report) -> dict[str, Any]:
         report("measure.energy", "names a meter twice; name each once, in the order to try them")
     found["stop"] = build_stop(found.get("stop", ()), report)
     return found
+
+
+def _is_of_platform(given: Any) -> bool:
+    return isinstance(given, dict) and "." in str(given.get("kind", ""))
+
+
+def _platforms(settings: Mapping[str, Any], report: Report) -> dict[str, Platform] | None:
+    """The platforms of the job file, its meters held against theirs; None where one can't be loaded, which is reported."""
+    try:
+        platforms = load_platforms(settings.get("platforms", ()))
+    except PlatformProblem as problem:
+        report("measure.platforms", str(problem))
+        return None
+    meters = [f"{p.name}.{meter}" for p in platforms.values() for meter in p.meters]
+    for name in settings.get("energy", ()):
+        if "." in name and name not in meters:
+            report("measure.energy", f"no platform of measure.platforms has the meter {name!r}{suggestion(name, meters or ['none'])}")
+    return platforms
+
+
+def _core_count(knobs: Mapping[str, Any], settings: Mapping[str, Any], n_cpus: int | None, topology: Topology, report: Report) -> CoreCount:
+    """How many cores the job may ask for, by its policy; physical ones where it has a knob of kind smt."""
+    by_smt = any(isinstance(given, dict) and given.get("kind") == "smt" for given in knobs.values())
+    if n_cpus is not None:
+        return CoreCount(n_cpus)
+    names = ("placement", "smt", "housekeeping_cores")
+    policy = CorePolicy(**{name: settings[name] for name in names if name in settings})
+    order = order_cores(topology.cpus, policy)
+    if not order.cpus:
+        n = physical_cores(topology.cpus)
+        report("measure.housekeeping_cores", f"leaves the job no core: this process may use {n} physical cores; keep fewer free")
+        return CoreCount(len(topology.cpus))
+    if by_smt and policy.smt == "never":
+        report("measure.smt", "'never' stands against the knob of kind smt; leave one of them out")
+    kept = f" ({len(order.housekeeping)} more are kept free by measure.housekeeping_cores)" if order.housekeeping else ""
+    return CoreCount(len(order.firsts if by_smt else order.cpus), bool(order.siblings), kept)
 
 
 def _cwd(job: dict[str, Any], path: Path, report: Report) -> Path:

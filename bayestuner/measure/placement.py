@@ -50,18 +50,26 @@ def place(job: Job, config: Mapping[str, Any], topology: Topology, isolation: Is
     report_fd : int or None
         Number of the report pipe's write end in the job; None where the job is read by its output.
     """
-    cores = job.cores_of(config)
+    cpus = cpus_of(job, config, topology)
     memory_bytes = job.memory_bytes_of(config)
-    cpus = topology.numbers if cores is None else topology.pick_cpus(cores)
+    limited = "cores" in job.needs
     limits = Limits(
-        cpuset_cpus=cpus if cores is not None else None,
-        cpuset_mems=topology.mems_for(cpus, memory_bytes) if cores is not None and isolation.name != "affinity" else None,
+        cpuset_cpus=cpus if limited else None,
+        cpuset_mems=topology.mems_for(cpus, memory_bytes) if limited and isolation.name != "affinity" else None,
         memory_max=memory_bytes if "memory" in isolation.controls else None,
     )
     argv = job.argv(config)
     argv = (resolve_program(argv[0], job.env), *argv[1:])
     env = environment(job, config, len(cpus), memory_bytes, report_fd)
     return Placement(cpus, limits, argv, env, credentials_of(job.user))
+
+
+def cpus_of(job: Job, config: Mapping[str, Any], topology: Topology) -> tuple[int, ...]:
+    """The CPUs of a configuration: those it may use, where the job has no knob for them."""
+    cores, siblings = job.cores_of(config), job.smt_of(config)
+    if siblings is not None:
+        return topology.pick_physical(len(topology.order.firsts) if cores is None else cores, siblings=siblings)
+    return topology.numbers if cores is None else topology.pick_cpus(cores)
 
 
 def environment(job: Job, config: Mapping[str, Any], n_cores: int, memory_bytes: int | None, report_fd: int | None) -> dict[str, str]:

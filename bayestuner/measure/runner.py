@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from bayestuner.errors import BayesTunerError
+from bayestuner.measure.actuators.setting import KnobSetter
 from bayestuner.measure.cgroup.isolation import Child, GroupFault, GroupUsage, Isolation, Launch, RunGroup
 from bayestuner.measure.energy.meter import EnergyMeter
 from bayestuner.measure.job import Job
@@ -37,7 +38,8 @@ class RunRecord:
     ----------
     outcome : Measured or Failed
     details : dict
-        JSON-able: config, argv, cpus, memory_max, isolation, warmup_s, window_s, duration_s, items, batches, power_source, boundary,
+        JSON-able: config, argv, cpus, mems (NUMA nodes memory was taken from; more than mems_of_cpus where the limit was wider than what
+        those had free), mems_of_cpus, memory_max, isolation, warmup_s, window_s, duration_s, items, batches, power_source, boundary,
         estimated, relative_error, drift, outside_share, throughput_at_most, exit_status, stop, oom_kills, report_faults,
         first_report_fault, output_bytes, output_tail, flags. None for what isn't known.
     """
@@ -57,24 +59,35 @@ class Runner:
     isolation : Isolation
     topology : Topology, optional
         By default this machine's.
+    knobs : KnobSetter, optional
+        For knobs that are settings of the machine (`bayestuner.measure.actuators.select.open_knobs`); by default there are none.
     """
 
-    def __init__(self, job: Job, *, meter: EnergyMeter | None, isolation: Isolation, topology: Topology | None = None) -> None:
+    def __init__(
+        self,
+        job: Job,
+        *,
+        meter: EnergyMeter | None,
+        isolation: Isolation,
+        topology: Topology | None = None,
+        knobs: KnobSetter | None = None,
+    ) -> None:
         self.job = job
         self.meter = meter
         self.isolation = isolation
-        self.topology = topology or read_topology()
+        self.topology = topology or read_topology(policy=job.measure.core_policy)
+        self.knobs = knobs or KnobSetter()
 
     def run(self, config: Config) -> RunRecord:
         """Make one test run of `config`.
 
-        Whatever ends it, KeyboardInterrupt included, every process it started is dead and its group removed when this returns or
-        raises.
+        Whatever ends it, KeyboardInterrupt included, every process it started is dead, its group removed and every setting put back
+        when this returns or raises.
 
         Raises
         ------
         GroupFault
-            The limits can't be set.
+            The limits can't be set, or (`KnobFault`) a setting of the machine can't.
         InvalidSpace
             `config` isn't one of the job's.
         """
@@ -84,12 +97,23 @@ class Runner:
         group: RunGroup | None = None
         with Streams(with_reports=not by_output) as streams:
             placement = place(self.job, config, self.topology, self.isolation, None if by_output else streams.write_end("reports"))
+            settings = self.knobs.settings(config, placement.cpus)
             try:
                 with _signals_wait():
                     group = self.isolation.create(placement.limits)
+                    settings.apply()
                 record = self._run_in(group, streams, placement, config)
             finally:
-                left = _removed(group)
+                try:
+                    left = _removed(group)
+                finally:
+                    with _signals_wait():
+                        unrestored = settings.restore()
+        if settings.record:
+            record.details["settings"] = settings.record
+        if unrestored:
+            record.details["flags"] = [*record.details["flags"], "not_restored"]
+            record.details["not_restored"] = unrestored
         if left is not None:
             record.details["flags"] = [*record.details["flags"], "not_removed"]
             record.details["not_removed"] = left
@@ -183,6 +207,8 @@ class Runner:
             "config": dict(config),
             "argv": list(placement.argv),
             "cpus": list(placement.cpus),
+            "mems": None if placement.limits.cpuset_mems is None else list(placement.limits.cpuset_mems),
+            "mems_of_cpus": list(self.topology.mems_of(placement.cpus)),
             "memory_max": group.actual.memory_max,
             "isolation": self.isolation.name,
             "power_source": None if self.meter is None else self.meter.source,

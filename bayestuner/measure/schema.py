@@ -43,6 +43,8 @@ class Key:
     above : bool
     choices : tuple of str
         The allowed texts (of a text, or of each element of a list of texts).
+    dotted : bool
+        Names with a dot are allowed as well: those of platforms, which the caller checks.
     description : str
         One line for the reference.
     """
@@ -56,6 +58,7 @@ class Key:
     high: float | None = None
     above: bool = False
     choices: tuple[str, ...] = ()
+    dotted: bool = False
 
 
 def _is_integer(value: Any) -> bool:
@@ -86,6 +89,7 @@ TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "texts": ("a list of texts", _is_texts),
     "values": ("a list of numbers or of texts", _is_values),
     "text table": ("a table of texts", _is_table_of_texts),
+    "number or auto": ('a whole number or "auto"', lambda v: _is_integer(v) or v == "auto"),
     "number or all": ('a whole number or "all"', lambda v: _is_integer(v) or v == "all"),
     "pattern": ("a regular expression", lambda v: isinstance(v, str)),
 }
@@ -164,9 +168,18 @@ MEASURE_KEYS = (
         "energy",
         "texts",
         "Energy meters to try, in this order; the first that works is used. `model` is an estimate and no measurement: list it to accept "
-        "one where there is no meter. An empty list measures no power.",
+        "one where there is no meter. A platform's meter (`gpu.board`) is no alternative: it is read as well and added. An empty list "
+        "measures no power.",
         ["perf", "powercap", "msr"],
         choices=("perf", "powercap", "msr", "model"),
+        dotted=True,
+    ),
+    Key(
+        "platforms",
+        "texts",
+        "Platforms beside the machine itself ([platforms](platforms.md)): names that installed packages offer, or `module:attribute`. "
+        "Their knobs are kinds called `platform.knob`, with the keys of kind argument; their meters stand in `energy` as `platform.meter`.",
+        [],
     ),
     Key(
         "isolation",
@@ -176,6 +189,30 @@ MEASURE_KEYS = (
         "cgroup",
         choices=("cgroup", "affinity-allowed"),
     ),
+    Key(
+        "placement",
+        "text",
+        "Which cores a request gets. `compact`: one package after the other, within it NUMA node by node and L3 by L3, so that a second "
+        "package stays asleep as long as it can. `spread`: packages, nodes and L3 caches in turn, for their caches and memory channels.",
+        "compact",
+        choices=("compact", "spread"),
+    ),
+    Key(
+        "smt",
+        "text",
+        "Second threads of a physical core: `last`, once every core is in use, or `never`. A knob of kind smt decides instead.",
+        "last",
+        choices=("last", "never"),
+    ),
+    Key(
+        "housekeeping_cores",
+        "number or auto",
+        "Physical cores, with all their threads, that are kept free of a job whose cores are limited, for BayesTuner and the rest of the "
+        'system; `max = "all"` doesn\'t count them. `auto` is 1 where more than 4 may be used, else 0; 0 gives the job every core.',
+        "auto",
+        "cores",
+        low=0,
+    ),
     Key("repeats", "integer", "Interleaved repeats of the best and the all-max configuration behind the final figures.", 3, "runs", low=0),
     Key("seed", "integer", "Same seed and same results give the same search.", 0, low=0),
 )
@@ -183,7 +220,14 @@ MEASURE_KEYS = (
 _RANGE = "Either min and max (and step), or values."
 _CORES = (
     Key("min", "integer", f"Fewest cores. {_RANGE}", None, "cores", low=1),
-    Key("max", "number or all", "Most cores; `all` is every CPU this process may use.", None, "cores", low=1),
+    Key(
+        "max",
+        "number or all",
+        "Most cores; `all` is every CPU this process may use, without `measure.housekeeping_cores`.",
+        None,
+        "cores",
+        low=1,
+    ),
     Key("step", "integer", "Distance between neighbours.", 1, "cores", low=1),
     Key("values", "values", "The numbers of cores, in rising order.", None, "cores"),
 )
@@ -205,6 +249,12 @@ _FREE = (
         None,
     ),
 )
+_SETTING = (
+    Key("min", "number", f"Lowest value. {_RANGE}", None, "as named", low=0, above=True),
+    Key("max", "number", "Highest value.", None, "as named", low=0, above=True),
+    Key("step", "number", "Distance between neighbours; required with a fractional min or max.", 1, "as named", low=0, above=True),
+    Key("values", "values", "The values, in rising order.", None, "as named"),
+)
 _VARIABLE = Key("variable", "text", "Name of the environment variable that carries the value.")
 
 KNOB_KINDS: Mapping[str, tuple[str, tuple[Key, ...]]] = {
@@ -213,6 +263,21 @@ KNOB_KINDS: Mapping[str, tuple[str, tuple[Key, ...]]] = {
         "The job's memory limit, without swap; the knob's name ends in its unit: `memory_mib`, `memory_gib`, `memory_kib` or "
         "`memory_bytes`. One at most.",
         _MEMORY,
+    ),
+    "smt": (
+        "Whether the job gets both threads of its physical cores: false, then true. The cores knob then counts physical cores. It works by "
+        "the choice of CPUs; the machine's SMT switch isn't touched. One at most, and only where this process may use second threads.",
+        (),
+    ),
+    "cpu_frequency": (
+        "The highest clock of the job's CPUs; the knob's name ends in its unit: `ceiling_mhz`, `ceiling_ghz` or `ceiling_khz`. Set through "
+        "cpufreq for each run and put back after it (see [platforms](platforms.md)); needs root or write access, and real hardware.",
+        _SETTING,
+    ),
+    "power_cap": (
+        "The long-term RAPL power limit of every package; the knob's name ends in its unit: `cap_w` or `cap_mw`. Set through powercap "
+        "for each run and put back after it; needs root or write access, and real hardware.",
+        _SETTING,
     ),
     "argument": ("A value that the command takes: `{name}` must stand in it.", _FREE),
     "environment": ("A value that the job reads from an environment variable.", (_VARIABLE, *_FREE)),
@@ -282,7 +347,7 @@ def problem_with(value: Any, key: Key) -> str | None:
         return f"expected {words}, not {value!r}"
     if key.choices:
         for given in value if isinstance(value, list) else [value]:
-            if given not in key.choices:
+            if given not in key.choices and not (key.dotted and "." in given):
                 return f"{given!r} is not one of {', '.join(key.choices)}" + suggestion(str(given), key.choices).partition("; known")[0]
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return _range_problem(value, key)
@@ -308,126 +373,9 @@ def _pattern_problem(value: str) -> str | None:
     return None
 
 
-# -- the reference ------------------------------------------------------------------------------------------------------
-
-_INTRO = """\
-# The job file
-
-<!-- Made by `python -m bayestuner.measure.schema > docs/job-file.md` from the table that also checks job files; don't edit. -->
-
-A job file is TOML. It says what to run, what may be changed about it, what counts as good, and how much effort a search may take.
-Every mistake in a file is reported at once, each with its key.
-
-```toml
-[job]
-name = "mobilenet_v2"
-command = ["{python}", "-m", "bayestuner.zoo", "mobilenet_v2", "--batch", "{batch_size}"]
-unit = "image"
-
-[knobs]
-cores = { kind = "cores", min = 1, max = "all" }
-memory_mib = { kind = "memory", min = 256, max = 2048, step = 256 }
-batch_size = { kind = "argument", values = [1, 2, 4, 8, 16, 32] }
-
-[goal]
-minimize = "power_w"
-subject_to = ["throughput >= 50"]
-
-[measure]
-budget = 20
-```
-"""
-
-_PROTOCOL = """\
-## How a job talks
-
-The job learns its configuration from the placeholders in its command and from its environment: `BAYESTUNER_<KNOB>` for every knob
-(`BAYESTUNER_BATCH_SIZE` for `batch_size`), `BAYESTUNER_CORES`, and `BAYESTUNER_MEMORY_BYTES` where memory is limited. Variables that
-place or count threads on their own (`OMP_PLACES`, `KMP_AFFINITY`, `GOMP_CPU_AFFINITY`, ...) are taken out and `OMP_NUM_THREADS` is set
-to the number of cores, unless `[job.env]` or a knob sets them.
-
-It reports on the pipe whose descriptor is in `BAYESTUNER_FD`, one line of text each:
-
-    ready <nanoseconds>             once, when the model is loaded
-    done <items> <nanoseconds>      after every batch
-
-Nanoseconds are those of CLOCK_MONOTONIC (`time.monotonic_ns()` in Python). Reports must not overtake each other in time. In Python:
-
-```python
-from bayestuner.measure.reporter import done, ready
-
-batch = [0.1, 0.2, 0.3, 0.4]  # load the model here
-ready()
-for _ in range(1000):  # a real job goes on until it is stopped
-    results = [x * x for x in batch]  # one batch of inference
-    done(len(batch))
-```
-
-Outside BayesTuner both do nothing. The job should go on until it is stopped by SIGTERM; one that ends by itself with status 0 after
-enough batches is measured over those. A program that can't be changed is read with `throughput_regex`; let it print line by line
-(`stdbuf -oL` helps where it doesn't).
-
-## Metrics
-
-A goal may name these and every knob whose values are numbers (the memory knob by its name, in its unit).
-
-| metric | unit | what it is |
-|---|---|---|
-"""
-
-
-def reference_markdown() -> str:
-    """The text of docs/job-file.md."""
-    from bayestuner.measure.metrics import METRICS
-
-    parts = [_INTRO]
-    for section, (about, keys) in SECTIONS.items():
-        parts.append(f"## [{section}]\n\n{about}\n")
-        if keys:
-            parts.append(_key_table(keys))
-        else:
-            for kind, (what, kind_keys) in KNOB_KINDS.items():
-                parts.append(f'### kind = "{kind}"\n\n{what}\n')
-                parts.append(_key_table(kind_keys))
-    rows = "".join(f"| `{name}` | {unit} | {about} |\n" for name, (unit, about) in METRICS.items())
-    return "\n".join(parts) + "\n" + _PROTOCOL + rows
-
-
-def _key_table(keys: Iterable[Key]) -> str:
-    lines = ["| key | value | default | unit | meaning |", "|---|---|---|---|---|"]
-    for key in keys:
-        lines.append(f"| `{key.name}` | {_value_words(key)} | {_default_words(key)} | {key.unit} | {key.description} |")
-    return "\n".join(lines) + "\n"
-
-
-def _value_words(key: Key) -> str:
-    words = TYPES[key.type][0]
-    if key.choices:
-        words += " of " + ", ".join(f"`{c}`" for c in key.choices)
-    if key.low is not None and (key.low > 0 or key.above):
-        words += f", {'> ' if key.above else '>= '}{key.low:g}"
-    if key.high is not None:
-        words += f", <= {key.high:g}"
-    return words
-
-
-def _default_words(key: Key) -> str:
-    if key.default is REQUIRED:
-        return "**required**"
-    return "" if key.default is None or key.default == {} else f"`{_toml(key.default)}`"
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return f'"{value}"'
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    return f"{value:g}"
-
-
 if __name__ == "__main__":
     import sys
+
+    from bayestuner.measure.schema_reference import reference_markdown
 
     sys.stdout.write(reference_markdown())

@@ -13,27 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bayestuner.errors import IsolationUnavailable
+from bayestuner.measure.core_order import PLAIN, CoreOrder, CorePolicy, Cpu, order_cores
 
-
-@dataclass(frozen=True, slots=True)
-class Cpu:
-    """Where one logical CPU sits.
-
-    Attributes
-    ----------
-    number : int
-    package, node, l3, core : int
-        `l3` is the lowest CPU number that shares its L3 cache; `core` the lowest one on its physical core.
-    sibling : int
-        0 for the first thread of its physical core, 1 for the next, ...
-    """
-
-    number: int
-    package: int
-    node: int
-    l3: int
-    core: int
-    sibling: int
+_NO_L3 = 1 << 20  # no CPU's number: cores without a common cache are one group of their node
 
 
 @dataclass(frozen=True)
@@ -48,15 +30,20 @@ class Topology:
         Free memory of each NUMA node when this was read; empty where there are no nodes.
     node_distances : dict of int to tuple of int
         The kernel's relative distances from each node to every node, by number.
+    policy : CorePolicy
+    sysfs : Path or None
+        Where free memory is read again each time it is asked for; None: it is as given.
     """
 
     cpus: tuple[Cpu, ...]
     node_free_bytes: Mapping[int, int] = field(default_factory=dict)
     node_distances: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
-    _order: tuple[Cpu, ...] = field(init=False, repr=False, compare=False)
+    policy: CorePolicy = PLAIN
+    sysfs: Path | None = field(default=None, repr=False, compare=False)
+    order: CoreOrder = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_order", _compact_order(self.cpus))
+        object.__setattr__(self, "order", order_cores(self.cpus, self.policy))
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -68,21 +55,47 @@ class Topology:
         """The packages these CPUs sit on."""
         return tuple(sorted({cpu.package for cpu in self.cpus}))
 
-    def pick_cpus(self, count: int) -> tuple[int, ...]:
-        """CPUs for a request of `count` cores: compact, always the same, and a part of what ``count + 1`` gets.
+    @property
+    def max_cores(self) -> int:
+        """What ``max = "all"`` means: the CPUs that jobs may get."""
+        return len(self.order.cpus)
 
-        One package is filled before the next, within it NUMA node by node, L3 by L3; all physical cores of the machine come before any
-        second thread of one.
+    @property
+    def housekeeping(self) -> tuple[int, ...]:
+        """CPUs that are kept free of jobs, rising: the place for whoever measures. Empty where none is to spare."""
+        return self.order.housekeeping
+
+    def pick_cpus(self, count: int) -> tuple[int, ...]:
+        """CPUs for a request of `count` cores: always the same, and a part of what ``count + 1`` gets.
+
+        Compact: one package is filled before the next, within it NUMA node by node, L3 by L3. Spread: packages, nodes and L3 caches in
+        turn. Either way all physical cores of the machine come before any second thread of one.
 
         Raises
         ------
         IsolationUnavailable
             Where this process may use fewer.
         """
-        if not 1 <= count <= len(self._order):
-            n = len(self._order)
+        return tuple(sorted(cpu.number for cpu in self._first(count, self.order.cpus)))
+
+    def pick_physical(self, count: int, *, siblings: bool) -> tuple[int, ...]:
+        """CPUs of `count` physical cores, nested as those of `pick_cpus`: their first threads, or all of them.
+
+        Raises
+        ------
+        IsolationUnavailable
+            Where this process may use fewer.
+        """
+        cores = self._first(count, self.order.firsts)
+        chosen = {(cpu.package, cpu.core) for cpu in cores}
+        others = [cpu for cpu in self.order.siblings if siblings and (cpu.package, cpu.core) in chosen]
+        return tuple(sorted(cpu.number for cpu in (*cores, *others)))
+
+    def _first(self, count: int, among: tuple[Cpu, ...]) -> tuple[Cpu, ...]:
+        n = len(among)
+        if not 1 <= count <= n:
             raise IsolationUnavailable(f"{count} cores were asked for, but this process may use {n}; ask for 1 to {n}")
-        return tuple(sorted(cpu.number for cpu in self._order[:count]))
+        return among[:count]
 
     def mems_for(self, cpus: Iterable[int], memory_bytes: int | None) -> tuple[int, ...]:
         """NUMA nodes a job on `cpus` may take its memory from, rising.
@@ -91,11 +104,12 @@ class Topology:
         them. Without a limit every node: a job that filled its own would be killed for it, and that would look like too small a limit.
         """
         chosen = list(self.mems_of(cpus))
-        known = sorted({*self.node_free_bytes, *chosen})
+        free = self.node_free_bytes if self.sysfs is None else _node_memory(self.sysfs)[0]
+        known = sorted({*free, *chosen})
         if memory_bytes is None:
             return tuple(known)
         near = sorted(set(known) - set(chosen), key=lambda node: (min(self._distance(own, node) for own in chosen), node))
-        while near and memory_bytes > 0.9 * sum(self.node_free_bytes.get(node, 0) for node in chosen):
+        while near and memory_bytes > 0.9 * sum(free.get(node, 0) for node in chosen):
             chosen.append(near.pop(0))
         return tuple(sorted(chosen))
 
@@ -109,17 +123,7 @@ class Topology:
         return tuple(sorted({cpu.node for cpu in self.cpus if cpu.number in wanted}))
 
 
-def _compact_order(cpus: tuple[Cpu, ...]) -> tuple[Cpu, ...]:
-    """Most free package first, then by id, so that a package taken up by others (out of our mask) isn't woken for its last cores."""
-    size = {package: sum(cpu.package == package for cpu in cpus) for package in {cpu.package for cpu in cpus}}
-    # Rank of each thread among the usable ones of its core: where only the second thread may be used, it counts as the first.
-    rank: dict[int, int] = {}
-    for cpu in sorted(cpus, key=lambda c: (c.package, c.core, c.sibling)):
-        rank[cpu.number] = sum(other.core == cpu.core and other.package == cpu.package and other.number in rank for other in cpus)
-    return tuple(sorted(cpus, key=lambda c: (rank[c.number], -size[c.package], c.package, c.node, c.l3, c.core, c.number)))
-
-
-def read_topology(sysfs: Path | str = "/sys", usable: Iterable[int] | None = None) -> Topology:
+def read_topology(sysfs: Path | str = "/sys", usable: Iterable[int] | None = None, *, policy: CorePolicy = PLAIN) -> Topology:
     """Read the machine's topology.
 
     Parameters
@@ -128,6 +132,8 @@ def read_topology(sysfs: Path | str = "/sys", usable: Iterable[int] | None = Non
         Where sysfs is mounted; tests put a tree of their own here.
     usable : iterable of int, optional
         CPUs that may be used; by default this process's affinity, which the kernel keeps within its cpuset.
+    policy : CorePolicy
+        How jobs' cores are chosen.
     """
     root = Path(sysfs)
     allowed = sorted(os.sched_getaffinity(0) if usable is None else set(usable))
@@ -135,18 +141,20 @@ def read_topology(sysfs: Path | str = "/sys", usable: Iterable[int] | None = Non
     if online is not None:
         allowed = [number for number in allowed if number in online] or allowed
     node_of = _nodes(root)
-    cpus = tuple(_read_cpu(root, number, node_of.get(number, 0)) for number in allowed)
-    return Topology(cpus, *_node_memory(root))
+    efficient = _read_list(root / "devices/cpu_atom/cpus") or ()  # there on hybrid parts only
+    cpus = tuple(_read_cpu(root, number, node_of.get(number, 0), int(number in efficient)) for number in allowed)
+    return Topology(cpus, *_node_memory(root), policy, root)
 
 
-def _read_cpu(root: Path, number: int, node: int) -> Cpu:
+def _read_cpu(root: Path, number: int, node: int, kind: int) -> Cpu:
     folder = root / f"devices/system/cpu/cpu{number}"
     package = _read_int(folder / "topology/physical_package_id")
     siblings = _read_list(folder / "topology/thread_siblings_list") or (number,)
     shared = _read_list(folder / "cache/index3/shared_cpu_list")
     package = max(package or 0, 0)  # -1 is the kernel's word for "unknown" on some virtual machines
-    l3 = min(shared) if shared else node
-    return Cpu(number, package, node, l3, min(siblings), sorted(siblings).index(number) if number in siblings else 0)
+    l3 = min(shared) if shared else _NO_L3 + node
+    sibling = sorted(siblings).index(number) if number in siblings else 0
+    return Cpu(number, package, node, l3, min(siblings), sibling, kind)
 
 
 def _nodes(root: Path) -> dict[int, int]:

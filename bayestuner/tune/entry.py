@@ -7,9 +7,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from bayestuner.measure.actuators.select import open_knobs
 from bayestuner.measure.job import Job
 from bayestuner.measure.lock import machine_lock
+from bayestuner.measure.placement import cpus_of
 from bayestuner.measure.runner import Runner
+from bayestuner.measure.topology import read_topology
 from bayestuner.study.stopping import Rule
 from bayestuner.study.study import Study
 from bayestuner.study.summary import Summary, summarise
@@ -70,7 +73,7 @@ def tune(
 
     Raises
     ------
-    MeterUnavailable, IsolationUnavailable
+    MeterUnavailable, IsolationUnavailable, KnobUnavailable
         Where the machine lacks what the job file asks for.
     MachineBusy
         Another BayesTuner is measuring on this machine.
@@ -92,14 +95,16 @@ def tune(
                     progress.note(text)
                 return TuneResult(path, summarise(study))
         stack.enter_context(machine_lock(path, wait=wait, tell=progress.note))
+        topology = read_topology(policy=job.measure.core_policy)
         isolation, meter, facts = open_machine(job, allow_affinity, progress)
         if meter is not None:
             stack.callback(meter.close)
+        knobs = open_knobs(job, cpus_of(job, job.all_max_config(), topology))
         if resumed:
             study.add_provenance(facts)
         else:
             study = stack.enter_context(create_study(path, job, facts, budget, seed, strategy))
         progress.began(study, job, resumed=resumed, meter=meter, isolation=isolation)
-        runner = stack.enter_context(Runner(job, meter=meter, isolation=isolation))
+        runner = stack.enter_context(Runner(job, meter=meter, isolation=isolation, topology=topology, knobs=knobs))
         Session(job, study, runner, progress, job_rules, rules).run()
         return TuneResult(path, summarise(study))

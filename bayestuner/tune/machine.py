@@ -5,17 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from bayestuner.errors import MeterUnavailable
+from bayestuner.measure.actuators.select import undo_left_behind
 from bayestuner.measure.cgroup.isolation import Isolation, Refusal
 from bayestuner.measure.energy.meter import EnergyMeter
 from bayestuner.measure.job import Job
+from bayestuner.measure.platform import open_meters
 from bayestuner.study.provenance import machine_facts
 from bayestuner.tune.news import Progress
 
 
 def open_machine(job: Job, allow_affinity: bool, progress: Progress) -> tuple[Isolation, EnergyMeter | None, dict[str, Any]]:
-    """Isolation and meter, proven to work, and the facts of this start; sweeps what a dead BayesTuner left."""
+    """Isolation and meter, proven to work, and the facts of this start; sweeps and puts back what a dead BayesTuner left."""
     from bayestuner.measure.cgroup.select import open_isolation
 
+    undone, stuck = undo_left_behind()
+    for text in (*undone, *stuck):
+        progress.note(text)
     isolation, refused = open_isolation(job.needs, allow_affinity=allow_affinity or job.measure.allow_affinity)
     for name in isolation.sweep():
         progress.note(f"removed the group {name}, which an earlier BayesTuner left behind")
@@ -33,10 +38,8 @@ def open_machine(job: Job, allow_affinity: bool, progress: Progress) -> tuple[Is
 
 
 def _open_meter(job: Job) -> tuple[EnergyMeter | None, tuple[Refusal, ...]]:
-    from bayestuner.measure.energy.select import open_meter
-
     try:
-        return open_meter(job.measure.energy)
+        return open_meters(job.measure.energy, job.measure.platforms)
     except MeterUnavailable:
         if job.needs_power:
             raise

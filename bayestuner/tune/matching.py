@@ -85,4 +85,8 @@ def _other_differences(study: Study, job: Job) -> list[str]:
     for key in ("command", "env", "unit", "user", "throughput_regex", "ready_regex"):
         if key in then and then[key] != now[key]:
             out.append(f"job.{key} was {then[key]!r} and is {now[key]!r}")
+    for key in ("placement", "smt", "housekeeping_cores"):
+        measured, measures = then.get("measure", {}), now["measure"]
+        if key in measured and measured[key] != measures[key]:
+            out.append(f"measure.{key} was {measured[key]!r} and is {measures[key]!r}")
     return out

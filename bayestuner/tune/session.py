@@ -9,8 +9,9 @@ from dataclasses import asdict
 from typing import Any
 
 from bayestuner.measure.job import Job
-from bayestuner.measure.placement import environment
+from bayestuner.measure.placement import cpus_of, environment
 from bayestuner.measure.runner import Runner
+from bayestuner.measure.topology import read_topology
 from bayestuner.search import warmup
 from bayestuner.search.stopping import StoppingRule, WallClock
 from bayestuner.study.stopping import Rule, costs_budget
@@ -118,6 +119,6 @@ class Session:
 
 def _environment(job: Job, config: Config) -> dict[str, str]:
     """The variables a run of `config` gets beyond those this process has."""
-    n_cores = job.cores_of(config) or len(os.sched_getaffinity(0))
+    n_cores = len(cpus_of(job, config, read_topology(policy=job.measure.core_policy)))
     given = environment(job, config, n_cores, job.memory_bytes_of(config), None)
     return {name: value for name, value in given.items() if os.environ.get(name) != value and name != "PYTHONUNBUFFERED"}

@@ -9,7 +9,7 @@ from bayestuner.errors import InvalidGoal, InvalidJob
 from bayestuner.goal import Goal
 from bayestuner.measure.command import program_problem
 from bayestuner.measure.job import MistakesInJob, load_job, parse_job
-from bayestuner.measure.schema import reference_markdown
+from bayestuner.measure.schema_reference import reference_markdown
 from bayestuner.space import Categorical, Integer, Ordinal
 
 GOOD = """

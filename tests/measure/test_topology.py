@@ -1,45 +1,17 @@
 """Which CPUs a request gets, on fixture trees and on this machine."""
 
+import itertools
 import os
+import random
 
 import pytest
+from topology_trees import alder_lake, broadwell, meteor_lake, one_cpu_vm, rome, tree
 
-from bayestuner.errors import IsolationUnavailable
+from bayestuner.errors import InvalidJob, IsolationUnavailable
+from bayestuner.measure.core_order import CorePolicy
+from bayestuner.measure.job import parse_job
+from bayestuner.measure.placement import cpus_of
 from bayestuner.measure.topology import read_topology
-
-
-def tree(tmp_path, cpus, *, l3=None, numa=True):
-    """A sysfs tree; `cpus` maps a number to (package, node, siblings)."""
-    system = tmp_path / "devices/system"
-    nodes = {}
-    for number, (package, node, siblings) in cpus.items():
-        topology = system / f"cpu/cpu{number}/topology"
-        topology.mkdir(parents=True)
-        (topology / "physical_package_id").write_text(f"{package}\n")
-        (topology / "thread_siblings_list").write_text(",".join(map(str, siblings)) + "\n")
-        if l3:
-            cache = system / f"cpu/cpu{number}/cache/index3"
-            cache.mkdir(parents=True)
-            (cache / "shared_cpu_list").write_text(l3(number) + "\n")
-        nodes.setdefault(node, []).append(number)
-    if numa:
-        for node, members in nodes.items():
-            (system / f"node/node{node}").mkdir(parents=True)
-            (system / f"node/node{node}/cpulist").write_text(",".join(map(str, members)) + "\n")
-    (system / "cpu/online").write_text(f"0-{max(cpus)}\n")
-    return tmp_path
-
-
-def broadwell(tmp_path, cluster_on_die=False):
-    """2 x 14 cores, even CPUs on socket 0, siblings at +28; with cluster on die two nodes a socket."""
-    cpus = {}
-    for number in range(56):
-        core = number % 28
-        package = core % 2
-        half = (core // 2) // 7
-        node = 2 * package + half if cluster_on_die else package
-        cpus[number] = (package, node, (core, core + 28))
-    return tree(tmp_path, cpus)
 
 
 def test_two_sockets_numbered_even_and_odd(tmp_path):
@@ -133,3 +105,192 @@ def test_this_machine():
     assert topology.pick_cpus(len(topology.numbers)) == topology.numbers
     assert topology.mems_of(topology.numbers)
     assert topology.mems_for(topology.numbers, 1 << 20)
+
+
+# -- policies -----------------------------------------------------------------------------------------------------------
+
+
+def of(root, **policy):
+    """The topology of a tree, all of its CPUs usable."""
+    return read_topology(root, range(1000), policy=CorePolicy(**policy))
+
+
+MACHINES = {
+    "2x E5-2680 v4": broadwell,
+    "2x E5-2680 v4, cluster on die": lambda folder: broadwell(folder, cluster_on_die=True),
+    "i7-12700": alder_lake,
+    "Core Ultra 7 155H": meteor_lake,
+    "EPYC 7302P": rome,
+    "one CPU": one_cpu_vm,
+}
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("placement", ["compact", "spread"])
+@pytest.mark.parametrize("smt", ["last", "never"])
+@pytest.mark.parametrize("housekeeping", [0, "auto"])
+def test_every_policy_gives_nested_repeatable_sets_on_every_machine(tmp_path, machine, placement, smt, housekeeping):
+    root = MACHINES[machine](tmp_path)
+    everything = of(root)
+    rng = random.Random(f"{machine}{placement}{smt}{housekeeping}")
+    for usable in (everything.numbers, tuple(rng.sample(everything.numbers, max(1, len(everything.numbers) // 2)))):
+        policy = CorePolicy(placement, smt, housekeeping)
+        topology = read_topology(root, usable, policy=policy)
+        core_of = {cpu.number: (cpu.package, cpu.core) for cpu in topology.cpus}
+        sets = [set(topology.pick_cpus(k)) for k in range(1, topology.max_cores + 1)]
+        assert all(len(s) == k + 1 for k, s in enumerate(sets))
+        assert all(a < b for a, b in itertools.pairwise(sets))
+        assert sets == [set(read_topology(root, usable, policy=policy).pick_cpus(k + 1)) for k in range(len(sets))]
+        assert sets[-1] <= set(usable) - set(topology.housekeeping)
+        n_cores = len({core_of[n] for n in usable} - {core_of[n] for n in topology.housekeeping})
+        assert all(len({core_of[n] for n in s}) == min(k + 1, n_cores) for k, s in enumerate(sets)), "a second thread before its turn"
+        assert smt == "last" or topology.max_cores == n_cores
+        assert {core_of[n] for n in topology.housekeeping}.isdisjoint(core_of[n] for n in sets[-1]), "a core shared with a job"
+
+
+def test_spread_takes_packages_in_turn(tmp_path):
+    topology = of(broadwell(tmp_path), placement="spread")
+    assert topology.pick_cpus(2) == (0, 1)
+    assert topology.pick_cpus(5) == (0, 1, 2, 3, 4)
+    assert topology.pick_cpus(28) == tuple(range(28))
+
+
+def test_spread_takes_nodes_in_turn_within_a_package(tmp_path):
+    topology = of(broadwell(tmp_path, cluster_on_die=True), placement="spread")
+    assert topology.mems_of(topology.pick_cpus(1)) == (0,)
+    assert topology.mems_of(topology.pick_cpus(2)) == (0, 2)
+    assert topology.mems_of(topology.pick_cpus(4)) == (0, 1, 2, 3)
+    assert topology.pick_cpus(4) == (0, 1, 14, 15)  # CPUs 14 and 15 are the first of the second half of each socket
+
+
+def test_spread_takes_l3_caches_in_turn(tmp_path):
+    topology = of(rome(tmp_path), placement="spread")
+    assert topology.pick_cpus(8) == tuple(range(0, 16, 2))
+    assert of(tmp_path, placement="compact").pick_cpus(8) == tuple(range(8))
+
+
+def test_cluster_on_die_has_four_nodes_on_two_packages(tmp_path):
+    topology = of(broadwell(tmp_path, cluster_on_die=True))
+    assert topology.packages == (0, 1)
+    assert topology.mems_of(topology.numbers) == (0, 1, 2, 3)
+    assert topology.mems_of(topology.pick_cpus(7)) == (0,)
+    assert topology.mems_of(topology.pick_cpus(15)) == (0, 1, 2)
+
+
+def test_a_hybrid_part_gives_fast_cores_then_efficient_ones_then_second_threads(tmp_path):
+    topology = of(alder_lake(tmp_path))
+    assert topology.pick_cpus(8) == tuple(range(0, 16, 2))
+    assert topology.pick_cpus(12) == (*range(0, 16, 2), 16, 17, 18, 19)
+    assert topology.pick_cpus(20) == tuple(range(20))
+    assert of(tmp_path, smt="never").max_cores == 12
+
+
+def test_efficient_cores_without_an_l3_come_after_those_with_one(tmp_path):
+    topology = of(meteor_lake(tmp_path))
+    assert topology.pick_cpus(14) == (*range(0, 12, 2), *range(12, 20))
+    assert topology.pick_cpus(16) == (*range(0, 12, 2), *range(12, 22))
+
+
+def test_one_physical_core_is_kept_free_where_there_are_more_than_four(tmp_path):
+    topology = of(broadwell(tmp_path), housekeeping_cores="auto")
+    assert topology.housekeeping == (0, 28)  # both threads of the core that gets most interrupts
+    assert topology.max_cores == 54
+    assert topology.pick_cpus(14) == tuple(range(1, 28, 2))  # the package that has all its cores free
+
+
+def test_an_efficient_core_is_kept_free_on_a_hybrid_part(tmp_path):
+    topology = of(alder_lake(tmp_path), housekeeping_cores="auto")
+    assert topology.housekeeping == (16,)
+    assert topology.max_cores == 19
+
+
+def test_no_core_is_kept_free_on_a_small_machine_or_where_zero_is_asked_for(tmp_path):
+    assert of(one_cpu_vm(tmp_path / "vm"), housekeeping_cores="auto").housekeeping == ()
+    four = tree(tmp_path / "four", {n: (0, 0, (n % 4, n % 4 + 4)) for n in range(8)})
+    assert of(four, housekeeping_cores="auto").max_cores == 8
+    assert of(broadwell(tmp_path / "server"), housekeeping_cores=0).max_cores == 56
+
+
+def test_one_cpu_without_numa_folders(tmp_path):
+    topology = of(one_cpu_vm(tmp_path), placement="spread", smt="never")
+    assert (topology.packages, topology.pick_cpus(1), topology.mems_of((0,))) == ((0,), (0,), (0,))
+    assert topology.mems_for((0,), 1 << 30) == (0,)
+
+
+def test_free_memory_is_read_when_a_run_is_placed(tmp_path):
+    root = broadwell(tmp_path)
+    for node in (0, 1):
+        (root / f"devices/system/node/node{node}/distance").write_text("10 21\n" if node == 0 else "21 10\n")
+        (root / f"devices/system/node/node{node}/meminfo").write_text(f"Node {node} MemFree: {1024 * 1024} kB\n")
+    topology = of(root)
+    assert topology.mems_for((0,), 800 << 20) == (0,)
+    (root / "devices/system/node/node0/meminfo").write_text("Node 0 MemFree: 1024 kB\n")  # somebody else has taken it since
+    assert topology.mems_for((0,), 800 << 20) == (0, 1)
+
+
+JOB = """
+[job]
+command = ["true"]
+[knobs]
+{knobs}
+[goal]
+minimize = "cpu_s_per_item"
+[measure]
+{measure}
+"""
+
+
+def job_on(root, knobs, measure=""):
+    return parse_job(JOB.format(knobs=knobs, measure=measure), root / "job.toml", topology=of(root))
+
+
+CORES = 'cores = { kind = "cores", min = 1, max = "all" }'
+
+
+def test_all_is_what_the_policy_leaves(tmp_path):
+    root = broadwell(tmp_path)
+    most = {"": 54, "housekeeping_cores = 0": 56, 'smt = "never"': 27, 'smt = "never"\nhousekeeping_cores = 2': 26}
+    for measure, n in most.items():
+        assert job_on(root, CORES, measure).all_max_config() == {"cores": n}
+
+
+def test_more_cores_than_are_left_are_refused_with_where_the_others_are(tmp_path):
+    with pytest.raises(
+        InvalidJob, match=r"up to 28 cores, but this process may use 27 \(2 more are kept free by measure.housekeeping_cores\)"
+    ):
+        job_on(broadwell(tmp_path), 'cores = { kind = "cores", values = [1, 28] }', 'smt = "never"')
+
+
+def test_keeping_every_core_free_is_refused(tmp_path):
+    with pytest.raises(InvalidJob, match=r"measure\.housekeeping_cores: leaves the job no core: this process may use 28 physical cores"):
+        job_on(broadwell(tmp_path), CORES, "housekeeping_cores = 28")
+
+
+def test_the_smt_knob_gives_both_threads_of_each_physical_core_or_one(tmp_path):
+    root = broadwell(tmp_path)
+    job = job_on(root, CORES + '\nsmt = { kind = "smt" }', "housekeeping_cores = 0")
+    assert job.all_max_config() == {"cores": 28, "smt": True}
+    assert job.needs == {"cores"}
+    topology = of(root)
+    assert cpus_of(job, {"cores": 3, "smt": False}, topology) == (0, 2, 4)
+    assert cpus_of(job, {"cores": 3, "smt": True}, topology) == (0, 2, 4, 28, 30, 32)
+    assert cpus_of(job, job.all_max_config(), topology) == tuple(range(56))
+    alone = job_on(root, 'threads = { kind = "smt" }')
+    assert alone.needs == {"cores"}
+    assert cpus_of(alone, {"threads": False}, topology) == tuple(range(28))
+
+
+def test_the_smt_knob_on_a_hybrid_part_leaves_cores_without_a_second_thread_as_they_are(tmp_path):
+    root = alder_lake(tmp_path)
+    job = job_on(root, CORES + '\nsmt = { kind = "smt" }', "housekeeping_cores = 0")
+    assert cpus_of(job, {"cores": 9, "smt": True}, of(root)) == (*range(16), 16)
+
+
+def test_the_smt_knob_is_refused_where_there_are_no_second_threads(tmp_path):
+    with pytest.raises(InvalidJob, match=r"knobs\.smt: no second thread of a core may be used here"):
+        job_on(one_cpu_vm(tmp_path), CORES + '\nsmt = { kind = "smt" }')
+
+
+def test_the_smt_knob_stands_against_smt_never(tmp_path):
+    with pytest.raises(InvalidJob, match=r"measure\.smt: 'never' stands against the knob"):
+        job_on(broadwell(tmp_path), CORES + '\nsmt = { kind = "smt" }', 'smt = "never"')

@@ -1,0 +1,106 @@
+"""The knob kind ``cpu_frequency``: a ceiling for the clock of the job's CPUs (cpufreq's scaling_max_freq, in kHz).
+
+The kernel cuts a value to what the hardware can do and may round it down to a step, without an error; what it shows afterwards counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bayestuner.measure.actuators.sysfs import SysfsSettings, writable
+from bayestuner.measure.cgroup.files import CgroupFiles
+from bayestuner.measure.energy.counting import Refused
+from bayestuner.measure.energy.cpus import cpu_model, read_int, read_text
+from bayestuner.measure.energy.roots import Roots
+
+WHAT = "cpu_frequency"
+UNITS = {"mhz": 1e3, "ghz": 1e6, "khz": 1.0}
+STEP_KHZ = 100_000
+"""The coarsest grid of clocks in use; a ceiling may come out this much lower than asked."""
+
+GRANT = "sudo chown $USER /sys/devices/system/cpu/cpufreq/policy*/scaling_max_freq (until the next boot), or run as root"
+IN_A_VM = "a virtual machine's clock is its host's: run on bare metal"
+LOAD_DRIVER = "load a driver: sudo modprobe acpi_cpufreq; where that fails, enable P-states (SpeedStep, CPPC) in the firmware"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """CPUs that share a clock: `folder` is theirs in sysfs; clocks in kHz, `steps` empty where any value will do."""
+
+    folder: Path
+    cpus: frozenset[int]
+    min_khz: int
+    max_khz: int
+    steps: tuple[int, ...]
+
+    @property
+    def target(self) -> str:
+        """The file that holds the ceiling."""
+        return str(self.folder / "scaling_max_freq")
+
+
+class CpuFrequency(SysfsSettings):
+    """Ceilings of the clock; see `bayestuner.measure.platform.Actuator` for the interface. Values are in kHz."""
+
+    def __init__(self, policies: Sequence[Policy], roots: Roots | None = None, files: CgroupFiles | None = None) -> None:
+        super().__init__(roots, files)
+        self.policies = tuple(policies)
+        self.range_khz = max(p.min_khz for p in policies), max(p.max_khz for p in policies)
+
+    @property
+    def detail(self) -> str:
+        """What can be set, for people."""
+        low, high = self.range_khz
+        return f"{low / 1000:g} to {high / 1000:g} MHz; {len(self.policies)} clock(s)"
+
+    def problem(self, value: Any) -> str | None:
+        """Why a ceiling can't be set."""
+        low, high = self.range_khz
+        if not low <= value <= high:
+            return f"{value / 1000:g} MHz is outside what these CPUs can do, {low / 1000:g} to {high / 1000:g} MHz"
+        steps = sorted({step for policy in self.policies for step in policy.steps})
+        if steps and all(abs(step - value) > 0.005 * value for step in steps):
+            return f"{value / 1000:g} MHz is no step of these CPUs; they have {', '.join(f'{step / 1000:g}' for step in steps)} MHz"
+        return None
+
+    def targets(self, value: Any, cpus: Sequence[int]) -> dict[str, str]:
+        """The ceiling of every policy that a CPU of the job belongs to; never above what that policy's hardware can do."""
+        return {p.target: str(min(round(value), p.max_khz)) for p in self.policies if p.cpus & set(cpus)}
+
+    def agrees(self, target: str, asked: str, got: str) -> bool:
+        """Up to one step lower is rounding; higher is not."""
+        return int(asked) - STEP_KHZ <= int(got) <= 1.005 * int(asked)
+
+
+def open_cpu_frequency(roots: Roots | None = None, files: CgroupFiles | None = None) -> CpuFrequency:
+    """Find the policies and see that they may be written.
+
+    Raises
+    ------
+    Refused
+        With reason and remedy.
+    """
+    roots = roots or Roots()
+    base = roots.sys_path("devices/system/cpu/cpufreq")
+    virtual = cpu_model(roots).hypervisor
+    policies = [policy for folder in sorted(base.glob("policy*")) if (policy := _policy(folder)) is not None]
+    if not policies:
+        reason = f"{base} has no policy" if base.is_dir() else f"{base} does not exist"
+        raise Refused(WHAT, reason, IN_A_VM if virtual else LOAD_DRIVER)
+    closed = writable(Path(policy.target) for policy in policies)
+    if closed is not None:
+        raise Refused(WHAT, f"no permission to write {closed}", GRANT)
+    return CpuFrequency(policies, roots, files)
+
+
+def _policy(folder: Path) -> Policy | None:
+    """A policy whose CPUs are online and whose limits can be read."""
+    cpus = (read_text(folder / "affected_cpus") or "").split()
+    low, high = read_int(folder / "cpuinfo_min_freq"), read_int(folder / "cpuinfo_max_freq")
+    if not cpus or low is None or high is None or not (folder / "scaling_max_freq").exists():
+        return None
+    steps = tuple(int(word) for word in (read_text(folder / "scaling_available_frequencies") or "").split() if word.isdecimal())
+    return Policy(folder, frozenset(map(int, cpus)), low, high, steps)

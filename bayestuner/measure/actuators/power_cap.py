@@ -1,0 +1,118 @@
+"""The knob kind ``power_cap``: RAPL's long-term power limit of every package (powercap's constraint, in microwatts).
+
+The processor holds the mean over its window (some seconds) to the limit by lowering its clock; the kernel rounds to steps of mostly 1/8 W.
+Packages only: ``intel-rapl-mmio`` is a second door to the same limit, of which the lower holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bayestuner.measure.actuators.sysfs import SysfsSettings, writable
+from bayestuner.measure.cgroup.files import CgroupFiles
+from bayestuner.measure.energy.counting import Refused
+from bayestuner.measure.energy.cpus import cpu_model, read_int, read_text
+from bayestuner.measure.energy.powercap import LOAD_DRIVER, find_zones
+from bayestuner.measure.energy.roots import Roots
+
+WHAT = "power_cap"
+UNITS = {"w": 1e6, "mw": 1e3}
+ROUNDING_UW = 250_000
+GRANT = (
+    (
+        "sudo find /sys/devices/virtual/powercap ( -name 'constraint_*_power_limit_uw' -o -name enabled ) -exec chown $USER {} + "
+        "(until the next boot), or run as root"
+    )
+    .replace("( ", "'(' ")
+    .replace(" )", " ')'")
+)
+IN_A_VM = "a virtual machine can't limit its host's processor: run on bare metal"
+NO_LIMIT = "this processor's driver shows its energy, but no limit; use a knob of kind cpu_frequency"
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One package's zone: which of its constraints is the long-term one, and the most it takes (None: not known)."""
+
+    folder: Path
+    constraint: int
+    max_uw: int | None
+
+    @property
+    def target(self) -> str:
+        """The file that holds the limit."""
+        return str(self.folder / f"constraint_{self.constraint}_power_limit_uw")
+
+
+class PowerCap(SysfsSettings):
+    """Power limits; see `bayestuner.measure.platform.Actuator` for the interface. Values are microwatts per package."""
+
+    def __init__(self, packages: Sequence[Package], roots: Roots | None = None, files: CgroupFiles | None = None) -> None:
+        super().__init__(roots, files)
+        self.packages = tuple(packages)
+
+    @property
+    def detail(self) -> str:
+        """What can be set, for people."""
+        known = [p.max_uw for p in self.packages if p.max_uw]
+        most = f"up to {min(known) / 1e6:g} W" if known else "limit of the hardware not known"
+        return f"{len(self.packages)} package(s), {most} each"
+
+    def problem(self, value: Any) -> str | None:
+        """Why a limit can't be set."""
+        if value <= 0:
+            return f"{value / 1e6:g} W is no power limit; give watts above 0"
+        most = min((p.max_uw for p in self.packages if p.max_uw), default=None)
+        if most is not None and value > most:
+            return f"{value / 1e6:g} W is more than a package of this machine takes, {most / 1e6:g} W"
+        return None
+
+    def targets(self, value: Any, cpus: Sequence[int]) -> dict[str, str]:
+        """The limit of every package, wherever the job's CPUs are: power is measured over all of them."""
+        wanted = {}
+        for package in self.packages:
+            wanted[package.target] = str(round(value))
+            if read_text(package.folder / "enabled") == "0":
+                wanted[str(package.folder / "enabled")] = "1"  # else the limit is only written down
+        return wanted
+
+    def agrees(self, target: str, asked: str, got: str) -> bool:
+        """Rounded to a step of the hardware."""
+        if target.endswith("/enabled"):
+            return asked == got
+        return abs(int(got) - int(asked)) <= max(ROUNDING_UW, 0.01 * int(asked))
+
+
+def open_power_cap(roots: Roots | None = None, files: CgroupFiles | None = None) -> PowerCap:
+    """Find every package's limit and see that it may be written.
+
+    Raises
+    ------
+    Refused
+        With reason and remedy.
+    """
+    roots = roots or Roots()
+    zones, notes = find_zones(roots)
+    folders = [zone.folder for zone in zones if zone.name.startswith("package-")]
+    if not folders:
+        where = roots.sys_path("class/powercap")
+        reason = (
+            f"{where} has no package zone" + (f" ({'; '.join(notes)})" if notes else "") if where.is_dir() else f"{where} does not exist"
+        )
+        raise Refused(WHAT, reason, IN_A_VM if cpu_model(roots).hypervisor else LOAD_DRIVER)
+    packages = [_package(folder) for folder in folders]
+    closed = writable(Path(package.target) for package in packages)
+    if closed is not None:
+        raise Refused(WHAT, f"no permission to write {closed}", GRANT)
+    return PowerCap(packages, roots, files)
+
+
+def _package(folder: Path) -> Package:
+    names = {index: read_text(folder / f"constraint_{index}_name") for index in range(4)}
+    index = next((i for i, name in names.items() if name == "long_term"), 0)
+    if read_int(folder / f"constraint_{index}_power_limit_uw") is None:
+        raise Refused(WHAT, f"{folder} has no power limit that can be read", NO_LIMIT)
+    return Package(folder, index, read_int(folder / f"constraint_{index}_max_power_uw") or None)
