@@ -6,6 +6,7 @@ import errno
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from operator import mod
 
 from bayestuner.measure.cgroup.isolation import Refusal
 from bayestuner.measure.energy.counts import Counter, energies_j
@@ -66,6 +67,7 @@ class CountingMeter:
         self.max_interval_s = min(counter.safe_interval_s for counter in counters)
         self.notes = tuple(notes)
         self.sources = tuple(sources)
+        self._moduli = tuple(counter.modulus for counter in counters)
         self._reader = reader
         self._close = close
         self._closed = False
@@ -86,8 +88,8 @@ class CountingMeter:
 
     def sample(self, reading: Reading) -> EnergySample:
         """A reading of this meter's sources as a sample: stamped in its middle, reserved upper bits masked."""
-        counts = tuple(count % counter.modulus for count, counter in zip(reading.counts, self.counters, strict=True))
-        return EnergySample((reading.before_ns + reading.after_ns) // 2, (reading.after_ns - reading.before_ns + 1) // 2, counts)
+        before_ns, after_ns = reading.before_ns, reading.after_ns
+        return EnergySample((before_ns + after_ns) // 2, (after_ns - before_ns + 1) // 2, tuple(map(mod, reading.counts, self._moduli)))
 
     def fault(self, error: OSError) -> MeterFault:
         """What it means when this meter's sources can't be read; `error` names the source."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -91,21 +92,24 @@ def source_table(sources: Sequence[Source]) -> Any:
 def native_reader(sources: Sequence[Source]) -> Reader:
     """A reader that makes one call into the C extension; ImportError where that isn't built.
 
-    May be called from several threads: every call has its own buffers.
+    May be called from several threads, which then take turns.
     """
     from bayestuner._native import ffi, lib
 
     labels = tuple(source.label for source in sources)
+    n = len(labels)
     table = source_table(sources)
+    before_ns, after_ns, failed, values = ffi.new("int64_t *"), ffi.new("int64_t *"), ffi.new("int *"), ffi.new("uint64_t[]", n)
+    turn = threading.Lock()
+    read_all, unpack = lib.bt_read_all, ffi.unpack
 
     def read() -> Reading:
-        before_ns, after_ns, failed = ffi.new("int64_t *"), ffi.new("int64_t *"), ffi.new("int *")
-        values = ffi.new("uint64_t[]", len(labels))
-        status = lib.bt_read_all(table, len(labels), before_ns, after_ns, values, failed)
-        if status < 0:
-            label = labels[failed[0]] if 0 <= failed[0] < len(labels) else "CLOCK_MONOTONIC"
-            raise OSError(-status, os.strerror(-status), label)
-        return Reading(int(before_ns[0]), int(after_ns[0]), tuple(ffi.unpack(values, len(labels))))
+        with turn:
+            status = read_all(table, n, before_ns, after_ns, values, failed)
+            if status < 0:
+                label = labels[failed[0]] if 0 <= failed[0] < n else "CLOCK_MONOTONIC"
+                raise OSError(-status, os.strerror(-status), label)
+            return Reading(before_ns[0], after_ns[0], tuple(unpack(values, n)))
 
     return read
 
