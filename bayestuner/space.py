@@ -290,18 +290,21 @@ class Space:
 
     def row(self, config: Mapping[str, Any]) -> int:
         """The row of a configuration; raises `InvalidSpace` where it isn't in the space."""
-        codes = self._codes_of(config)
+        row = self.find(self._codes_of(config))
+        if row is not None:
+            return row
+        if self.table is not None:
+            raise InvalidSpace(f"{dict(config)} is not among the {self.n_rows} listed rows of this space")
+        raise InvalidSpace(f"{dict(config)} is forbidden by this space's where(config)")
+
+    def find(self, codes: Sequence[int] | IntArray) -> int | None:
+        """The row with these codes (d,), each within its knob's; None where it is not listed, or forbidden."""
         if self._row_of is not None:
-            found = self._row_of.get(np.asarray(codes, dtype=np.int32).tobytes())
-            if found is None:
-                raise InvalidSpace(f"{dict(config)} is not among the {self.n_rows} listed rows of this space")
-            return found
+            return self._row_of.get(np.asarray(codes, dtype=np.int32).tobytes())
         row = 0
         for code, size in zip(codes, self.shape, strict=True):
-            row = row * size + code
-        if not self.is_allowed(row):
-            raise InvalidSpace(f"{dict(config)} is forbidden by this space's where(config)")
-        return row
+            row = row * size + int(code)
+        return row if self.is_allowed(row) else None
 
     def _codes_of(self, given: Mapping[str, Any] | Sequence[Any]) -> tuple[int, ...]:
         if isinstance(given, Mapping):

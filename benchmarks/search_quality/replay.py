@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from bayestuner.errors import SpaceExhausted
 from benchmarks.search_quality.figures import Run
 from benchmarks.search_quality.problems import Problem
 
@@ -19,7 +20,10 @@ def replay(name: str, make: Maker, problem: Problem, seed: int, budget: int) -> 
     started = time.perf_counter()
     strategy = make(problem, seed, budget)
     for _ in range(min(budget, len(problem.configs))):
-        trial = strategy.ask()
+        try:
+            trial = strategy.ask()
+        except SpaceExhausted:  # a strategy may come to an end of its own
+            break
         seconds.append(time.perf_counter() - started)
         rows.append(trial.row)
         started = time.perf_counter()

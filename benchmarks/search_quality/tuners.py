@@ -10,6 +10,9 @@ from importlib import import_module
 from typing import Any
 
 import bayestuner as bt
+from bayestuner.search.aimd import AIMD
+from bayestuner.search.annealing import Annealing
+from bayestuner.search.batch_sizer import BatchSizer
 from bayestuner.search.random_search import RandomSearch
 from bayestuner.surrogate.covariance import Geometry
 from bayestuner.surrogate.fit import Priors
@@ -37,6 +40,10 @@ def _random(problem: Problem, seed: int, budget: int) -> Any:
     return RandomSearch(problem.space, problem.goal, seed=seed)
 
 
+def _annealing(problem: Problem, seed: int, budget: int) -> Any:
+    return Annealing(problem.space, problem.goal, seed=seed, budget=budget)
+
+
 class _Unwarped(Geometry):
     @classmethod
     def of(cls, *args: Any, **options: Any) -> Geometry:
@@ -46,6 +53,9 @@ class _Unwarped(Geometry):
 TUNERS: dict[str, Maker] = {
     "bayes": _bayes(),
     "random": _random,
+    "annealing-ours": _annealing,
+    "batch_sizer": lambda problem, seed, _: BatchSizer(problem.space, problem.goal, seed=seed),
+    "aimd": lambda problem, seed, _: AIMD(problem.space, problem.goal, seed=seed),
     "design-2": _bayes({"bayestuner.search.design:N_DESIGN": 2}),
     "design-4": _bayes({"bayestuner.search.design:N_DESIGN": 4}),
     "design-5": _bayes({"bayestuner.search.design:N_DESIGN": 5}),

@@ -4,13 +4,14 @@ import pytest
 
 from bayestuner.errors import InvalidGoal, InvalidTell, NoRecommendation, SpaceExhausted
 from bayestuner.goal import Goal
+from bayestuner.search.annealing import Annealing
 from bayestuner.search.exhaustive import ExhaustiveSearch
 from bayestuner.search.random_search import RandomSearch
 from bayestuner.search.tuner import Tuner
 from bayestuner.space import Categorical, Integer, Ordinal, Space
 from bayestuner.trial import Measured, Reading
 
-STRATEGIES = [Tuner, RandomSearch, ExhaustiveSearch]
+STRATEGIES = [Tuner, RandomSearch, ExhaustiveSearch, Annealing]
 GOAL = Goal(minimize="power_w", subject_to=["throughput >= 20"])
 
 
