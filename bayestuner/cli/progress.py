@@ -22,12 +22,20 @@ from bayestuner.tune import Progress, RunNews
 _TICK_S = 0.5
 _PIPE_WIDTH = 120
 _HEAD_WIDTH = 14
-_ROLES = {"baseline": "default", "search": "", "repeat": "repeat"}
+_ROLES = {"baseline": "default", "search": "", "reference": "reference", "repeat": "repeat"}
 
 
 def screen_width(stream: TextIO) -> int:
     """Columns to write in: the terminal's, or a fixed number in a pipe."""
     return shutil.get_terminal_size((_PIPE_WIDTH, 24)).columns if stream.isatty() else _PIPE_WIDTH
+
+
+def _meter_words(meter: EnergyMeter | None) -> str:
+    if meter is None:
+        return "none: no power figures, no idle baseline"
+    if meter.estimated:
+        return f"{meter.source}, ESTIMATED, not measured; no idle baseline"
+    return f"{meter.source} ({meter.boundary})"
 
 
 def make_progress(stream: TextIO) -> Lines:
@@ -64,14 +72,7 @@ class Lines(Progress):
         knob_text = " x ".join(f"{k.name} ({len(k)})" for k in study.space.knobs)
         self.line(f"{job.name}: {len(study.space)} configurations = {knob_text}, {study.info.budget} runs")
         self.line(f"  goal     {study.goal}")
-        source = (
-            "none"
-            if meter is None
-            else f"{meter.source}, ESTIMATED, not measured"
-            if meter.estimated
-            else f"{meter.source} ({meter.boundary})"
-        )
-        self.line(f"  meter    {source}")
+        self.line(f"  meter    {_meter_words(meter)}")
         self.line(f"  limits   {isolation.name if isolation is not None else 'none'}")
         self.line(f"  study    {study.folder}" + (f", going on after {done} finished runs" if resumed else ""))
         self.line("")

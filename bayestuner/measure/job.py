@@ -51,6 +51,11 @@ class MeasureSettings:
     max_seconds: float = 30.0
     relative_error: float = 0.02
     startup_timeout_s: float = 60.0
+    warmup_seconds: float | None = None
+    idle_seconds: float = 10.0
+    cooldown_seconds: float = 15.0
+    retries: int = 1
+    reference_every: int = 10
     energy: tuple[str, ...] = ("perf", "powercap", "msr")
     isolation: Literal["cgroup", "affinity-allowed"] = "cgroup"
     repeats: int = 3

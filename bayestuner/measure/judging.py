@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from bayestuner.measure.conditions import Changes
 from bayestuner.measure.job import Job
 from bayestuner.measure.protocol import Reports
 from bayestuner.measure.sampling import Span
@@ -18,6 +19,19 @@ from bayestuner.trial import Failed, Measured, Reading
 
 OUTSIDE_SHARE = 0.05
 """More than this share of the machine's CPU time used by others makes a run contended."""
+
+STOLEN_SHARE = 0.005
+"""More than this share of it given to others by the hypervisor makes a run stolen from."""
+
+SWAPPED_BYTES = 2**20
+REFAULTED_SHARE_PER_S = 0.01
+STALL_SHARE = 0.05
+"""A job thrashes that reads more than a hundredth of its memory limit again every second, or waits for memory a twentieth of the time."""
+
+DISTURBED = frozenset({"contended", "stolen", "swapped", "throttled"})
+"""Flags of what came from outside the job: another run of the same configuration may be spared it."""
+
+_DISTURBED_SD = 0.02
 
 _PART_S = 0.3  # three samples
 _TICK_S = 0.05  # /proc/stat counts in ticks of 10 ms on every CPU
@@ -51,6 +65,8 @@ class Evidence:
     n_cores: int
     estimated: bool
     reports_on_pipe: bool
+    changes: Changes = field(default_factory=Changes)
+    warm: bool = True
 
 
 def judge(job: Job, evidence: Evidence) -> Measured | Failed:
@@ -149,18 +165,46 @@ def doubts(job: Job, window: Window, span: Span, evidence: Evidence) -> tuple[tu
     """What makes the figures doubtful, and the relative standard deviation to add to them for it."""
     flags = []
     widening = 0.0
-    if abs(window.drift) > 2.0 * job.measure.relative_error:
+    if abs(window.drift) > 2.0 * job.measure.relative_error or not evidence.warm:
         flags.append("unsteady")
         widening = math.hypot(widening, window.drift / 2.0)
-    if window.relative_error > job.measure.relative_error or window.duration_s < job.measure.min_seconds:
+    if evidence.seen.stop == "missed":
+        flags.append("cut_short")
+    elif window.relative_error > job.measure.relative_error or window.duration_s < job.measure.min_seconds:
         flags.append("imprecise")
     outside = outside_share(span, window)
     if outside is not None and outside > OUTSIDE_SHARE + _TICK_S / window.duration_s:
         flags.append("contended")
         widening = math.hypot(widening, min(outside, 1.0) / 2.0)
+    disturbances = _disturbances(evidence.changes, window)
+    if disturbances:
+        flags += disturbances
+        widening = math.hypot(widening, _DISTURBED_SD)
+    if thrashes(evidence.changes, evidence.memory_max):
+        flags.append("thrashing")
     if evidence.estimated:
         flags.append("estimated_power")
     return tuple(flags), widening
+
+
+def _disturbances(changes: Changes, window: Window) -> list[str]:
+    """What the machine did to the run."""
+    found = []
+    if changes.stolen_share is not None and changes.stolen_share > STOLEN_SHARE + _TICK_S / window.duration_s:
+        found.append("stolen")
+    if changes.swapped_bytes is not None and changes.swapped_bytes >= SWAPPED_BYTES:
+        found.append("swapped")
+    if changes.throttles:
+        found.append("throttled")
+    return found
+
+
+def thrashes(changes: Changes, memory_max: int | None) -> bool:
+    """Whether the memory limit is too small for the files the job reads: it isn't killed for that, only slowed, by 14 times and more."""
+    refaulted, stall = changes.refaulted_bytes_per_s, changes.memory_stall_share
+    if memory_max is None:
+        return False
+    return (refaulted is not None and refaulted > REFAULTED_SHARE_PER_S * memory_max) or (stall is not None and stall > STALL_SHARE)
 
 
 def outside_share(span: Span, window: Window) -> float | None:

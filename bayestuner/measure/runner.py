@@ -7,13 +7,14 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any
 
 from bayestuner.errors import BayesTunerError
 from bayestuner.measure.actuators.setting import KnobSetter
 from bayestuner.measure.cgroup.isolation import Child, GroupFault, GroupUsage, Isolation, Launch, RunGroup
+from bayestuner.measure.conditions import Changes, Conditions
 from bayestuner.measure.energy.meter import EnergyMeter
 from bayestuner.measure.job import Job
 from bayestuner.measure.judging import Evidence, edges_ns, judge, outside_share, throughput_at_most
@@ -40,8 +41,8 @@ class RunRecord:
     details : dict
         JSON-able: config, argv, cpus, mems (NUMA nodes memory was taken from; more than mems_of_cpus where the limit was wider than what
         those had free), mems_of_cpus, memory_max, isolation, warmup_s, window_s, duration_s, items, batches, power_source, boundary,
-        estimated, relative_error, drift, outside_share, throughput_at_most, exit_status, stop, oom_kills, report_faults,
-        first_report_fault, output_bytes, output_tail, flags. None for what isn't known.
+        estimated, relative_error, drift, outside_share, conditions (see `Changes`), throughput_at_most, exit_status, stop, oom_kills,
+        report_faults, first_report_fault, output_bytes, output_tail, flags. None for what isn't known.
     """
 
     outcome: Outcome
@@ -57,6 +58,8 @@ class Runner:
     meter : EnergyMeter or None
         None: no power is measured. `close` closes it.
     isolation : Isolation
+    warmup_s : float
+        Shortest warm-up of every run, see `bayestuner.measure.warmup.warmup_s`.
     topology : Topology, optional
         By default this machine's.
     knobs : KnobSetter, optional
@@ -69,20 +72,28 @@ class Runner:
         *,
         meter: EnergyMeter | None,
         isolation: Isolation,
+        warmup_s: float = 0.0,
         topology: Topology | None = None,
         knobs: KnobSetter | None = None,
     ) -> None:
         self.job = job
         self.meter = meter
         self.isolation = isolation
+        self.warmup_s = warmup_s
         self.topology = topology or read_topology(policy=job.measure.core_policy)
         self.knobs = knobs or KnobSetter()
 
-    def run(self, config: Config) -> RunRecord:
+    def run(self, config: Config, *, at_least: float | None = None) -> RunRecord:
         """Make one test run of `config`.
 
         Whatever ends it, KeyboardInterrupt included, every process it started is dead, its group removed and every setting put back
         when this returns or raises.
+
+        Parameters
+        ----------
+        config : dict
+        at_least : float, optional
+            A bound on the throughput: the run ends early where it is clear that it is missed by far.
 
         Raises
         ------
@@ -102,7 +113,7 @@ class Runner:
                 with _signals_wait():
                     group = self.isolation.create(placement.limits)
                     settings.apply()
-                record = self._run_in(group, streams, placement, config)
+                record = self._run_in(group, streams, placement, config, at_least)
             finally:
                 try:
                     left = _removed(group)
@@ -120,7 +131,7 @@ class Runner:
         record.details["duration_s"] = time.monotonic() - begun
         return record
 
-    def _run_in(self, group: RunGroup, streams: Streams, placement: Placement, config: Config) -> RunRecord:
+    def _run_in(self, group: RunGroup, streams: Streams, placement: Placement, config: Config, at_least: float | None) -> RunRecord:
         sampler = Sampler(self.meter, group, use_every=_WALK_EVERY if self.isolation.name == "affinity" else 1)
         sampler.start()
         start_ns = time.monotonic_ns()
@@ -129,6 +140,7 @@ class Runner:
             if isinstance(child, Failed):
                 return RunRecord(child, self._details(placement, group, config, failure=child))
             reports = self._reports(start_ns, streams)
+            conditions = Conditions(group, placement.cpus)
             seen = watch(
                 child,
                 streams,
@@ -137,7 +149,11 @@ class Runner:
                 start_ns=start_ns,
                 oom_killed=lambda: sampler.oom_kills > 0,
                 faulted=lambda: sampler.fault is not None,
+                each_turn=conditions.look,
+                warmup_s=self.warmup_s,
+                at_least=at_least,
             )
+            conditions.look(last=True)
         finally:
             sampler.stop()
         usage = _usage(group)
@@ -154,11 +170,17 @@ class Runner:
             n_cores=len(placement.cpus),
             estimated=self.meter is not None and self.meter.estimated,
             reports_on_pipe=isinstance(reports, PipeReports),
+            changes=Changes() if seen.window is None else conditions.changes(seen.window.start_ns, seen.window.end_ns),
+            warm=self._is_warm(seen, reports),
         )
         outcome = self._judge(evidence, sampler)
         details = self._details(placement, group, config, outcome, evidence, ended, start_ns)
         details["output_bytes"] = streams.output_bytes
         return RunRecord(outcome, details)
+
+    def _is_warm(self, seen: Seen, reports: Reports) -> bool:
+        """Whether the window begins after the shortest warm-up; that of a job which ended by itself too soon doesn't."""
+        return seen.window is None or reports.ready_ns is None or seen.window.start_ns >= reports.ready_ns + self.warmup_s * 1e9
 
     def _launch(self, group: RunGroup, streams: Streams, placement: Placement) -> Child | Failed:
         fds = () if self.job.throughput_regex is not None else (streams.write_end("reports"),)
@@ -218,7 +240,18 @@ class Runner:
             "exit_status": ended,
         }
         if evidence is None:
-            empty = ("warmup_s", "window_s", "items", "batches", "relative_error", "drift", "outside_share", "throughput_at_most", "stop")
+            empty = (
+                "warmup_s",
+                "window_s",
+                "items",
+                "batches",
+                "relative_error",
+                "drift",
+                "outside_share",
+                "conditions",
+                "throughput_at_most",
+                "stop",
+            )
             return details | dict.fromkeys(empty) | {"output_tail": [], "startup_s": None}
         return details | _seen_details(evidence, start_ns)
 
@@ -246,6 +279,7 @@ def _seen_details(evidence: Evidence, start_ns: int) -> dict[str, Any]:
         "first_report_fault": reports.first_fault,
         "output_tail": evidence.tail,
         "throughput_at_most": throughput_at_most(evidence) if seen.stop == "too_slow" else None,
+        "conditions": None if seen.window is None else asdict(evidence.changes),
     }
     return found | _window_details(seen, ready_ns, span)
 

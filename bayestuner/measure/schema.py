@@ -165,6 +165,50 @@ MEASURE_KEYS = (
     ),
     Key("startup_timeout_s", "number", "How long the job may take from its start until it is ready.", 60.0, "s", low=0, above=True),
     Key(
+        "warmup_seconds",
+        "number",
+        "Shortest warm-up from ready on. By default none where no power is measured; with a real meter 5 s, or the averaging window of the "
+        "processor's long-term power limit (PL1) where that is longer, up to 30 s.",
+        None,
+        "s",
+        low=0,
+    ),
+    Key(
+        "idle_seconds",
+        "number",
+        "How long the idle machine's power is measured, at the start, with every reference and at the end; only with a real meter. 0 "
+        "leaves it out.",
+        10.0,
+        "s",
+        low=0,
+    ),
+    Key(
+        "cooldown_seconds",
+        "number",
+        "Longest wait before a run until the processor is within 3 degrees of its temperature at the start; none without a sensor.",
+        15.0,
+        "s",
+        low=0,
+    ),
+    Key(
+        "retries",
+        "integer",
+        "How often a run is made again that was disturbed from outside (contended, stolen, swapped, throttled); both are kept.",
+        1,
+        "runs",
+        low=0,
+        high=5,
+    ),
+    Key(
+        "reference_every",
+        "integer",
+        "The all-max configuration is measured again after every so many runs, to see whether the machine drifts. It costs a run of the "
+        "budget each time, and is left out where fewer runs than that are still to come: the repeats at the end show drift then. 0 never.",
+        10,
+        "runs",
+        low=0,
+    ),
+    Key(
         "energy",
         "texts",
         "Energy meters to try, in this order; the first that works is used. `model` is an estimate and no measurement: list it to accept "

@@ -9,8 +9,9 @@ autocorrelation, n_eff = n (1 - r) / (1 + r).
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,12 @@ MIN_BATCHES = 4
 """Fewest completions that make a window: the first is its left edge, three intervals follow."""
 
 N_BLOCKS = 20
+FIRST_BATCHES = 20
+"""Completions that a warm-up with a least length leaves out at least, where they come within twice that length."""
+
 _DRIFT_T = 3.0
+_FAR = 0.8
+_FAR_WINDOW_SHARE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +83,34 @@ class Window:
         return self.throughput.half_width / self.throughput.mean
 
 
-def find_window(stamps_ns: Sequence[int], items: Sequence[float]) -> Window | None:
+def find_window(stamps_ns: Sequence[int], items: Sequence[float], floor: int = 0) -> Window | None:
     """Cut off the warm-up and measure what is left; None with fewer than `MIN_BATCHES` completions or no time between them.
 
     The first batch is always cut off: it is slower than those that follow.
+
+    Parameters
+    ----------
+    stamps_ns, items : sequences, (n,)
+    floor : int
+        Index of the first completion that may be an edge, see `warmup_floor`.
     """
-    stamps = np.asarray(stamps_ns, dtype=np.int64)
-    counts = np.asarray(items, dtype=np.float64)
+    window = _find_window(np.asarray(stamps_ns[floor:], dtype=np.int64), np.asarray(items[floor:], dtype=np.float64))
+    return window if window is None or not floor else replace(window, first=window.first + floor, last=window.last + floor)
+
+
+def warmup_floor(stamps_ns: Sequence[int], ready_ns: int, warmup_s: float) -> int:
+    """Index of the first completion after a warm-up of at least `warmup_s` and `FIRST_BATCHES` batches; n where there is none yet.
+
+    Batches so slow that so many of them would take more than twice the time are not waited for.
+    """
+    if warmup_s <= 0:
+        return 0
+    by_time = bisect_left(stamps_ns, ready_ns + round(warmup_s * 1e9))
+    latest = bisect_left(stamps_ns, ready_ns + round(2 * warmup_s * 1e9))
+    return max(by_time, min(FIRST_BATCHES, latest))
+
+
+def _find_window(stamps: IntArray, counts: FloatArray) -> Window | None:
     if stamps.size < MIN_BATCHES or stamps[-1] <= stamps[0]:
         return None
     first = warmup_cut(stamps, counts)
@@ -197,6 +224,22 @@ def is_tight(window: Window | None, *, min_seconds: float, relative_error: float
         and window.duration_s >= min_seconds
         and window.relative_error <= relative_error
         and abs(window.drift) <= 2.0 * relative_error
+    )
+
+
+def misses_by_far(window: Window | None, at_least: float | None, *, min_seconds: float) -> bool:
+    """Whether it is clear before a window is tight that the throughput misses a bound by far.
+
+    So it is where even the figure plus twice its half-width is a fifth below the bound, after a fifth of the shortest window and eight
+    batches, and the throughput isn't rising.
+    """
+    return (
+        window is not None
+        and at_least is not None
+        and window.batches >= 8
+        and window.duration_s >= _FAR_WINDOW_SHARE * min_seconds
+        and window.drift <= 0.0
+        and window.throughput.mean + 2.0 * window.throughput.half_width < _FAR * at_least
     )
 
 

@@ -10,12 +10,12 @@ from typing import Literal
 from bayestuner.measure.cgroup.isolation import Child
 from bayestuner.measure.job import MeasureSettings
 from bayestuner.measure.protocol import Reports
-from bayestuner.measure.steady import Window, find_window, is_tight
+from bayestuner.measure.steady import Window, find_window, is_tight, misses_by_far, warmup_floor
 from bayestuner.measure.streams import Streams
 
-Stop = Literal["tight", "max_seconds", "not_ready", "too_slow", "exited", "closed", "oom", "fault"]
-"""Why watching ended: figures tight enough; longest window over; not ready in time; too few batches in time; the job ended; it closed
-its reports; the kernel killed for memory; the meter or the group failed."""
+Stop = Literal["tight", "missed", "max_seconds", "not_ready", "too_slow", "exited", "closed", "oom", "fault"]
+"""Why watching ended: figures tight enough; clear that the throughput misses its bound by far; longest window over; not ready in time;
+too few batches in time; the job ended; it closed its reports; the kernel killed for memory; the meter or the group failed."""
 
 _TURN_S = 0.05
 _REST_S = 0.01  # a job of thousands of batches a second must not wake us for each: its stamps are its own, nothing is lost by waiting
@@ -58,6 +58,9 @@ def watch(
     start_ns: int,
     oom_killed: Callable[[], bool],
     faulted: Callable[[], bool],
+    each_turn: Callable[[], None] = lambda: None,
+    warmup_s: float = 0.0,
+    at_least: float | None = None,
 ) -> Seen:
     """Read reports until there is a reason to stop; the job is left as it is.
 
@@ -65,8 +68,14 @@ def watch(
     ----------
     oom_killed, faulted : callable
         Asked every turn.
+    each_turn : callable
+        Called every turn once the job is ready.
+    warmup_s : float
+        Shortest warm-up, from ready on.
+    at_least : float, optional
+        A bound on the throughput; a run that misses it by far isn't measured to the end.
     """
-    assess = _Assessment(reports, settings)
+    assess = _Assessment(reports, settings, warmup_s, at_least)
     source = "reports" if "reports" in streams.open else "stdout"
     stop: Stop | None = None
     ended = _Ended()
@@ -85,6 +94,7 @@ def watch(
         elif reports.ready_ns is None:
             stop = "not_ready" if now_ns - start_ns > settings.startup_timeout_s * 1e9 else None
         else:
+            each_turn()
             stop = assess.verdict(now_ns)
     if stop == "closed":  # a job that exits closes its pipes a moment before
         child.wait(_AFTER_EXIT_S)
@@ -93,34 +103,48 @@ def watch(
         stop = "exited" if stop == "closed" else stop
         drain(streams, _AFTER_EXIT_S)
     reports.finish(time.monotonic_ns())
-    return Seen(stop, find_window(reports.stamps_ns, reports.items), status, time.monotonic_ns())
+    return Seen(stop, assess.window(), status, time.monotonic_ns())
 
 
 class _Assessment:
     """Looks at the batches so far, not more often than it is worth."""
 
-    def __init__(self, reports: Reports, settings: MeasureSettings) -> None:
+    def __init__(self, reports: Reports, settings: MeasureSettings, warmup_s: float, at_least: float | None) -> None:
         self._reports = reports
         self._settings = settings
+        self._warmup_s = warmup_s
+        self._at_least = at_least
         self._next_ns = 0
-        self._window: Window | None = None
         longest_s = settings.max_seconds
         self._longest_ns = longest_s * 1e9
-        self._grace_ns = (longest_s + max(_GRACE_SHARE * longest_s, _GRACE_S)) * 1e9
+        self._grace_ns = (2 * warmup_s + longest_s + max(_GRACE_SHARE * longest_s, _GRACE_S)) * 1e9
+
+    def window(self) -> Window | None:
+        """The window of the batches so far; of a job that ended within its warm-up, what there is."""
+        reports = self._reports
+        floor = self._floor()
+        return find_window(reports.stamps_ns, reports.items, floor) or (find_window(reports.stamps_ns, reports.items) if floor else None)
+
+    def _floor(self) -> int:
+        ready_ns = self._reports.ready_ns
+        return 0 if ready_ns is None else warmup_floor(self._reports.stamps_ns, ready_ns, self._warmup_s)
 
     def verdict(self, now_ns: int) -> Stop | None:
-        """A reason to stop, or None. The longest window is counted from the first batch on, the grace from ready."""
+        """A reason to stop, or None. The longest window is counted from the end of the warm-up on, the grace from ready."""
         ready_ns = self._reports.ready_ns
         if ready_ns is None or (now_ns < self._next_ns and not self._reports.full):
             return None
         self._next_ns = now_ns + max(100_000_000, (now_ns - ready_ns) // 20)
-        self._window = find_window(self._reports.stamps_ns, self._reports.items)
-        settings = self._settings
-        if is_tight(self._window, min_seconds=settings.min_seconds, relative_error=settings.relative_error):
+        stamps, settings = self._reports.stamps_ns, self._settings
+        floor = self._floor()
+        window = find_window(stamps, self._reports.items, floor)
+        if is_tight(window, min_seconds=settings.min_seconds, relative_error=settings.relative_error):
             return "tight"
-        if self._window is None:
+        if misses_by_far(window, self._at_least, min_seconds=settings.min_seconds):
+            return "missed"
+        if window is None:
             return "too_slow" if now_ns - ready_ns > self._grace_ns else None
-        over = now_ns - self._reports.stamps_ns[0] > self._longest_ns
+        over = now_ns - stamps[floor] > self._longest_ns
         return "max_seconds" if over or self._reports.full else None
 
 

@@ -19,11 +19,12 @@ from bayestuner.study.owner import Owner
 from bayestuner.trial import Config, Outcome, Trial
 
 FILE_NAME = "study.sqlite"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _APPLICATION_ID = 0x42544E52  # "BTNR": tells our file from any other SQLite file
 _BUSY_TIMEOUT_S = 60.0
 
-Role = Literal["baseline", "search", "repeat"]
+Role = Literal["baseline", "search", "reference", "repeat"]
+"""The default configuration first; the search's choices; the default again, to see drift; the final launches."""
 
 _SCHEMA = """
 CREATE TABLE studies (
@@ -37,7 +38,7 @@ CREATE TABLE trials (
     number INTEGER PRIMARY KEY,
     ask_seq INTEGER NOT NULL UNIQUE,
     row INTEGER NOT NULL, config TEXT NOT NULL, is_repeat INTEGER NOT NULL,
-    adopted INTEGER NOT NULL, role TEXT NOT NULL CHECK (role IN ('baseline', 'search', 'repeat')),
+    adopted INTEGER NOT NULL, role TEXT NOT NULL CHECK (role IN ('baseline', 'search', 'reference', 'repeat')),
     owner TEXT NOT NULL, asked_utc TEXT NOT NULL
 ) STRICT;
 CREATE TABLE outcomes (
@@ -171,10 +172,26 @@ class Store:
         if mode != "wal":
             raise StoreError(f"the file system of {self.folder} can't hold a study (no write-ahead log); name a folder on a local disk")
         self._db.execute("PRAGMA synchronous=FULL")
+        if self._begun() and self._version() < SCHEMA_VERSION:
+            self._migrate()
         self._db.execute("PRAGMA foreign_keys=ON")
 
+    def _version(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+
+    def _migrate(self) -> None:
+        """From version 1, whose trials know no role ``reference``: the table is made anew, since SQLite can't change a CHECK."""
+        statement = next(s for s in _SCHEMA.split(";\n") if "CREATE TABLE trials" in s)
+        with self.transaction():
+            if self._version() < SCHEMA_VERSION:
+                self._db.execute(statement.replace("TABLE trials", "TABLE new_trials"))
+                self._db.execute("INSERT INTO new_trials SELECT * FROM trials")
+                self._db.execute("DROP TABLE trials")
+                self._db.execute("ALTER TABLE new_trials RENAME TO trials")
+                self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
     def _check(self, allow_unbegun: bool) -> None:
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        version = self._version()
         application = self._db.execute("PRAGMA application_id").fetchone()[0]
         if application != _APPLICATION_ID:
             if allow_unbegun and application == 0 and version == 0 and not self._db.execute("SELECT 1 FROM sqlite_master").fetchall():

@@ -171,7 +171,7 @@ class Study:
         with self._writing():
             self._sync()
             records = self._store.records()
-            orphan = next((r for r in records if r.orphaned and r.role != "repeat"), None)
+            orphan = next((r for r in records if r.orphaned and r.role in ("baseline", "search")), None)
             if orphan is not None:
                 self._store.set_owner(orphan.trial.number, self._owner)
                 return orphan.trial

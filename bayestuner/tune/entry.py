@@ -13,6 +13,7 @@ from bayestuner.measure.lock import machine_lock
 from bayestuner.measure.placement import cpus_of
 from bayestuner.measure.runner import Runner
 from bayestuner.measure.topology import read_topology
+from bayestuner.measure.warmup import warmup_s
 from bayestuner.study.stopping import Rule
 from bayestuner.study.study import Study
 from bayestuner.study.summary import Summary, summarise
@@ -104,7 +105,8 @@ def tune(
             study.add_provenance(facts)
         else:
             study = stack.enter_context(create_study(path, job, facts, budget, seed, strategy))
+        warmup = warmup_s(job.measure, meter, facts["preflight"])
         progress.began(study, job, resumed=resumed, meter=meter, isolation=isolation)
-        runner = stack.enter_context(Runner(job, meter=meter, isolation=isolation, topology=topology, knobs=knobs))
+        runner = stack.enter_context(Runner(job, meter=meter, isolation=isolation, warmup_s=warmup, topology=topology, knobs=knobs))
         Session(job, study, runner, progress, job_rules, rules).run()
         return TuneResult(path, summarise(study))

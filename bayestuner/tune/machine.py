@@ -10,6 +10,7 @@ from bayestuner.measure.cgroup.isolation import Isolation, Refusal
 from bayestuner.measure.energy.meter import EnergyMeter
 from bayestuner.measure.job import Job
 from bayestuner.measure.platform import open_meters
+from bayestuner.measure.preflight import preflight
 from bayestuner.study.provenance import machine_facts
 from bayestuner.tune.news import Progress
 
@@ -30,6 +31,7 @@ def open_machine(job: Job, allow_affinity: bool, progress: Progress) -> tuple[Is
     meter, meter_refusals = _open_meter(job)
     facts = {
         **machine_facts(),
+        "preflight": preflight(),
         "isolation": isolation.name,
         "meter": None if meter is None else {"source": meter.source, "estimated": meter.estimated, "boundary": meter.boundary},
         "refusals": [{"what": r.what, "reason": r.reason, "remedy": r.remedy} for r in (*refused, *meter_refusals)],

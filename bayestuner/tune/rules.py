@@ -62,4 +62,4 @@ def is_complete(study: Study, job: Job) -> bool:
     if not result or not result.get("complete"):
         return False
     stopped = study.stop_reason((HopelessRule(),)) is not None or study.resolved_goal is None or stored_decision(study, job) is not None
-    return stopped and not any(r.orphaned and r.role != "repeat" for r in study.records())
+    return stopped and not any(r.orphaned and r.role in ("baseline", "search") for r in study.records())

@@ -11,6 +11,7 @@ from typing import Any
 from bayestuner.measure.job import Job
 from bayestuner.measure.placement import cpus_of, environment
 from bayestuner.measure.runner import Runner
+from bayestuner.measure.temperature import Cooldown
 from bayestuner.measure.topology import read_topology
 from bayestuner.search import warmup
 from bayestuner.search.stopping import StoppingRule, WallClock
@@ -21,6 +22,7 @@ from bayestuner.tune.confirming import Confirmation
 from bayestuner.tune.launching import Launcher
 from bayestuner.tune.news import Progress
 from bayestuner.tune.rules import DecidedRule, HopelessRule, stored_decision
+from bayestuner.tune.steadiness import Steadiness
 
 _POLL_S = 0.5
 _SOON_S = 2.0
@@ -45,15 +47,19 @@ class Session:
         decision = stored_decision(study, job)
         decided = [] if decision is None else [DecidedRule(decision["stop_reason"])]
         self.rules: tuple[Rule, ...] = (HopelessRule(), *decided, *job_rules.values(), *rules)
-        self.launcher = Launcher(job, study, runner, progress)
+        self.launcher = Launcher(job, study, runner, progress, Cooldown(job.measure.cooldown_seconds))
+        self.steadiness = Steadiness(job, study, runner.meter, progress)
 
     def run(self) -> None:
         """Baseline, search, repeats; then store what it came to."""
         self.study.set_result(stored_decision(self.study, self.job))
         self._compile()
+        self.steadiness.measure_idle()
         self._baseline()
         stop_reason = self._search() if self.study.resolved_goal is not None else self._why_no_goal()
         confirmed = Confirmation(self.launcher).run()
+        self.steadiness.measure_idle()
+        confirmed.notes += self.steadiness.report("repeat")
         result: dict[str, Any] = {**(self.study.info.result or {}), "complete": True, "stop_reason": stop_reason}
         result |= asdict(confirmed)
         if confirmed.recommended is not None:
@@ -87,6 +93,7 @@ class Session:
 
     def _search(self) -> str | None:
         while True:
+            self._reference()
             trial = self.study.ask(self.rules)
             self.launcher.pass_on_notices()
             if trial is None:
@@ -95,6 +102,12 @@ class Session:
                     self._note_early_end(reason)
                 return reason
             self.launcher.run(trial, "search")
+
+    def _reference(self) -> None:
+        if self.steadiness.reference_is_due() and self.study.stop_reason(self.rules) is None:
+            self.steadiness.measure_idle()
+            self.launcher.run(self.study.adopt(self.job.all_max_config(), "reference"), "reference")
+            self.steadiness.report("reference")
 
     def _note_early_end(self, reason: str) -> None:
         """Say that a rule ended the search; one of the job file that goes by the model is kept to by later calls."""

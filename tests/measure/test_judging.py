@@ -1,10 +1,13 @@
 """Verdicts and metrics from made-up evidence: what the real runs of test_runner.py can't bring about at will."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from bayestuner.measure.conditions import Changes
 from bayestuner.measure.job import parse_job
-from bayestuner.measure.judging import Evidence, edges_ns, judge, status_words
+from bayestuner.measure.judging import DISTURBED, Evidence, edges_ns, judge, status_words, thrashes
 from bayestuner.measure.protocol import PipeReports
 from bayestuner.measure.sampling import Span
 from bayestuner.measure.steady import find_window
@@ -125,7 +128,37 @@ def test_status_words():
 def test_cpu_time_per_item_has_an_error_of_its_own(job):
     good = evidence([0.02] * 100)
     parts = good.span.cpu_parts_s * np.array([1.3, 0.7, 1.2, 0.8, 1.3, 0.7][: good.span.cpu_parts_s.size])
-    from dataclasses import replace
-
     noisy = replace(good, span=replace(good.span, cpu_parts_s=parts))
     assert judge(job, noisy).metrics["cpu_s_per_item"].sd > judge(job, good).metrics["cpu_s_per_item"].sd
+
+
+@pytest.mark.parametrize(
+    ("changes", "flag"),
+    [
+        (Changes(stolen_share=0.05), "stolen"),
+        (Changes(swapped_bytes=8 << 20), "swapped"),
+        (Changes(throttles=1), "throttled"),
+    ],
+)
+def test_what_the_machine_does_is_flagged_and_widens_the_figures(changes, flag, job):
+    quiet, disturbed = (judge(job, replace(evidence([0.02] * 100), changes=c)) for c in (Changes(0.0, 0, 0, 0.0, 0.0), changes))
+    assert (quiet.flags, disturbed.flags) == ((), (flag,))
+    assert flag in DISTURBED
+    assert disturbed.metrics["throughput"].sd >= 0.02 * disturbed.values["throughput"] > quiet.metrics["throughput"].sd
+
+
+def test_a_thrashing_job_is_flagged_by_refaults_or_by_pressure(job):
+    limit = 64 << 20
+    assert thrashes(Changes(refaulted_bytes_per_s=0.02 * limit), limit)
+    assert not thrashes(Changes(refaulted_bytes_per_s=0.005 * limit), limit)
+    assert not thrashes(Changes(refaulted_bytes_per_s=10.0 * limit), None)  # without a limit of ours it is somebody else's
+    assert thrashes(Changes(memory_stall_share=0.2), limit)
+    assert not thrashes(Changes(), limit)
+    outcome = judge(job, replace(evidence([0.02] * 100), changes=Changes(memory_stall_share=0.2)))
+    assert outcome.flags == ("thrashing",)
+    assert "thrashing" not in DISTURBED  # the configuration's own doing: another run would do the same
+
+
+def test_a_run_that_was_cut_short_or_never_got_warm_says_so(job):
+    assert judge(job, evidence([0.02] * 20, stop="missed")).flags == ("cut_short",)
+    assert judge(job, replace(evidence([0.02] * 100), warm=False)).flags == ("unsteady",)

@@ -11,7 +11,9 @@ from bayestuner.measure.steady import (
     find_window,
     is_tight,
     mean_interval,
+    misses_by_far,
     student_t,
+    warmup_floor,
 )
 
 
@@ -120,3 +122,44 @@ def test_latencies_are_those_inside_the_window():
     latencies = batch_latencies_s(stamps, window)
     assert latencies.size == window.batches
     assert latencies.max() == pytest.approx(0.1)
+
+
+def test_the_warm_up_has_a_least_length():
+    stamps, items = series(np.full(400, 0.01))
+    ready = int(stamps[0])
+    assert warmup_floor(stamps, ready, 0.0) == 0
+    floor = warmup_floor(stamps, ready, 1.0)
+    assert floor == 100
+    window = find_window(stamps, items, floor)
+    assert window.start_ns >= ready + 10**9
+    assert (window.first, window.last) == (100, 400)
+    assert window.throughput.mean == pytest.approx(800.0)
+    assert warmup_floor(stamps, ready, 9.0) == stamps.size
+    assert find_window(stamps, items, stamps.size) is None
+
+
+def test_the_first_batches_are_warm_up_unless_they_are_slow():
+    stamps, _ = series(np.full(100, 0.05))
+    assert warmup_floor(stamps, int(stamps[0]), 0.5) == 20  # 10 by time alone
+    slow, _ = series(np.full(100, 0.2))
+    assert warmup_floor(slow, int(slow[0]), 0.5) == 5  # 20 would take 4 s
+
+
+def test_a_bound_missed_by_far_is_seen_early_and_nothing_else_is():
+    rng = np.random.default_rng(6)
+    stamps, items = series(0.02 * (1 + 0.1 * rng.normal(size=60)))  # 1.2 s at 400 a second
+    window = find_window(stamps, items)
+    assert not is_tight(window, min_seconds=5.0, relative_error=0.02)
+    assert misses_by_far(window, 800.0, min_seconds=5.0)
+    assert not misses_by_far(window, 410.0, min_seconds=5.0)  # missed, but not by far
+    assert not misses_by_far(window, 300.0, min_seconds=5.0)
+    assert not misses_by_far(window, None, min_seconds=5.0)
+    assert not misses_by_far(window, 800.0, min_seconds=10.0)  # too early
+    assert not misses_by_far(None, 800.0, min_seconds=5.0)
+
+
+def test_a_rising_throughput_is_not_given_up():
+    rng = np.random.default_rng(7)
+    window = find_window(*series(0.02 * np.linspace(3.0, 1.0, 100) * (1 + 0.01 * rng.normal(size=100))))
+    assert window.drift > 0
+    assert not misses_by_far(window, 800.0, min_seconds=1.0)

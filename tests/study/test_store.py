@@ -97,6 +97,38 @@ def test_a_newer_version_is_refused(tmp_path):
         Study.open(tmp_path / "s")
 
 
+def as_version_1(file):
+    """Put a study's file back to what version 1 wrote: no role `reference` in its CHECK."""
+    with sqlite3.connect(file) as db:
+        (statement,) = db.execute("SELECT sql FROM sqlite_master WHERE name = 'trials'").fetchone()
+        assert "'reference', " in statement
+        db.execute(statement.replace("'reference', ", "").replace("trials", "old_trials", 1))
+        db.execute("INSERT INTO old_trials SELECT * FROM trials")
+        db.execute("DROP TABLE trials")
+        db.execute("ALTER TABLE old_trials RENAME TO trials")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+
+
+def test_a_study_of_version_1_is_taken_over_with_all_it_holds(tmp_path):
+    file = told_study(tmp_path / "s") / "study.sqlite"
+    with Study.open(tmp_path / "s", read_only=True) as study:
+        before = study.records()
+    as_version_1(file)
+    with Study.open(tmp_path / "s", read_only=True) as study:  # reading changes nothing
+        assert study.records() == before
+    with Study.open(tmp_path / "s") as study:
+        assert study.records() == before
+        trial = study.adopt(before[0].trial.config, "reference")
+        study.tell(trial, pretend_run(trial.config))
+    with sqlite3.connect(file) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+    db.close()
+    with Study.open(tmp_path / "s") as study:
+        assert [r.role for r in study.records()] == ["search"] * 3 + ["reference"]
+
+
 @pytest.mark.parametrize("keep", [0.3, 0.7, 0.95])
 def test_a_file_cut_short_is_called_damaged(tmp_path, keep):
     file = told_study(tmp_path / "s", 12) / "study.sqlite"

@@ -58,6 +58,22 @@ class GroupUsage:
     oom_kills: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class MemoryStress:
+    """Signs that a memory limit is too small for the files a job reads; counters since the group was made, None where unknown.
+
+    Attributes
+    ----------
+    refaults : int or None
+        Pages of files that were pushed out and soon read again.
+    stall_s : float or None
+        Time in which some process of the group waited for memory.
+    """
+
+    refaults: int | None = None
+    stall_s: float | None = None
+
+
 class Child(ABC):
     """A launched process, led by `pid`; it is the leader of its own session."""
 
@@ -89,6 +105,10 @@ class RunGroup(ABC):
     @abstractmethod
     def usage(self) -> GroupUsage:
         """Counters since the group was made; after `remove`, those of the moment before."""
+
+    def memory_stress(self) -> MemoryStress:
+        """Signs of a memory limit that is too small for the files the job reads."""
+        return MemoryStress()
 
     @abstractmethod
     def pids(self) -> tuple[int, ...]:

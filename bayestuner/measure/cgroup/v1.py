@@ -16,7 +16,7 @@ from bayestuner.measure.cgroup.cpulist import format_list, parse_list
 from bayestuner.measure.cgroup.files import CgroupFiles, explain, read_keyed, subtree, swap_is_on
 from bayestuner.measure.cgroup.group import FolderGroup, require_ancestors, require_cpus, require_memory, swap_not_held
 from bayestuner.measure.cgroup.hierarchy import Place
-from bayestuner.measure.cgroup.isolation import GroupFault, GroupUsage, Isolation, Limits, RunGroup
+from bayestuner.measure.cgroup.isolation import GroupFault, GroupUsage, Isolation, Limits, MemoryStress, RunGroup
 from bayestuner.measure.cgroup.killing import send_to_members, wait_until
 from bayestuner.measure.cgroup.names import new_name
 from bayestuner.measure.cgroup.spawn import Placement
@@ -103,6 +103,11 @@ class V1Group(FolderGroup):
             memory_peak_bytes=self._read_number("memory", "memory.max_usage_in_bytes"),
             oom_kills=None if control is None else read_keyed(control).get("oom_kill"),
         )
+
+    def memory_stress(self) -> MemoryStress:
+        """Refaults of files; v1 has no pressure of a group."""
+        stat = self._read("memory", "memory.stat")
+        return MemoryStress(refaults=None if stat is None else read_keyed(stat).get("total_workingset_refault_file"))
 
     def _read(self, controller: str, name: str) -> str | None:
         folder = self._by_controller.get(controller)

@@ -10,7 +10,7 @@ from pathlib import Path
 from bayestuner.measure.cgroup.cpulist import format_list, parse_list
 from bayestuner.measure.cgroup.files import CgroupFiles, explain, read_keyed, subtree, swap_is_on
 from bayestuner.measure.cgroup.group import FolderGroup, require_ancestors, require_cpus, require_memory, swap_not_held
-from bayestuner.measure.cgroup.isolation import GroupFault, GroupUsage, Isolation, Limits, RunGroup
+from bayestuner.measure.cgroup.isolation import GroupFault, GroupUsage, Isolation, Limits, MemoryStress, RunGroup
 from bayestuner.measure.cgroup.killing import wait_until
 from bayestuner.measure.cgroup.names import new_name
 from bayestuner.measure.cgroup.spawn import Placement
@@ -108,6 +108,13 @@ class V2Group(FolderGroup):
             memory_peak_bytes=None if peak is None else int(peak),
             oom_kills=None if oom_kills is None else oom_kills - self._oom_kills_before,
         )
+
+    def memory_stress(self) -> MemoryStress:
+        """Refaults of files (Linux 5.9) and pressure (where the kernel was built with PSI)."""
+        stat = read_keyed(self._read_if_there(self._folder / "memory.stat") or "")
+        pressure = (self._read_if_there(self._folder / "memory.pressure") or "").partition("\n")[0]  # the line that begins with "some"
+        total_us = pressure.rpartition("total=")[2]
+        return MemoryStress(stat.get("workingset_refault_file"), int(total_us) / 1e6 if total_us.isdecimal() else None)
 
     def _kill_once(self) -> None:
         try:

@@ -1,0 +1,96 @@
+"""The temperature of the CPU packages, and waiting between runs until it is back to where it began."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bayestuner.measure.energy.roots import Roots
+
+TOLERANCE_C = 3.0
+_POLL_S = 0.25
+_CHIPS = ("coretemp", "k10temp", "zenpower")
+_LABELS = ("Package id", "Physical id", "Tctl", "Tdie")
+_ZONES = ("x86_pkg_temp", "cpu-thermal", "cpu_thermal")
+
+
+def sensors(roots: Roots | None = None) -> tuple[Path, ...]:
+    """Files that hold a package's temperature in thousandths of a degree: hwmon's by chip and label, else thermal zones by type."""
+    roots = roots or Roots()
+    found = []
+    for chip in sorted(roots.sys_path("class/hwmon").glob("hwmon*")):
+        if _text(chip / "name") in _CHIPS:
+            labels = sorted(chip.glob("temp*_label"))
+            found += [file.with_name(file.name.replace("_label", "_input")) for file in labels if _text(file).startswith(_LABELS)]
+    if not found:
+        zones = sorted(roots.sys_path("class/thermal").glob("thermal_zone*"))
+        found = [zone / "temp" for zone in zones if _text(zone / "type") in _ZONES]
+    return tuple(found)
+
+
+def read_temperature_c(roots: Roots | None = None) -> float | None:
+    """The hottest package's temperature; None where no sensor can be read."""
+    return _hottest_c(sensors(roots))
+
+
+def _hottest_c(files: tuple[Path, ...]) -> float | None:
+    values = [int(text) / 1000.0 for text in map(_text, files) if text.lstrip("-").isdecimal()]
+    return max(values, default=None)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cooled:
+    """One wait: how long, and the temperature before and after, degrees Celsius."""
+
+    waited_s: float
+    from_c: float
+    to_c: float
+
+
+class Cooldown:
+    """Waits until the packages are within `TOLERANCE_C` of where they were when this was made, but no longer than `longest_s`.
+
+    Parameters
+    ----------
+    longest_s : float
+        0 never waits.
+    roots : Roots, optional
+    clock, sleep : callable
+        Tests turn them.
+    """
+
+    def __init__(
+        self,
+        longest_s: float,
+        roots: Roots | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._longest_s = longest_s
+        self._files = sensors(roots)
+        self._clock = clock
+        self._sleep = sleep
+        self.start_c = _hottest_c(self._files)
+
+    def wait(self) -> Cooled | None:
+        """Wait where it is needed; None where no sensor can be read or waiting is off."""
+        from_c = _hottest_c(self._files)
+        if self.start_c is None or from_c is None or self._longest_s <= 0:
+            return None
+        began, now_c = self._clock(), from_c
+        while now_c > self.start_c + TOLERANCE_C and self._clock() - began < self._longest_s:
+            self._sleep(_POLL_S)
+            read_c = _hottest_c(self._files)
+            if read_c is None:
+                break
+            now_c = read_c
+        return Cooled(self._clock() - began, from_c, now_c)

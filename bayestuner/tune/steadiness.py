@@ -1,0 +1,77 @@
+"""Whether the machine stays the same while a study lasts: its idle power, and its default configuration measured again."""
+
+from __future__ import annotations
+
+from bayestuner.measure.energy.meter import EnergyMeter, MeterFault
+from bayestuner.measure.idle import idle_drift, measure_idle
+from bayestuner.measure.job import Job
+from bayestuner.study.drift import drift_since_first
+from bayestuner.study.stopping import costs_budget
+from bayestuner.study.study import Study
+from bayestuner.tune.news import Progress
+
+
+class Steadiness:
+    """Watches one call of `tune` for drift.
+
+    Parameters
+    ----------
+    job : Job
+    study : Study
+    meter : EnergyMeter or None
+    progress : Progress
+    """
+
+    def __init__(self, job: Job, study: Study, meter: EnergyMeter | None, progress: Progress) -> None:
+        self.job = job
+        self.study = study
+        self.meter = meter
+        self.progress = progress
+
+    def measure_idle(self) -> None:
+        """Measure the idle machine, where a real meter can; store it, and say where it has moved."""
+        seconds = self.job.measure.idle_seconds
+        if self.meter is None or self.meter.estimated or seconds <= 0:
+            return
+        self.progress.note(f"measuring the idle machine for {seconds:g} s")
+        try:
+            idle = measure_idle(self.meter, seconds)
+        except MeterFault as error:  # the next run finds out whether the meter is gone for good
+            self.progress.note(f"the idle machine could not be measured: {error}")
+            return
+        earlier = next((f["idle"]["power_w"] for f in self.study.provenance() if "idle" in f), None)
+        self.study.add_provenance({"idle": idle.as_dict(), "after_runs": len(self.study.records())})
+        drift = None if earlier is None else idle_drift(earlier, idle.power_w)
+        if drift:
+            self.progress.note(drift)
+
+    def reference_is_due(self) -> bool:
+        """Whether the default configuration is to be measured again before the next run of the search.
+
+        It is after every `reference_every` runs, where at least as many are still to come after it: the end of the search needs none,
+        since the repeats launch the same configuration.
+        """
+        every = self.job.measure.reference_every
+        runs = [r for r in self.study.records() if costs_budget(r) and not r.orphaned]
+        anchors = [i for i, r in enumerate(runs) if r.role in ("baseline", "reference")]
+        if not every or not anchors:
+            return False
+        return len(runs) - anchors[-1] >= every and self.study.info.budget - len(runs) - 1 >= every
+
+    def report(self, role: str) -> list[str]:
+        """Say how far the default configuration's figures have moved since its first launch; return what is beyond noise."""
+        metrics = dict.fromkeys([*self.study.goal.metrics, "throughput", "power_w"])
+        found = drift_since_first(self.study.records(), role, list(metrics))
+        if found and role == "reference":
+            said = ", ".join(f"{d.metric} {100 * d.change:+.1f} %" for d in found)
+            within = "" if any(d.beyond_noise for d in found) else "; within noise"
+            self.progress.note(f"the all-max configuration again, against its first run: {said}{within}")
+        beyond = [
+            f"{d.metric} of the all-max configuration has moved by {100 * d.change:+.1f} % since the first run, more than noise "
+            f"({100 * d.noise:.1f} %): the machine has drifted, and early and late runs are not quite comparable"
+            for d in found
+            if d.beyond_noise
+        ]
+        for text in beyond:
+            self.progress.note(text)
+        return beyond
