@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bayestuner.goal import Goal
+from bayestuner.measure.metrics import POWER_METRICS
 from bayestuner.report.tables import facts, markdown_table, plain_table
 from bayestuner.report.words import config_text, duration, first_line, label, quantity, with_interval
 from bayestuner.study.store import Record
@@ -95,7 +96,7 @@ def _verdict(side: Side, goal: Goal) -> str:
     if side.meets_goal is None:
         return "unknown"
     if side.meets_goal:
-        return "yes"
+        return "yes, on average" if side.surely is False else "yes"
     if side.failures:
         return f"no, failed in {len(side.failures)} launches"
     missed = [
@@ -111,6 +112,9 @@ def _closing(summary: Summary, study_path: Path, records: Sequence[Record]) -> l
     saving = _saving(summary)
     if saving:
         pairs.append(("saving", saving))
+    change = _change(summary)
+    if change:
+        pairs.append(("change", change))
     pairs.append(("meter", _meter(summary)))
     shown = summary.recommended
     if shown is not None and shown.repeated:
@@ -119,9 +123,7 @@ def _closing(summary: Summary, study_path: Path, records: Sequence[Record]) -> l
     elif shown is not None or summary.nearest is not None:
         pairs.append(("figures", "from the search run alone; no repeats"))
     pairs.append(("runs", _run_counts(summary, records)))
-    busy = sum("contended" in r.trial.outcome.flags for r in records if isinstance(r.trial.outcome, Measured))
-    if busy:
-        pairs.append(("beware", f"other programs used the machine during {busy} of the runs; figures from a quiet machine are better"))
+    pairs += [("beware", text) for text in _doubts(records)]
     if summary.stop_reason and summary.n_failed < summary.n_runs and not summary.stop_reason.startswith("the budget"):
         pairs.append(("stopped", f"because {first_line(summary.stop_reason, 400)}"))
     pairs += [("note", note) for note in summary.notes]
@@ -129,6 +131,19 @@ def _closing(summary: Summary, study_path: Path, records: Sequence[Record]) -> l
         pairs.append(("apply with", apply_line(shown, summary.command, summary.env, summary.user)))
     pairs.append(("study", f"{study_path}   (bayestuner show {shlex.quote(str(study_path))})"))
     return pairs
+
+
+def _doubts(records: Sequence[Record]) -> list[str]:
+    """What to know about the figures, from the flags of the runs they come from."""
+    flags = Counter(flag for r in records if isinstance(r.trial.outcome, Measured) for flag in r.trial.outcome.flags)
+    said = {
+        "contended": "other programs used the machine during {} of the runs; figures from a quiet machine are better",
+        "stolen": "the hypervisor gave CPU time to other machines during {} of the runs",
+        "swapped": "the machine swapped during {} of the runs",
+        "throttled": "the processor was slowed for heat during {} of the runs; better cooling gives better figures",
+        "thrashing": "in {} of the runs the memory limit was too small for the files the job reads: their figures depend on the disk",
+    }
+    return [text.format(flags[flag]) for flag, text in said.items() if flags[flag]]
 
 
 def _meter(summary: Summary) -> str:
@@ -146,12 +161,22 @@ def _saving(summary: Summary) -> str | None:
         return None
     if "power_w" not in one.figures or "power_w" not in other.figures:
         return None
-    change = 100.0 * (1.0 - one.figures["power_w"].mean / other.figures["power_w"].mean)
-    return (
-        f"{change:.1f} % less power than the all-max default"
-        if change >= 0
-        else f"none: {-change:.1f} % more power than the all-max default"
-    )
+    paired = summary.changes.get("power_w")
+    saved = -100.0 * (one.figures["power_w"].mean / other.figures["power_w"].mean - 1.0 if paired is None else paired.mean)
+    half = "" if paired is None or paired.half_width is None else f" ± {100.0 * paired.half_width:.1f}"
+    less = f"{saved:.1f}{half} % less power" if saved >= 0 else f"none: {-saved:.1f}{half} % more power"
+    return f"{less} than the all-max default" + ("" if paired is None else f", launch by launch over {paired.n} pairs")
+
+
+def _change(summary: Summary) -> str | None:
+    """The objective of the recommended against the default configuration, where that isn't power, which is the saving."""
+    metric = summary.goal.objective
+    paired = summary.changes.get(metric)
+    if paired is None or metric in POWER_METRICS:
+        return None
+    half = "" if paired.half_width is None else f" ± {100.0 * paired.half_width:.1f}"
+    what = label(metric, summary.unit, estimated=False)
+    return f"{what} {100.0 * paired.mean:+.1f}{half} % against the all-max default, launch by launch over {paired.n} pairs"
 
 
 def _run_counts(summary: Summary, records: Sequence[Record]) -> str:
@@ -160,7 +185,8 @@ def _run_counts(summary: Summary, records: Sequence[Record]) -> str:
     failed = f", {summary.n_failed} of them failed ({', '.join(f'{n} {k}' for k, n in kinds.most_common())})" if kinds else ", none failed"
     again = f", {transient} more were the machine's fault and not counted" if transient else ""
     repeats = f", then {summary.n_repeats} repeats" if summary.n_repeats else ""
-    return f"{summary.n_runs}{failed}{again}{repeats}; {duration(summary.duration_s)} of running"
+    search = f", {duration(summary.search_s)} of it the search" if summary.n_repeats else ""
+    return f"{summary.n_runs}{failed}{again}{repeats}; {duration(summary.duration_s)} of running{search}"
 
 
 def apply_line(side: Side, command: Sequence[str], env: Mapping[str, str], user: str | None = None) -> str:

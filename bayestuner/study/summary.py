@@ -9,6 +9,7 @@ from typing import Any
 
 from bayestuner.goal import Goal
 from bayestuner.study.figures import Figure, figure
+from bayestuner.study.pairing import paired_changes
 from bayestuner.study.stopping import costs_budget
 from bayestuner.study.store import Record
 from bayestuner.study.study import Study
@@ -28,6 +29,8 @@ class Side:
         How its launches failed.
     meets_goal : bool or None
         Whether the means meet every bound and no repeat failed; None where nothing was measured or bounds are not absolute yet.
+    surely : bool or None
+        Whether the 95 % intervals meet every bound as well; None where there is no interval.
     repeated : bool
     cpus : tuple of int
         CPUs it ran on, as the runner reported them.
@@ -41,6 +44,7 @@ class Side:
     repeated: bool
     cpus: tuple[int, ...] = ()
     memory_max_bytes: int | None = None
+    surely: bool | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -49,6 +53,7 @@ class Side:
             "metrics": {name: f.as_dict() for name, f in self.figures.items()},
             "failures": list(self.failures),
             "meets_goal": self.meets_goal,
+            "surely": self.surely,
             "repeated": self.repeated,
             "cpus": list(self.cpus),
             "memory_max_bytes": self.memory_max_bytes,
@@ -60,7 +65,8 @@ class Summary:
     """A study at a glance; `complete` once `tune` has come to its end.
 
     `goal` is as given, `search_goal` what was searched with, `judged_goal` what the final figures are held against: with a relative bound
-    the last two differ, see `judging_goal`.
+    the last two differ, see `judging_goal`. `changes` are those of the recommended against the default configuration, launch by launch;
+    `search_s` is the time of the runs up to the repeats, `duration_s` that of all of them.
     """
 
     name: str
@@ -84,6 +90,8 @@ class Summary:
     env: dict[str, str] = field(default_factory=dict)
     user: str | None = None
     notes: tuple[str, ...] = field(default=())
+    changes: dict[str, Figure] = field(default_factory=dict)
+    search_s: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -102,6 +110,8 @@ class Summary:
             "failed": self.n_failed,
             "repeats": self.n_repeats,
             "duration_s": self.duration_s,
+            "search_s": self.search_s,
+            "changes": {name: f.as_dict() for name, f in self.changes.items()},
             "stop_reason": self.stop_reason,
             "command": list(self.command),
             "env": self.env,
@@ -145,6 +155,8 @@ def summarise(study: Study) -> Summary:
         env=dict(result.get("env", {})),
         user=result.get("user"),
         notes=tuple(result.get("notes", ())),
+        changes=_changes(study, records, recommended, baseline),
+        search_s=sum(_seconds(r) for r in records if r.role != "repeat"),
     )
 
 
@@ -160,10 +172,11 @@ def side_of(study: Study, records: Sequence[Record], row: int, goal: Goal | None
     names = [n for n in dict.fromkeys(n for v in values for n in v) if n not in knobs]
     figures = {n: figure([v[n] for v in values if n in v]) for n in names}
     failures = tuple(f"{o.kind}: {o.message}" if o.message else o.kind for r in used if isinstance(o := r.trial.outcome, Failed))
-    meets = None
+    meets = surely = None
     if values and goal is not None:
         means = {n: figure([v[n] for v in values]).mean for n in goal.metrics}
         meets = goal.feasible(means) and not failures
+        surely = _surely(figures, goal) if meets else None
     elif failures:
         meets = False
     placed: dict[str, Any] = next((r.details for r in reversed(used) if r.details.get("cpus")), {})
@@ -176,7 +189,22 @@ def side_of(study: Study, records: Sequence[Record], row: int, goal: Goal | None
         bool(repeats),
         tuple(placed.get("cpus", ())),
         None if memory is None else int(memory),
+        surely,
     )
+
+
+def _surely(figures: dict[str, Figure], goal: Goal) -> bool | None:
+    """Whether every bound holds at the end of the interval that is nearer to it; knobs have no interval and need none."""
+    ends = [(b, f.low if b.sense == ">=" else f.high) for b in goal.bounds if (f := figures.get(b.metric)) is not None]
+    if any(end is None for _, end in ends):
+        return None
+    return all(b.violation(end) <= 0 for b, end in ends if end is not None)
+
+
+def _changes(study: Study, records: Sequence[Record], recommended: Side | None, baseline: Side | None) -> dict[str, Figure]:
+    if recommended is None or baseline is None or recommended.config == baseline.config:
+        return {}
+    return paired_changes(records, study.space.row(recommended.config), study.space.row(baseline.config))
 
 
 def ranked_rows(study: Study, records: Sequence[Record], goal: Goal) -> list[int]:
@@ -237,4 +265,5 @@ def _seconds(record: Record) -> float:
         return float(record.details["duration_s"])
     if record.told_utc is None:
         return 0.0
-    return (datetime.fromisoformat(record.told_utc) - datetime.fromisoformat(record.asked_utc)).total_seconds()
+    seconds = (datetime.fromisoformat(record.told_utc) - datetime.fromisoformat(record.asked_utc)).total_seconds()
+    return max(seconds, 0.0)  # the clock may have been set back meanwhile

@@ -57,9 +57,35 @@ def finished(path, *, estimated, drift=1.0):
 def test_a_measured_saving_is_claimed(tmp_path):
     summary, records, _ = finished(tmp_path / "s", estimated=False)
     text = result_text(summary, Path("s"), records)
-    assert "30.0 % less power" in text  # 35 W against 50 W
+    assert "30.0 ± 0.0 % less power" in text  # 35 W against 50 W, twice
+    assert "launch by launch over 2 pairs" in " ".join(text.split())
+    assert "12 s of running, 4 s of it the search" in " ".join(text.split())
     assert "estimate" not in text.lower()
     assert "env THREADS=2 systemd-run --scope -p AllowedCPUs=0-1 -p MemoryMax=536870912" in text
+
+
+def test_doubts_about_the_runs_are_said(tmp_path):
+    with Study.create(tmp_path / "s", small_space(), Goal(minimize="cores"), "random", 0, 4) as study:
+        for flags in (("thrashing",), ("thrashing", "contended"), ()):
+            study.tell(study.ask(), Measured({"throughput": Reading(1.0)}, flags))
+        text = " ".join(result_text(summarise(study), Path("s"), study.records()).split())
+    assert "other programs used the machine during 1 of the runs" in text
+    assert "in 2 of the runs the memory limit was too small for the files the job reads" in text
+    assert "hypervisor" not in text
+
+
+def test_a_bound_that_the_interval_crosses_is_met_on_average(tmp_path):
+    goal = Goal(minimize="power_w", subject_to=["throughput >= 40"])
+    for k, (values, words) in enumerate((((41.0, 43.0, 42.0), "yes, on average"), ((60.0, 61.0, 60.5), "yes"))):
+        with Study.create(tmp_path / f"s{k}", small_space(), goal, "random", 0, 4) as study:
+            for value in values:
+                outcome = Measured({"power_w": Reading(10.0), "throughput": Reading(value)})
+                study.tell(study.adopt(SMALL, "repeat"), outcome)
+            study.set_result({"complete": True, "recommended": SMALL, "rejected": []})
+            verdict = next(
+                line for line in result_text(summarise(study), Path("s"), study.records()).splitlines() if "meets the goal" in line
+            )
+        assert verdict.split("meets the goal")[1].strip() == words
 
 
 def test_no_saving_is_claimed_from_an_estimate(tmp_path):

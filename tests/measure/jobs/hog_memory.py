@@ -1,4 +1,8 @@
-"""A real job that takes memory. Usage: hog_memory.py MIB [child]: with ``child`` a child takes it and the parent goes on reporting."""
+"""A real job that takes memory. Usage: hog_memory.py MIB [child | several | leaves].
+
+``child``: a child takes it and the parent goes on reporting; ``several``: so does one of four children; ``leaves``: a child takes it,
+the parent waits for its end and exits with status 0.
+"""
 
 import os
 import sys
@@ -14,14 +18,31 @@ def take(mib):
     return kept
 
 
-ready()
-if "child" in sys.argv:
-    if os.fork() == 0:
-        kept = take(int(sys.argv[1]))
-        time.sleep(60)
+def child(mib):
+    pid = os.fork()
+    if pid == 0:
+        kept = take(mib)
+        time.sleep(60 if kept or not mib else 0)
         os._exit(0)
+    return pid
+
+
+how = sys.argv[2] if len(sys.argv) > 2 else "alone"
+amount = int(sys.argv[1])
+ready()
+if how == "alone":
+    kept = take(amount)
+elif how == "several":
+    for mib in (0, 0, amount, 0):
+        child(mib)
 else:
-    kept = take(int(sys.argv[1]))
+    pid = child(amount)
+    if how == "leaves":
+        for _ in range(20):
+            time.sleep(0.01)
+            done(1)
+        os.waitpid(pid, 0)
+        sys.exit(0)
 while True:
     time.sleep(0.02)
     done(1)

@@ -121,6 +121,25 @@ elif what == "floods":
         os.write(2, block[len(block) // 2 :])
     print("flood over", flush=True)
     work()
+elif what == "forks":
+    ready()
+    while True:
+        try:
+            if os.fork() == 0:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                time.sleep(600)
+        except OSError:  # the limit: try again, for ever
+            time.sleep(0.01)
+            done(1)
+elif what == "floods_reports":
+    ready()
+    while True:  # as fast as the pipe takes it
+        raw(f"done 1 {time.monotonic_ns()}\n" * 100)
+elif what == "floods_reports_with_garbage":
+    ready()
+    block = "x" * 60_000
+    while True:
+        raw(block)  # never a newline
 elif what == "ends":
     work(60)
 else:
