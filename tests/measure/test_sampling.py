@@ -18,6 +18,9 @@ class Group:
         self.fails = fails
         self.reads = 0
 
+    def check(self):
+        pass
+
     def usage(self):
         self.reads += 1
         if self.fails:

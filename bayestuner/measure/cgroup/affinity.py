@@ -83,6 +83,9 @@ class AffinityGroup(RunGroup):
         self._cpu_s = max(self._cpu_s, ticks * tick_s)
         return GroupUsage(cpu_s=self._cpu_s)
 
+    def check(self) -> None:
+        """Nothing: a job may change its own CPUs, so what is in force says nothing."""
+
     def _belongs(self, pid: int) -> bool:
         fields = _stat(pid, self._proc)
         if not fields or fields[0] in "ZX":

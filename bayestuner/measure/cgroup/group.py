@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bayestuner.measure.cgroup.child import PidChild
+from bayestuner.measure.cgroup.cpulist import parse_list
 from bayestuner.measure.cgroup.files import CgroupFiles, explain, subtree
 from bayestuner.measure.cgroup.isolation import Child, GroupFault, GroupUsage, Launch, Limits, RunGroup
 from bayestuner.measure.cgroup.killing import send_to_members, wait_until
@@ -54,6 +55,10 @@ class FolderGroup(RunGroup):
         """How a process gets inside."""
 
     @abstractmethod
+    def _effective_cpus(self) -> Path | None:
+        """The file that says which CPUs are in force; None where they aren't limited."""
+
+    @abstractmethod
     def _read_usage(self) -> GroupUsage: ...
 
     @abstractmethod
@@ -73,6 +78,13 @@ class FolderGroup(RunGroup):
         if not self._removed:
             self._last_usage = self._read_usage()
         return self._last_usage
+
+    def check(self) -> None:
+        """Raise `GroupFault` where the CPUs in force are no longer those that were asked for."""
+        asked, where = self.limits.cpuset_cpus, self._effective_cpus()
+        text = None if asked is None or where is None or self._removed else self._read_if_there(where)
+        if asked is not None and where is not None and text is not None:
+            require_cpus(asked, parse_list(text), where)
 
     def pids(self) -> tuple[int, ...]:
         """Processes inside, now, in groups that the job made below its own as well."""

@@ -111,6 +111,13 @@ class RunGroup(ABC):
         return MemoryStress()
 
     @abstractmethod
+    def check(self) -> None:
+        """Raise `GroupFault` where the CPUs are no longer those that were asked for: one went offline, or somebody took it away.
+
+        The kernel moves a job whose CPUs are gone to others without a word.
+        """
+
+    @abstractmethod
     def pids(self) -> tuple[int, ...]:
         """Processes inside, now."""
 

@@ -95,6 +95,10 @@ class V1Group(FolderGroup):
     def _placement(self) -> Placement:
         return Placement(join=tuple(folder / "cgroup.procs" for folder in self.folders), cpus=self.limits.cpuset_cpus)
 
+    def _effective_cpus(self) -> Path | None:
+        folder = self._by_controller.get("cpuset")
+        return None if folder is None else folder / "cpuset.effective_cpus"
+
     def _read_usage(self) -> GroupUsage:
         cpu_ns = self._read_number("cpuacct", "cpuacct.usage")
         control = self._read("memory", "memory.oom_control")

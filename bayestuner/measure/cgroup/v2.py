@@ -95,6 +95,9 @@ class V2Group(FolderGroup):
     def _placement(self) -> Placement:
         return Placement(cgroup=self._folder, cpus=self.limits.cpuset_cpus)
 
+    def _effective_cpus(self) -> Path:
+        return self._folder / "cpuset.cpus.effective"
+
     def _oom_kills(self) -> int | None:
         events = self._read_if_there(self._folder / "memory.events")
         return None if events is None else read_keyed(events).get("oom_kill")

@@ -229,6 +229,18 @@ def test_a_group_removed_under_us_is_no_error(v1):
     group.remove()
 
 
+def test_a_cpu_that_is_taken_away_is_noticed(v1):
+    cpus = tuple(sorted(os.sched_getaffinity(0)))[:2]
+    if len(cpus) < 2:
+        pytest.skip("this machine has one CPU, which can't be taken away")
+    with v1.create(Limits(cpuset_cpus=cpus)) as group:
+        group.check()
+        folder = next(folder for folder in group.folders if (folder / "cpuset.cpus").exists())
+        (folder / "cpuset.cpus").write_text(str(cpus[0]))
+        with pytest.raises(GroupFault, match=rf"holds CPUs \({cpus[0]},\) after \({cpus[0]}, {cpus[1]}\) were asked for"):
+            group.check()
+
+
 def test_cpu_time_is_counted(v1, job):
     with v1.create(Limits()) as group:
         assert group.launch(job("import time\nwhile time.process_time() < 0.3: pass")).wait(PATIENCE_S) == 0
