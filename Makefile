@@ -4,11 +4,12 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-nojit lint types dist check clean
+.PHONY: help demo test test-vm test-nojit lint types dist check clean
 
 help:
 	@echo "make demo    tune MobileNetV2 on this machine (sets everything up first)"
 	@echo "make test    run the tests (sets everything up first)"
+	@echo "make test-vm run the tests that need cgroup v2 and energy counters, in a guest (Debian; no root)"
 	@echo "make check   tests, lint, types and packaging: what CI runs"
 
 $(STAMP): pyproject.toml setup.py csrc/build_ffi.py $(wildcard csrc/*.c csrc/*.h)
@@ -26,6 +27,10 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(PY) -m pytest
 
+# Real drivers and kernel interfaces, synthetic energy: docs/testing-with-a-guest.md.
+test-vm: $(STAMP)
+	$(PY) tests/vm/host/run.py
+
 # The compiled loops as plain Python: numpy warns where compiled code does not, so its warnings are no errors here.
 test-nojit: $(STAMP)
 	NUMBA_DISABLE_JIT=1 $(PY) -m coverage run -m pytest -m "not compiled" -W ignore::RuntimeWarning tests/core tests/surrogate \
@@ -42,7 +47,7 @@ types: $(STAMP)
 dist: $(STAMP)
 	sh tests/packaging/check_dist.sh $(PY)
 
-check: test test-nojit lint types dist
+check: test test-vm test-nojit lint types dist
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info bayestuner/_native/*.so bayestuner/_native/_ffi.c demo-study
