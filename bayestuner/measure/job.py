@@ -205,7 +205,7 @@ def parse_job(text: str, path: Path | str, *, n_cpus: int | None = None, topolog
     where = Path(path).absolute()
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # of TOML's own error, of a number too long, of lists too deep
         raise InvalidJob(f"{path} is not valid TOML: {error}") from None
     mistakes: list[tuple[str, str]] = []
     job = _build(table, text, where, n_cpus, topology or read_topology(), mistakes)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+
+NUMBER_MAX = 65535
+"""Above every kernel's limits (8192 CPUs, 1024 nodes): a list with more is none, and would fill the memory."""
+
+_SPAN = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
 
 
 def format_list(numbers: Iterable[int]) -> str:
@@ -17,11 +23,18 @@ def format_list(numbers: Iterable[int]) -> str:
 
 
 def parse_list(text: str) -> tuple[int, ...]:
-    """``"0-2,5\\n"`` -> ``(0, 1, 2, 5)``; an empty text is an empty list. ValueError for anything else."""
+    """``"0-2,5\\n"`` -> ``(0, 1, 2, 5)``; an empty text is an empty list.
+
+    Raises
+    ------
+    ValueError
+        Anything else, and numbers that no kernel has.
+    """
     numbers: set[int] = set()
-    for span in text.strip().split(","):
-        if not span:
-            continue
-        first, dash, last = span.partition("-")
-        numbers.update(range(int(first), int(last if dash else first) + 1))
+    for span in filter(None, (part.strip() for part in text.split(","))):
+        match = _SPAN.fullmatch(span)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if not first <= last <= NUMBER_MAX:
+            raise ValueError(f"{span!r} is no number and no rising range up to {NUMBER_MAX}")
+        numbers.update(range(first, last + 1))
     return tuple(sorted(numbers))

@@ -47,15 +47,6 @@ def read_int(path: Path) -> int | None:
         return None
 
 
-def parse_cpu_list(text: str) -> tuple[int, ...]:
-    """``"0-2,8"`` -> (0, 1, 2, 8), sorted and without repeats; ValueError for anything else."""
-    cpus: set[int] = set()
-    for part in filter(None, (p.strip() for p in text.strip().split(","))):
-        first, dash, last = part.partition("-")
-        cpus.update(range(int(first), int(last if dash else first) + 1))
-    return tuple(sorted(cpus))
-
-
 def cpu_model(roots: Roots) -> CpuModel:
     """The model of the first CPU that /proc/cpuinfo lists."""
     text = read_text(roots.proc_path("cpuinfo")) or ""

@@ -12,9 +12,10 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+from bayestuner.measure.cgroup.cpulist import parse_list
 from bayestuner.measure.energy.counting import HIDDEN_BY_VM, CountingMeter, Refused, describe, proven_meter
 from bayestuner.measure.energy.counts import DEFAULT_MAX_POWER_W, Counter
-from bayestuner.measure.energy.cpus import cpu_model, online_cpus, parse_cpu_list, read_int, read_text
+from bayestuner.measure.energy.cpus import cpu_model, online_cpus, read_int, read_text
 from bayestuner.measure.energy.reader import Source, SourceKind, native_reader
 from bayestuner.measure.energy.roots import Roots
 
@@ -51,8 +52,10 @@ def event_config(event: str, layout: str) -> int:
         raise ValueError(f"{event!r} is not event=<number>")
     if place is None:
         raise ValueError(f"format/event is {layout!r}, not config:<bits>")
-    number, low = int(value[1], 0), int(place[1])
-    if number >> (int(place[2] or place[1]) - low + 1):
+    number, low, high = int(value[1], 0), int(place[1]), int(place[2] or place[1])
+    if not low <= high < 64:
+        raise ValueError(f"format/event is {layout!r}, which is no place in 64 bits")
+    if number >> (high - low + 1):
         raise ValueError(f"{event!r} does not fit into {layout!r}")
     return number << low
 
@@ -82,7 +85,7 @@ def _mask_cpus(roots: Roots, pmu: Path) -> dict[int, str]:
     On AMD every CPU of a package reads the same counter, but kernels 6.9 to 6.12 name one CPU per chiplet in the mask; adding those
     would count the package many times, so one per package is taken.
     """
-    cpus = parse_cpu_list(read_text(pmu / "cpumask") or "")
+    cpus = parse_list(read_text(pmu / "cpumask") or "")
     places = {place.cpu: place for place in online_cpus(roots)}
     packages = {cpu: places[cpu].package if cpu in places else index for index, cpu in enumerate(cpus)}
     amd = cpu_model(roots).is_amd

@@ -1,5 +1,9 @@
 """Which meter is taken, and what is said about those that aren't."""
 
+import os
+import shutil
+from pathlib import Path
+
 import pytest
 from energy_fakes import SERVER_REGISTERS, MsrFile, PowercapTree, moving_msr, moving_text, put, put_broadwell_ep, put_two_socket_powercap
 
@@ -35,6 +39,40 @@ def test_the_order_is_the_callers(roots):
             meter, refused = open_meter(order, roots=roots)
             assert (meter.source, refused) == (order[0], ())
             meter.close()
+
+
+def test_the_least_privileged_that_works_is_taken_and_opened_once(roots):
+    """All three work here; perf needs a capability, powercap a readable file, MSR both a file and CAP_SYS_RAWIO."""
+    put_broadwell_ep(roots)
+    pmu = roots.sys_path("bus/event_source/devices/power")
+    put(pmu / "type", "1")  # software events of the real kernel
+    put(pmu / "cpumask", "0")
+    put(pmu / "format/event", "config:0-7")
+    put(pmu / "events/energy-pkg", "event=0x00")
+    put(pmu / "events/energy-pkg.scale", "1.0e-9")
+    one, two = put_msr(roots)
+    counters = {"a": (one, 0x611), "b": (two, 0x611), "c": (one, 0x619), "d": (two, 0x619)}
+    with moving_text(put_two_socket_powercap(roots)), moving_msr(counters):
+        for expected, domains in (("perf", 1), ("powercap", 4), ("msr", 4)):
+            before = descriptors()
+            meter, refused = open_meter(roots=roots)
+            if expected == "perf" and meter.source != "perf":
+                pytest.skip(f"no perf events here: {refused[0].reason}")
+            assert meter.source == expected
+            opened = descriptors() - before
+            assert len(opened) == (2 if expected == "msr" else domains)  # a device of each socket holds two registers
+            for _ in range(3):
+                meter.read()
+            assert descriptors() - before == opened
+            meter.close()
+            assert descriptors() == before
+            shutil.rmtree(roots.sys_path("bus" if expected == "perf" else "class"), ignore_errors=True)
+
+
+def descriptors():
+    """What this process has open, without the folder that is being listed."""
+    found = {(path.name, str(path.readlink())) for path in Path("/proc/self/fd").iterdir() if os.path.lexists(path)}
+    return {(number, target) for number, target in found if not target.endswith("/fd")}
 
 
 def test_the_estimate_is_never_taken_unasked(roots):
