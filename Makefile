@@ -4,12 +4,13 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-vm test-nojit lint types dist check clean
+.PHONY: help demo test test-vm test-nojit lint types dist check paper clean
 
 help:
 	@echo "make demo    tune MobileNetV2 on this machine (sets everything up first)"
 	@echo "make test    run the tests (sets everything up first)"
 	@echo "make test-vm run the tests that need cgroup v2 and energy counters, in a guest (Debian; no root)"
+	@echo "make paper   make the paper's figures and tables anew, simulated (docs/paper.md)"
 	@echo "make check   tests, lint, types and packaging: what CI runs"
 
 $(STAMP): pyproject.toml setup.py csrc/build_ffi.py $(wildcard csrc/*.c csrc/*.h)
@@ -48,6 +49,9 @@ dist: $(STAMP)
 	sh tests/packaging/check_dist.sh $(PY)
 
 check: test test-vm test-nojit lint types dist
+
+paper: $(STAMP)
+	$(PY) -m benchmarks.paper
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info bayestuner/_native/*.so bayestuner/_native/_ffi.c demo-study

@@ -1,0 +1,110 @@
+"""Searches of the simulated jobs by every strategy, from the same start: no strategy is told more than the goal and the space."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import bayestuner as bt
+from bayestuner.errors import SpaceExhausted
+from bayestuner.search.aimd import AIMD
+from bayestuner.search.annealing import Annealing
+from bayestuner.search.batch_sizer import BatchSizer
+from bayestuner.search.random_search import RandomSearch
+from bayestuner.simulate.platform import SimulatedJob, large_space, small_space
+from bayestuner.simulate.profiles import PROFILES
+
+FloatArray = npt.NDArray[np.float64]
+
+JOBS = tuple(PROFILES)
+BUDGET = 20
+SPACES = {"small": small_space, "large": large_space}
+
+Maker = Callable[[bt.Space, bt.Goal, int], Any]
+
+STRATEGIES: dict[str, Maker] = {
+    "BayesTuner": lambda space, goal, seed: bt.Tuner(space, goal, seed=seed, budget=BUDGET),
+    "annealing": lambda space, goal, seed: Annealing(space, goal, seed=seed, budget=BUDGET),
+    "random": lambda space, goal, seed: RandomSearch(space, goal, seed=seed),
+    "BatchSizer": lambda space, goal, seed: BatchSizer(space, goal),
+    "AIMD": lambda space, goal, seed: AIMD(space, goal),
+}
+DETERMINISTIC = {"BatchSizer", "AIMD"}  # the seed changes nothing
+
+
+@dataclass(frozen=True)
+class Search:
+    """One search.
+
+    Attributes
+    ----------
+    rows : list of int
+        In the order tried.
+    gap : ndarray, (BUDGET,)
+        After each run, how much more than the optimum the best tried that truly meets the goal draws, as a share; while there is none, the
+        worst that meets it. A strategy that ended keeps its last.
+    elapsed_s : float
+        Simulated time of all its runs.
+    """
+
+    rows: list[int]
+    gap: FloatArray
+    elapsed_s: float
+
+
+@functools.cache
+def job_of(name: str, space: str) -> SimulatedJob:
+    """The job without noise: what is true."""
+    return SimulatedJob(name, SPACES[space]())
+
+
+def search(strategy: str, name: str, space: str, seed: int, noise: float) -> Search:
+    """Let a strategy make BUDGET runs."""
+    truth = job_of(name, space)
+    job = SimulatedJob(name, truth.space, noise=noise, seed=seed)
+    tuner = STRATEGIES[strategy](job.space, job.goal, seed)
+    rows: list[int] = []
+    for _ in range(BUDGET):
+        try:
+            trial = tuner.ask()
+        except SpaceExhausted:  # it has come to an end of its own
+            break
+        rows.append(trial.row)
+        tuner.tell_outcome(trial, job.run(trial.config))
+    power_w, feasible = truth.table.metrics["power_w"], truth.feasible
+    best = np.minimum.accumulate(np.where(feasible[rows], power_w[rows], np.inf))
+    best = np.where(np.isfinite(best), best, power_w[feasible].max())
+    gap = np.pad(best / power_w[truth.optimum] - 1.0, (0, BUDGET - len(rows)), mode="edge")
+    return Search(rows, gap, job.elapsed_s)
+
+
+@functools.cache
+def searches(strategy: str, name: str, space: str, seeds: int, noise: float = 0.0) -> list[Search]:
+    """One search for each seed."""
+    count = 1 if strategy in DETERMINISTIC and not noise else seeds
+    return [search(strategy, name, space, seed, noise) for seed in range(count)]
+
+
+def interval(values: FloatArray, draws: int = 2000) -> tuple[float, float]:
+    """The mean, and half the width of its 95 % interval by the bootstrap."""
+    rng = np.random.default_rng(0)
+    means = rng.choice(values, (draws, values.size)).mean(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(values.mean()), float(high - low) / 2.0
+
+
+def mean_over_jobs(strategy: str, space: str, seeds: int, at: int, noise: float = 0.0) -> tuple[float, float]:
+    """The gap after `at` runs, averaged over the jobs: mean and half its 95 % interval over seeds."""
+    gaps = np.array([[s.gap[at - 1] for s in searches(strategy, name, space, seeds, noise)] for name in JOBS])
+    return interval(gaps.mean(axis=0))
+
+
+def each_job(strategy: str, space: str, seeds: int, noise: float = 0.0) -> Iterator[tuple[str, list[Search]]]:
+    """Every job and its searches."""
+    for name in JOBS:
+        yield name, searches(strategy, name, space, seeds, noise)
