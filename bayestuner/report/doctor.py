@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 
-from bayestuner.measure.probe import Item, Report
+from bayestuner.measure.noise import Noise
+from bayestuner.measure.probe import Report
+from bayestuner.measure.probe_items import Item
 
-_TITLES = {"meter": "power meters, in the order they are tried", "limit": "limits", "extension": "compiled part", "extra": "extras"}
+_TITLES = {
+    "meter": "power meters, in the order they are tried",
+    "limit": "limits",
+    "knob": "other knobs",
+    "platform": "platforms",
+    "extension": "compiled part",
+    "extra": "extras",
+}
+_COMMAND = re.compile(r"\b(sudo|systemd-run|docker run|pip install|taskset)\b")
+"""A remedy with one of these is copied into a shell: it stays one line, however long."""
+_BOUNDARY = {"model": "estimate", "": "none"}
 
 
 def doctor_text(report: Report, *, width: int = 100) -> str:
@@ -20,17 +33,34 @@ def doctor_text(report: Report, *, width: int = 100) -> str:
             if item.group == group:
                 lines += _item(item, width)
         parts.append("\n".join(lines))
-    if report.outside_load is not None:
-        quiet = "quiet" if report.outside_load < 0.05 else "busy: measure when nothing else runs"
-        parts.append(f"load of other programs: {100 * report.outside_load:.0f} %, {quiet}")
+    parts.append(
+        textwrap.fill(
+            f"boundary of power: {_BOUNDARY.get(report.boundary, report.boundary)}: {report.covers}", width, subsequent_indent="  "
+        )
+    )
+    if report.noise is not None:
+        parts.append(textwrap.fill(_noise(report.noise), width, subsequent_indent="  "))
+    parts += [textwrap.fill(f"note: {text}", width, subsequent_indent="  ", break_on_hyphens=False) for text in report.notices]
     parts.append(textwrap.fill(f"verdict: {report.verdict}", width, subsequent_indent="  "))
     return "\n\n".join(parts)
+
+
+def _noise(noise: Noise) -> str:
+    words = [
+        f"noise in {noise.duration_s:.0f} s: {noise.level}, {noise.words}",
+        f"load of other programs {100 * noise.outside_load:.1f} % (at most {100 * noise.outside_load_max:.1f} %)",
+        f"stolen by the hypervisor {100 * noise.steal:.1f} %",
+    ]
+    if noise.idle_power_w is not None:
+        spread = "" if noise.idle_power_sd_w is None else f" ± {noise.idle_power_sd_w:.2f}"
+        words.append(f"idle power {noise.idle_power_w:.2f}{spread} W")
+    return "; ".join(words)
 
 
 def _item(item: Item, width: int) -> list[str]:
     lines = _wrapped(f"  {'yes' if item.usable else 'no '}  {item.what:<20}", item.detail if item.usable else item.reason, width)
     if not item.usable and item.remedy:
-        lines += _wrapped(" " * 29 + "-> ", item.remedy, width)
+        lines += [" " * 29 + "-> " + item.remedy] if _COMMAND.search(item.remedy) else _wrapped(" " * 29 + "-> ", item.remedy, width)
     return lines
 
 
