@@ -54,6 +54,14 @@ def meteor_lake(folder):
     return tree(folder, cpus, l3=lambda n: "0-19" if n < 20 else None, efficient=range(12, 22))
 
 
+def big_little(folder):
+    """An Arm board: four small cores (0-3), two big ones (4-5), known by their capacity; no L3, no NUMA folders."""
+    root = tree(folder, {n: (0, 0, (n,)) for n in range(6)}, numa=False)
+    for number in range(6):
+        (root / f"devices/system/cpu/cpu{number}/cpu_capacity").write_text("1024\n" if number > 3 else "446\n")
+    return root
+
+
 def rome(folder):
     """EPYC 7302P: 16 cores, an L3 for every two of them, one node, siblings at +16."""
     return tree(folder, {n: (0, 0, (n % 16, n % 16 + 16)) for n in range(32)}, l3=lambda n: f"{n % 16 // 2 * 2}-{n % 16 // 2 * 2 + 1}")

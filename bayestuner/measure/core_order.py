@@ -23,7 +23,7 @@ class Cpu:
     sibling : int
         0 for the first thread of its physical core, 1 for the next, ...
     kind : int
-        0 for the fast cores, or where all are alike; 1 for the efficient cores of a hybrid part.
+        0 for the fast cores, or where all are alike; 1 for the efficient cores of a hybrid part (2, ... where there are more kinds).
     """
 
     number: int

@@ -141,8 +141,8 @@ def read_topology(sysfs: Path | str = "/sys", usable: Iterable[int] | None = Non
     if online is not None:
         allowed = [number for number in allowed if number in online] or allowed
     node_of = _nodes(root)
-    efficient = _read_list(root / "devices/cpu_atom/cpus") or ()  # there on hybrid parts only
-    cpus = tuple(_read_cpu(root, number, node_of.get(number, 0), int(number in efficient)) for number in allowed)
+    kind_of = _kinds(root, allowed)
+    cpus = tuple(_read_cpu(root, number, node_of.get(number, 0), kind_of.get(number, 0)) for number in allowed)
     return Topology(cpus, *_node_memory(root), policy, root)
 
 
@@ -155,6 +155,16 @@ def _read_cpu(root: Path, number: int, node: int, kind: int) -> Cpu:
     l3 = min(shared) if shared else _NO_L3 + node
     sibling = sorted(siblings).index(number) if number in siblings else 0
     return Cpu(number, package, node, l3, min(siblings), sibling, kind)
+
+
+def _kinds(root: Path, cpus: Iterable[int]) -> dict[int, int]:
+    """CPU -> 0 for the fastest kind of core, then 1, ...: by the PMU of x86 hybrid parts, else by the capacity that Arm kernels show."""
+    efficient = _read_list(root / "devices/cpu_atom/cpus")
+    if efficient is not None:
+        return {cpu: int(cpu in efficient) for cpu in cpus}
+    capacity = {cpu: _read_int(root / f"devices/system/cpu/cpu{cpu}/cpu_capacity") or 0 for cpu in cpus}
+    falling = sorted(set(capacity.values()), reverse=True)
+    return {cpu: falling.index(value) for cpu, value in capacity.items()}
 
 
 def _nodes(root: Path) -> dict[int, int]:

@@ -5,7 +5,7 @@ import os
 import random
 
 import pytest
-from topology_trees import alder_lake, broadwell, meteor_lake, one_cpu_vm, rome, tree
+from topology_trees import alder_lake, big_little, broadwell, meteor_lake, one_cpu_vm, rome, tree
 
 from bayestuner.errors import InvalidJob, IsolationUnavailable
 from bayestuner.measure.core_order import CorePolicy
@@ -121,6 +121,7 @@ MACHINES = {
     "i7-12700": alder_lake,
     "Core Ultra 7 155H": meteor_lake,
     "EPYC 7302P": rome,
+    "big.LITTLE": big_little,
     "one CPU": one_cpu_vm,
 }
 
@@ -189,6 +190,12 @@ def test_efficient_cores_without_an_l3_come_after_those_with_one(tmp_path):
     topology = of(meteor_lake(tmp_path))
     assert topology.pick_cpus(14) == (*range(0, 12, 2), *range(12, 20))
     assert topology.pick_cpus(16) == (*range(0, 12, 2), *range(12, 22))
+
+
+def test_big_cores_come_before_small_ones(tmp_path):
+    topology = of(big_little(tmp_path), housekeeping_cores="auto")
+    assert topology.housekeeping == (0,)
+    assert topology.pick_cpus(3) == (1, 4, 5)
 
 
 def test_one_physical_core_is_kept_free_where_there_are_more_than_four(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import textwrap
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from leftovers import assert_all_dead
+from patience import ended
 
 from bayestuner.errors import InvalidJob
 from bayestuner.measure.cgroup import spawn as spawn_module
@@ -117,6 +119,26 @@ def test_it_still_dies_with_a_tuner_that_is_killed(public):
         print(signal.value)
     """
     assert run_as_nobody(code, public).split() == ["9"]
+
+
+def test_it_is_gone_once_its_tuner_was_killed(public, way):
+    lines = [
+        "import sys, time",
+        "from bayestuner.measure.cgroup.isolation import Launch",
+        "from bayestuner.measure.cgroup.spawn import Placement, spawn",
+        "from bayestuner.measure.user import credentials_of",
+        'sys.modules["bayestuner._native"] = None' if way == "shim" else "",
+        "launch = Launch(['sleep', '1000'], {'PATH': '/usr/bin:/bin'}, '/', 1, 1, credentials=credentials_of('nobody'))",
+        "print(spawn(launch, Placement()).pid, flush=True)",
+        "time.sleep(1000)",
+    ]
+    with subprocess.Popen([sys.executable, "-c", "\n".join(lines)], stdout=subprocess.PIPE, text=True) as tuner:
+        pid = int(tuner.stdout.readline())
+        assert Path(f"/proc/{pid}").stat().st_uid == credentials_of("nobody").uid
+        held = os.pidfd_open(pid)
+        tuner.kill()
+        tuner.wait()
+        assert ended(held)
 
 
 def test_a_program_it_may_not_read_is_said_with_what_to_do(public):
