@@ -13,7 +13,7 @@ from bayestuner.measure.conditions import Changes
 from bayestuner.measure.job import Job
 from bayestuner.measure.protocol import Reports
 from bayestuner.measure.sampling import Span
-from bayestuner.measure.steady import Window, batch_latencies_s, mean_interval, quantiles
+from bayestuner.measure.steady import Window, latencies_s, mean_interval, quantiles
 from bayestuner.measure.watch import Seen
 from bayestuner.trial import Failed, Measured, Reading
 
@@ -226,7 +226,7 @@ def metrics(evidence: Evidence, window: Window, span: Span, widening: float) -> 
         energy_j = span.energy_j / window.items
         found["energy_j_per_item"] = Reading(energy_j, math.hypot(power_share, share) * energy_j)
     found["throughput"] = Reading(rate.mean, share * rate.mean)
-    p50, p99 = quantiles(batch_latencies_s(evidence.reports.stamps_ns, window), 0.5, 0.99)
+    p50, p99 = quantiles(latencies_s(evidence.reports.stamps_ns, evidence.reports.latencies_s, window), 0.5, 0.99)
     found["latency_p50_s"] = Reading(p50)
     found["latency_p99_s"] = Reading(p99)
     if span.cpu_s is not None:

@@ -31,6 +31,8 @@ class Reports(ABC):
         Completion of each batch.
     items : array of float64, (n,)
         Items of each batch.
+    latencies_s : array of float64, (n,)
+        What the job says a batch took from its arrival to its completion; nan where it doesn't say.
     faults : int
         Lines that made no sense.
     first_fault : str or None
@@ -43,6 +45,7 @@ class Reports(ABC):
         self.ready_ns: int | None = None
         self.stamps_ns = array("q")
         self.items = array("d")
+        self.latencies_s = array("d")
         self.faults = 0
         self.first_fault: str | None = None
         self.n_bytes = 0
@@ -104,28 +107,30 @@ class Reports(ABC):
             return "items must be a number above 0"
         return f"more than {MAX_ITEMS:g} items in one batch" if items > MAX_ITEMS else None
 
-    def _done(self, items: float, stamp_ns: int) -> None:
+    def _done(self, items: float, stamp_ns: int, latency_s: float = math.nan) -> None:
         if self.ready_ns is None:  # never said ready: everything up to its first batch was start-up
             self.ready_ns = stamp_ns
         elif not self.full:
             self.stamps_ns.append(stamp_ns)
             self.items.append(items)
+            self.latencies_s.append(latency_s)
 
 
 class PipeReports(Reports):
-    """``ready <ns>`` and ``done <items> <ns>`` lines from the report pipe."""
+    """``ready <ns>`` and ``done <items> <ns> [<latency in ns>]`` lines from the report pipe."""
 
     def _line(self, line: bytes, now_ns: int) -> None:
         words = line.split()
         if not words:
             return
         try:
-            if words[0] == b"done" and len(words) == 3:
-                self._take_done(line, _number(words[1]), _whole(words[2]), now_ns)
+            if words[0] == b"done" and len(words) in (3, 4):
+                latency_s = _whole(words[3]) / 1e9 if len(words) == 4 else math.nan
+                self._take_done(line, _number(words[1]), _whole(words[2]), latency_s, now_ns)
             elif words[0] == b"ready" and len(words) == 2:
                 self._take_ready(line, _whole(words[1]), now_ns)
             else:
-                self._fault(line, "neither 'ready <ns>' nor 'done <items> <ns>'")
+                self._fault(line, "neither 'ready <ns>' nor 'done <items> <ns> [<latency in ns>]'")
         except ValueError:
             self._fault(line, "not a number where one belongs")
 
@@ -136,12 +141,12 @@ class PipeReports(Reports):
         else:
             self.ready_ns = stamp_ns
 
-    def _take_done(self, line: bytes, items: float, stamp_ns: int, now_ns: int) -> None:
+    def _take_done(self, line: bytes, items: float, stamp_ns: int, latency_s: float, now_ns: int) -> None:
         problem = self._items_problem(items) or self._time_problem(stamp_ns, now_ns)
         if problem:
             self._fault(line, problem)
         else:
-            self._done(items, stamp_ns)
+            self._done(items, stamp_ns, latency_s)
 
 
 class OutputReports(Reports):

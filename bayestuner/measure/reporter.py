@@ -23,6 +23,7 @@ def ready() -> None:
     _send(f"ready {time.monotonic_ns()}\n")
 
 
-def done(items: int) -> None:
-    """Say that a batch of `items` is finished."""
-    _send(f"done {items} {time.monotonic_ns()}\n")
+def done(items: int, latency_s: float | None = None) -> None:
+    """Say that a batch of `items` is finished; `latency_s`: how long since it arrived, where more than one is under way at once."""
+    latency = "" if latency_s is None else f" {round(1e9 * latency_s)}"
+    _send(f"done {items} {time.monotonic_ns()}{latency}\n")

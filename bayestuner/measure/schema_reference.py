@@ -46,10 +46,12 @@ The job learns its configuration from the placeholders in its command and from i
 
 It reports on the pipe whose descriptor is in `BAYESTUNER_FD`, one line of text each:
 
-    ready <nanoseconds>             once, when the model is loaded
-    done <items> <nanoseconds>      after every batch
+    ready <nanoseconds>                         once, when the model is loaded
+    done <items> <nanoseconds> [<latency>]      after every batch
 
-Nanoseconds are those of CLOCK_MONOTONIC (`time.monotonic_ns()` in Python). Reports must not overtake each other in time. In Python:
+Nanoseconds are those of CLOCK_MONOTONIC (`time.monotonic_ns()` in Python). Reports must not overtake each other in time. A job that
+works on one batch after the other leaves the latency out: it is the time from one completion to the next. A server, or a job of several
+workers, gives each batch's (or request's) own, in nanoseconds from its arrival to its completion. In Python:
 
 ```python
 from bayestuner.measure.reporter import done, ready

@@ -243,10 +243,18 @@ def misses_by_far(window: Window | None, at_least: float | None, *, min_seconds:
     )
 
 
-def batch_latencies_s(stamps_ns: Sequence[int], window: Window) -> FloatArray:
-    """Time from each completion of the window to the next, (batches,)."""
+def latencies_s(stamps_ns: Sequence[int], reported_s: Sequence[float], window: Window) -> FloatArray:
+    """Latency of each batch of the window, (batches,): what the job reported of it, else the time since the completion before it.
+
+    Parameters
+    ----------
+    reported_s : sequence of float, (n,)
+        nan where the job reported none.
+    """
     inside = np.asarray(stamps_ns[window.first : window.last + 1], dtype=np.int64)
-    return np.diff(inside).astype(np.float64) / 1e9
+    gaps_s = np.diff(inside).astype(np.float64) / 1e9
+    given_s = np.asarray(reported_s[window.first + 1 : window.last + 1], dtype=np.float64)
+    return np.where(np.isnan(given_s), gaps_s, given_s)
 
 
 def quantiles(values: FloatArray, *shares: float) -> list[float]:

@@ -1,63 +1,36 @@
 """The job process: load a net, run batches without end, say after each how many items are done.
 
 Inside BayesTuner (BAYESTUNER_FD is set) it reports on the inherited pipe and prints nothing but errors; on its own it is a small benchmark
-tool. With a cached model it imports numpy and onnxruntime only, so that a test run starts quickly.
+tool. With a cached model it imports numpy and onnxruntime only, so that a test run starts quickly. With ``--instances`` it is the parent of
+several job processes (`bayestuner.zoo.instances`) and loads nothing itself.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
 import time
-from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bayestuner.errors import BayesTunerError, MissingExtra
-from bayestuner.zoo import inputs, registry, session
+from bayestuner.zoo import registry, session
 from bayestuner.zoo.builder import Graph
+from bayestuner.zoo.instances import InstanceFailed, Membership
+from bayestuner.zoo.tally import Tally, own_peak_bytes, show
+
+if TYPE_CHECKING:
+    from bayestuner.zoo.inputs import Feeds
 
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_MISSING_EXTRA = 3
 EXIT_INTERRUPTED = 130
-_ALONE_SECONDS = 10.0
-
-
-@dataclass
-class Tally:
-    """What a run did: batches and seconds since the warm batch."""
-
-    batch_size: int
-    threads: int
-    latencies_s: array[float] = field(default_factory=lambda: array("d"))
-
-    def as_dict(self, name: str, unit: str) -> dict[str, Any]:
-        """Figures of the run; times in seconds, memory in bytes."""
-        import numpy as np
-
-        batches = len(self.latencies_s)
-        seconds = sum(self.latencies_s)
-        p50, p99 = np.quantile(self.latencies_s, [0.5, 0.99]).tolist() if batches else (None, None)
-        return {
-            "name": name,
-            "unit": unit,
-            "batch_size": self.batch_size,
-            "threads": self.threads,
-            "batches": batches,
-            "items": batches * self.batch_size,
-            "duration_s": seconds,
-            "throughput": batches * self.batch_size / seconds if batches else 0.0,
-            "latency_p50_s": p50,
-            "latency_p99_s": p99,
-            "memory_peak_bytes": _peak_rss_bytes(),
-        }
+ALONE_SECONDS = 10.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,7 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(argv)
     try:
+        if options.instances > 1 and options.member is None:
+            from bayestuner.zoo.parent import run_instances
+
+            return run_instances(options, sys.argv[1:] if argv is None else argv)
         return _run(options)
+    except InstanceFailed as failure:
+        return _complain(failure.said.removeprefix("bayestuner.zoo: ") or failure, failure.code if failure.code > 0 else EXIT_FAILED)
     except KeyboardInterrupt:  # while the model was loading
         return EXIT_INTERRUPTED
     except MissingExtra as error:
@@ -89,16 +68,28 @@ def _parser() -> argparse.ArgumentParser:
         "--seconds",
         type=_seconds,
         metavar="S",
-        help=f"stop after S seconds (default: {_ALONE_SECONDS:g}, or without end inside BayesTuner)",
+        help=f"stop after S seconds (default: {ALONE_SECONDS:g}, or without end inside BayesTuner)",
     )
     parser.add_argument(
         "--threads", type=_whole("--threads"), metavar="T", help="threads inside an operator (default: the cores this process may use)"
     )
-    parser.add_argument("--spin", action="store_true", help="let idle threads spin: lower latency on free cores, more power")
-    parser.add_argument("--no-arena", action="store_true", help="don't keep freed memory for the next batch: smaller, a little slower")
+    parser.add_argument(
+        "--instances", type=_whole("--instances"), default=1, metavar="N", help="processes that share the threads (default 1)"
+    )
+    parser.add_argument(
+        "--spin", type=_truth, nargs="?", const=True, default=False, metavar="true|false",
+        help="let idle threads spin: lower latency on free cores, more power (default false)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--arena", type=_truth, nargs="?", const=True, default=True, metavar="true|false",
+        help="keep freed memory for the next batch; without it smaller, a little slower (default true)",
+    )  # fmt: skip
+    parser.add_argument("--no-arena", dest="arena", action="store_false", help="the same as --arena false")
+    parser.add_argument("--pipeline", action="store_true", help="decode every item before inference: image, audio or text")
     parser.add_argument("--scale", type=float, default=1.0, metavar="F", help="a narrower net on smaller inputs, 0 < F <= 1 (default 1)")
     parser.add_argument("--seed", type=int, default=0, help="of the batches (default 0)")
     parser.add_argument("--json", action="store_true", help="print the result as one line of JSON")
+    parser.add_argument("--member", type=Membership.read, help=argparse.SUPPRESS)
     return parser
 
 
@@ -115,6 +106,12 @@ def _whole(flag: str) -> Callable[[str], int]:
     return convert
 
 
+def _truth(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"expected true or false, not {text!r}")
+    return text == "true"
+
+
 def _seconds(text: str) -> float:
     try:
         value = float(text)
@@ -126,31 +123,76 @@ def _seconds(text: str) -> float:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from bayestuner.measure.reporter import done, ready
+    from bayestuner.measure.reporter import ready
 
+    parent = os.getppid()
     net = registry.spec(options.name)
     graph = net.graph(options.scale)
+    session.import_onnxruntime()  # before a file is built for nothing
+    from bayestuner.zoo import inputs
+
     inputs.check_batch_size(graph, options.batch)
     threads = options.threads or session.granted_cores()
-    session.import_onnxruntime()  # before a file is built for nothing
     alone = "BAYESTUNER_FD" not in os.environ
-    limit_s = options.seconds or (_ALONE_SECONDS if alone else float("inf"))
+    limit_s = options.seconds or (ALONE_SECONDS if alone else float("inf"))
+    tally = Tally(options.batch, threads)
     try:
         model = _load(graph, options, threads)
-        batches = inputs.make_batches(graph, options.batch, options.seed)
+        feed = _feeder(graph, options, tally)
         step = _stepper(model, inputs.carried(graph))
-        step(batches[0])  # the first batch allocates and is slower; it is never counted
-        stop = _Stop(with_parent=not alone)
-        ready()
-        tally = Tally(options.batch, threads)
-        _loop(step, batches, tally, limit_s=limit_s, stop=stop, done=done)
+        step(feed())  # the first batch allocates and is slower; it is never counted
+        stop = _Stop(None if alone else parent)
+        if options.member is None:
+            ready()
+        else:
+            options.member.wait_for_the_others()
+        _loop(feed, step, tally, limit_s=limit_s, stop=stop, done=_reporter(options.member))
     except session.failures() as error:
         raise BayesTunerError(f"{net.name} could not be run with batches of {options.batch}: {_first_line(error)}") from error
     except MemoryError as error:
         raise BayesTunerError(f"there was no memory for a batch of {options.batch} of {net.name}; give a smaller --batch") from error
     if alone:
-        _print(tally.as_dict(net.name, net.unit), as_json=options.json)
+        tally.memory_peak_bytes = own_peak_bytes()
+        show(tally.as_dict(net.name, net.unit), as_json=options.json)
     return EXIT_OK
+
+
+def _reporter(member: Membership | None) -> Callable[[int, float], None]:
+    """Report a batch: in turn with the other instances, where there are any, and then with its own latency."""
+    from bayestuner.measure.reporter import done
+
+    def report(items: int, latency_s: float) -> None:
+        if member is None:
+            done(items)
+        else:
+            with member.in_order():
+                done(items, latency_s)
+
+    return report
+
+
+def _feeder(graph: Graph, options: argparse.Namespace, tally: Tally) -> Callable[[], Feeds]:
+    """A function that gives the next batch: one of a few made once, or, with the input pipeline, one decoded anew."""
+    from itertools import cycle
+
+    from bayestuner.zoo import inputs
+
+    batches = inputs.make_batches(graph, options.batch, options.seed)
+    if not options.pipeline:
+        turns = cycle(batches)
+        return lambda: next(turns)
+    from bayestuner.zoo.pipeline import Pipeline
+
+    pipeline = Pipeline(graph, options.batch, options.seed)
+    tally.decoding_s = 0.0
+
+    def decoded() -> Feeds:
+        begun = time.monotonic()
+        feeds = {**batches[0], **pipeline.next_batch()}
+        tally.decoding_s = (tally.decoding_s or 0.0) + time.monotonic() - begun
+        return feeds
+
+    return decoded
 
 
 def _load(graph: Graph, options: argparse.Namespace, threads: int) -> Any:
@@ -160,19 +202,19 @@ def _load(graph: Graph, options: argparse.Namespace, threads: int) -> Any:
     for rebuild in (False, True):
         path = cache.fetch(graph, rebuild=rebuild)
         try:
-            return session.open_session(path, threads=threads, spin=options.spin, arena=not options.no_arena)
+            return session.open_session(path, threads=threads, spin=options.spin, arena=options.arena)
         except session.unreadable() as error:
             reason = _first_line(error)
     raise BayesTunerError(f"onnxruntime can't load {path}, even built anew: {reason}")
 
 
-def _stepper(model: Any, carried: dict[str, str]) -> Callable[[inputs.Feeds], None]:
+def _stepper(model: Any, carried: dict[str, str]) -> Callable[[Feeds], None]:
     """A function that runs one batch; outputs that are states are fed to the next one."""
     wanted = [o.name for o in model.get_outputs()]
     positions = [(wanted.index(output), fed) for output, fed in carried.items()]
-    state: inputs.Feeds = {}
+    state: Feeds = {}
 
-    def step(feeds: inputs.Feeds) -> None:
+    def step(feeds: Feeds) -> None:
         results = model.run(wanted, {**feeds, **state})
         for position, fed in positions:
             state[fed] = results[position]
@@ -181,22 +223,25 @@ def _stepper(model: Any, carried: dict[str, str]) -> Callable[[inputs.Feeds], No
 
 
 def _loop(
-    step: Callable[[inputs.Feeds], None],
-    batches: list[inputs.Feeds],
+    feed: Callable[[], Feeds],
+    step: Callable[[Feeds], None],
     tally: Tally,
     *,
     limit_s: float,
     stop: _Stop,
-    done: Callable[[int], object],
+    done: Callable[[int, float], None],
 ) -> None:
     """Run batches in turn until the time is over or a signal asks to stop; a batch that has begun is finished and counted."""
-    now = time.monotonic()
-    end = now + limit_s
+    if tally.decoding_s is not None:
+        tally.decoding_s = 0.0  # the warm batch doesn't count
+    start = now = time.monotonic()
+    end = start + limit_s
     while now < end and not stop.asked:
-        step(batches[len(tally.latencies_s) % len(batches)])
-        done(tally.batch_size)
+        step(feed())
         before, now = now, time.monotonic()
         tally.latencies_s.append(now - before)
+        done(tally.batch_size, now - before)
+    tally.duration_s = now - start
 
 
 class _Stop:
@@ -204,13 +249,13 @@ class _Stop:
 
     Parameters
     ----------
-    with_parent : bool
-        End when the process that started this one is gone, rather than run on unseen.
+    parent : int, optional
+        The process that started this one: end when it is gone, rather than run on unseen.
     """
 
-    def __init__(self, *, with_parent: bool) -> None:
+    def __init__(self, parent: int | None) -> None:
         self._signalled = False
-        self._parent = os.getppid() if with_parent else None
+        self._parent = parent
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._ask)
 
@@ -223,30 +268,10 @@ class _Stop:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _peak_rss_bytes() -> int:
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _print(result: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(result))
-        return
-    unit = result["unit"]
-    threads = "1 thread" if result["threads"] == 1 else f"{result['threads']} threads"
-    print(f"{result['name']}: batch {result['batch_size']}, {threads}")
-    print(f"  items        {result['items']} in {result['duration_s']:.2f} s ({result['batches']} batches)")
-    print(f"  throughput   {result['throughput']:.4g} {unit}/s")
-    if result["batches"]:
-        print(f"  latency      p50 {1e3 * result['latency_p50_s']:.4g} ms, p99 {1e3 * result['latency_p99_s']:.4g} ms per batch")
-    print(f"  memory peak  {result['memory_peak_bytes'] / 2**20:.0f} MiB")
-
-
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _complain(error: BaseException, code: int) -> int:
+def _complain(error: BaseException | str, code: int) -> int:
     print(f"bayestuner.zoo: {error}", file=sys.stderr)
     return code

@@ -40,6 +40,7 @@ def evidence(seconds, *, outside_s=0.0, energy_j=None, cpu_s=1.0, stop="tight", 
     stamps = np.cumsum([2.0, *seconds]) * 1e9
     reports.stamps_ns.extend(int(s) for s in stamps)
     reports.items.extend([4.0] * len(stamps))
+    reports.latencies_s.extend([np.nan] * len(stamps))
     window = find_window(reports.stamps_ns, reports.items)
     span = None
     if window is not None:

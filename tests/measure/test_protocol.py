@@ -1,5 +1,6 @@
 """What a job writes, whole, torn and wrong."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +21,13 @@ def test_ready_and_done():
     reports = read(b"ready 100\ndone 4 200\ndone 8 300\n")
     assert (reports.ready_ns, list(reports.stamps_ns), list(reports.items)) == (100, [200, 300], [4.0, 8.0])
     assert reports.faults == 0
+
+
+def test_a_batch_may_say_its_latency():
+    reports = read(b"ready 100\ndone 4 200 250000000\ndone 8 300\n")
+    assert reports.faults == 0
+    assert reports.latencies_s[0] == 0.25
+    assert np.isnan(reports.latencies_s[1])
 
 
 @given(st.lists(st.integers(1, 60), max_size=30))
@@ -58,6 +66,9 @@ def test_half_a_line_at_the_end_is_a_fault():
         (b"done 4 3e2", "not a number"),
         (b"done 4 -300", "not a number"),
         (b"done 4 99999999999999999999999", "not a number"),
+        (b"done 4 300 1.5", "not a number"),
+        (b"done 4 300 -1", "not a number"),
+        (b"done 4 300 5 6", "neither"),
         (b"done 0 300", "above 0"),
         (b"done -3 300", "above 0"),
         (b"done nan 300", "above 0"),
@@ -97,7 +108,7 @@ def test_done_before_ready_was_start_up():
 def test_no_bytes_break_it(data):
     reports = read(data, b"\nready 7\ndone 1 8\n")
     reports.finish(NOW)
-    assert len(reports.stamps_ns) == len(reports.items)
+    assert len(reports.stamps_ns) == len(reports.items) == len(reports.latencies_s)
 
 
 def test_output_by_items():

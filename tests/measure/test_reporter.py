@@ -28,13 +28,14 @@ def test_it_does_nothing_outside():
 
 def test_what_it_writes_is_understood():
     read, write = os.pipe()
-    child("from bayestuner.measure.reporter import ready, done; ready(); done(3); done(4)", write, BAYESTUNER_FD=str(write))
+    child("from bayestuner.measure.reporter import ready, done; ready(); done(3); done(4, latency_s=0.5)", write, BAYESTUNER_FD=str(write))
     os.close(write)
     with os.fdopen(read, "rb") as file:
         data = file.read()
     reports = PipeReports(0)
     reports.feed(data, 2**62)
     assert (list(reports.items), reports.faults) == ([3.0, 4.0], 0)
+    assert reports.latencies_s[1] == 0.5
 
 
 def test_a_closed_pipe_does_not_stop_the_job():

@@ -7,9 +7,9 @@ import pytest
 
 from bayestuner.measure.steady import (
     MIN_BATCHES,
-    batch_latencies_s,
     find_window,
     is_tight,
+    latencies_s,
     mean_interval,
     misses_by_far,
     student_t,
@@ -119,9 +119,18 @@ def test_latencies_are_those_inside_the_window():
     seconds = np.array([0.5] * 3 + [0.1] * 40)
     stamps, items = series(seconds)
     window = find_window(stamps, items)
-    latencies = batch_latencies_s(stamps, window)
+    latencies = latencies_s(stamps, np.full(len(stamps), np.nan), window)
     assert latencies.size == window.batches
     assert latencies.max() == pytest.approx(0.1)
+
+
+def test_latencies_that_the_job_reports_are_taken_as_they_are():
+    stamps, items = series(np.full(43, 0.1))
+    window = find_window(stamps, items)
+    reported = np.where(np.arange(len(stamps)) % 2, 0.25, np.nan)
+    latencies = latencies_s(stamps, reported, window)
+    assert latencies.size == window.batches
+    assert sorted(set(np.round(latencies, 6))) == [0.1, 0.25]
 
 
 def test_the_warm_up_has_a_least_length():

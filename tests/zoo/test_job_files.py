@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from bayestuner.measure.command import fill
 from bayestuner.measure.job import load_job
 from bayestuner.zoo import job as zoo_job
 from bayestuner.zoo import registry
@@ -28,7 +29,7 @@ def test_its_command_is_one_the_zoo_takes(path):
     job = load_job(path)
     start, words = job.command[:3], job.command[3:]
     assert start == ("{python}", "-m", "bayestuner.zoo")
-    options = zoo_job._parser().parse_args([word.format(**job.all_max_config()) for word in words])
+    options = zoo_job._parser().parse_args(list(fill(words, job.all_max_config(), path.parent)))
     assert options.batch == job.all_max_config()["batch_size"]
     assert registry.spec(options.name).unit == job.unit
 
@@ -38,9 +39,9 @@ def test_the_all_max_configuration_has_memory_enough(path):
     """The relative bound is measured on it, so it must not be killed."""
     job = load_job(path)
     most = job.all_max_config()
-    needs = registry.spec(job.name).memory_mib
+    needs = registry.spec(job.command[3]).memory_mib
     (b1, m1), (b2, m2) = sorted(needs.items())
-    assert most["memory_mib"] > m1 + (m2 - m1) * (most["batch_size"] - b1) / (b2 - b1)
+    assert most["memory_mib"] > most.get("instances", 1) * (m1 + (m2 - m1) * (most["batch_size"] - b1) / (b2 - b1))
 
 
 def test_the_demo_is_large_enough():

@@ -1,0 +1,81 @@
+"""The parent of several instances: inside BayesTuner it only starts and ends them; alone it reads their reports and prints the result."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Sequence
+
+from bayestuner.zoo import registry, session
+from bayestuner.zoo.instances import Instances, shares
+from bayestuner.zoo.tally import Tally, own_peak_bytes, show
+
+_PARENTS_OWN = ("--instances", "--threads", "--seconds")
+
+
+def run_instances(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    """Run ``options.instances`` processes with the same arguments; see ``python -m bayestuner.zoo --help``.
+
+    Raises
+    ------
+    InstanceFailed
+        One of them failed; the others have ended too.
+    """
+    from bayestuner.zoo.job import ALONE_SECONDS, EXIT_INTERRUPTED, EXIT_OK
+
+    net = registry.spec(options.name)
+    threads = options.threads or session.granted_cores()
+    passed_on = _without(arguments, _PARENTS_OWN)
+    if "BAYESTUNER_FD" in os.environ:
+        if options.seconds:
+            passed_on += ["--seconds", str(options.seconds)]
+        return _run(passed_on, shares(threads, options.instances), int(os.environ["BAYESTUNER_FD"]))
+    passed_on += ["--seconds", str(options.seconds or ALONE_SECONDS)]
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb") as reports, Instances(passed_on, shares(threads, options.instances), writer) as instances:
+        os.close(writer)
+        instances.handle_signals()
+        loaded = instances.all_loaded()
+        begun_ns = last_ns = time.monotonic_ns()
+        instances.go()
+        tally = Tally(options.batch, threads, options.instances)
+        for line in reports:  # ends when the last instance has
+            _, _, stamp_ns, latency_ns = line.split()
+            last_ns = int(stamp_ns)
+            tally.latencies_s.append(int(latency_ns) / 1e9)
+        instances.wait()
+    if not loaded:
+        return EXIT_INTERRUPTED
+    tally.duration_s = (last_ns - begun_ns) / 1e9
+    tally.memory_peak_bytes = instances.memory_peak_bytes + own_peak_bytes()
+    show(tally.as_dict(net.name, net.unit), as_json=options.json)
+    return EXIT_OK
+
+
+def _run(arguments: Sequence[str], threads: Sequence[int], report_fd: int) -> int:
+    from bayestuner.measure.reporter import ready
+    from bayestuner.zoo.job import EXIT_OK
+
+    with Instances(arguments, threads, report_fd) as instances:
+        instances.handle_signals()
+        if instances.all_loaded():
+            ready()
+        instances.go()
+        os.close(report_fd)  # that its end is the instances' end
+        instances.wait()
+    return EXIT_OK
+
+
+def _without(arguments: Sequence[str], flags: Sequence[str]) -> list[str]:
+    """The arguments without these flags and their values."""
+    kept: list[str] = []
+    skip = False
+    for word in arguments:
+        if skip:
+            skip = False
+        elif word in flags:
+            skip = True
+        elif not word.startswith(tuple(f"{flag}=" for flag in flags)):
+            kept.append(word)
+    return kept
