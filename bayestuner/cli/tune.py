@@ -22,7 +22,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--study", metavar="PATH", type=Path, help="folder of the study (default: NAME.study here, NAME being the job's)")
     parser.add_argument("--budget", metavar="N", type=_positive, help="runs in all, the all-max one included (default: the job file's)")
     parser.add_argument("--seed", metavar="S", type=int, help="seed of the search (default: the job file's)")
-    parser.add_argument("--strategy", metavar="NAME", help="bayes, random or exhaustive (default: bayes)")
+    parser.add_argument("--strategy", metavar="NAME", help="bayes, random, exhaustive, annealing, batch_sizer or aimd (default: bayes)")
     parser.add_argument("--max-minutes", metavar="M", type=float, help="start no further search run after M minutes")
     parser.add_argument("--allow-affinity", action="store_true", help="go on without memory limits where no cgroup can be made")
     parser.add_argument("--wait", action="store_true", help="wait while another BayesTuner measures on this machine, instead of refusing")

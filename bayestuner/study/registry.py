@@ -14,7 +14,11 @@ _HOME = {
     "bayes": ("bayestuner.search.tuner", "Tuner"),
     "random": ("bayestuner.search.random_search", "RandomSearch"),
     "exhaustive": ("bayestuner.search.exhaustive", "ExhaustiveSearch"),
+    "annealing": ("bayestuner.search.annealing", "Annealing"),
+    "batch_sizer": ("bayestuner.search.batch_sizer", "BatchSizer"),
+    "aimd": ("bayestuner.search.aimd", "AIMD"),
 }
+_PLANS = {"bayes", "annealing"}  # those that are told the budget
 
 
 class UnknownStrategy(BayesTunerError, ValueError):
@@ -37,6 +41,6 @@ def make_strategy(name: str, space: Space, goal: Goal, *, seed: int, budget: int
     check_strategy(name)
     module, cls = _HOME[name]
     factory: Any = getattr(import_module(module), cls)
-    options = {"budget": budget} if name == "bayes" else {}
+    options = {"budget": budget} if name in _PLANS else {}
     made: Strategy = factory(space, goal, seed=seed, **options)
     return made
