@@ -57,6 +57,7 @@ class MeasureSettings:
     retries: int = 1
     reference_every: int = 10
     energy: tuple[str, ...] = ("perf", "powercap", "msr")
+    energy_hz: float = 10.0
     isolation: Literal["cgroup", "affinity-allowed"] = "cgroup"
     repeats: int = 3
     seed: int = 0

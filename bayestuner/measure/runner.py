@@ -42,7 +42,7 @@ class RunRecord:
         JSON-able: config, argv, cpus, mems (NUMA nodes memory was taken from; more than mems_of_cpus where the limit was wider than what
         those had free), mems_of_cpus, memory_max, isolation, warmup_s, window_s, duration_s, items, batches, power_source, boundary,
         estimated, relative_error, drift, outside_share, conditions (see `Changes`), throughput_at_most, exit_status, stop, oom_kills,
-        report_faults, first_report_fault, output_bytes, output_tail, flags. None for what isn't known.
+        report_faults, first_report_fault, output_bytes, output_tail, recordings (see `Recording`), flags. None for what isn't known.
     """
 
     outcome: Outcome
@@ -132,7 +132,8 @@ class Runner:
         return record
 
     def _run_in(self, group: RunGroup, streams: Streams, placement: Placement, config: Config, at_least: float | None) -> RunRecord:
-        sampler = Sampler(self.meter, group, use_every=_WALK_EVERY if self.isolation.name == "affinity" else 1)
+        walks = self.isolation.name == "affinity"
+        sampler = Sampler(self.meter, group, use_every=_WALK_EVERY if walks else 1, hz=self.job.measure.energy_hz)
         sampler.start()
         start_ns = time.monotonic_ns()
         try:
@@ -176,6 +177,7 @@ class Runner:
         outcome = self._judge(evidence, sampler)
         details = self._details(placement, group, config, outcome, evidence, ended, start_ns)
         details["output_bytes"] = streams.output_bytes
+        details["recordings"] = [asdict(recording) for recording in sampler.recordings]
         return RunRecord(outcome, details)
 
     def _is_warm(self, seen: Seen, reports: Reports) -> bool:

@@ -19,8 +19,8 @@ import numpy as np
 from bayestuner.errors import BayesTunerError
 from bayestuner.measure.cgroup.isolation import GroupUsage, RunGroup
 from bayestuner.measure.energy.meter import EnergyMeter
-from bayestuner.measure.energy.recorder import DEFAULT_HZ, Recording, housekeeping_cpu, open_recorder
-from bayestuner.measure.energy.series import EnergySeries
+from bayestuner.measure.energy.recorder import DEFAULT_HZ, Recording, housekeeping_cpu
+from bayestuner.measure.energy.track import EnergyTrack
 
 PERIOD_S = 0.1
 
@@ -86,8 +86,7 @@ class Sampler:
         self.fault: BayesTunerError | OSError | None = None
         if cpu is None:
             cpu = housekeeping_cpu(group.actual.cpuset_cpus, os.sched_getaffinity(0))
-        self._recorder = None if meter is None else open_recorder(meter, hz=hz, cpu=cpu)
-        self._series = None if meter is None else EnergySeries(meter)
+        self._track = None if meter is None else EnergyTrack(meter, hz=hz, cpu=cpu)
         self._group = group
         self._stat = proc / "stat"
         self._use_every = use_every
@@ -100,8 +99,8 @@ class Sampler:
 
     def start(self) -> None:
         """Take the first sample, then go on in the background."""
-        if self._recorder is not None:
-            self._recorder.start()
+        if self._track is not None:
+            self._track.start()
         self.sample()
         self._thread.start()
 
@@ -111,8 +110,8 @@ class Sampler:
             self._stop.set()
             if self._thread.ident is not None:
                 self._thread.join()
-            if self._recorder is not None:
-                self._recorder.stop()
+            if self._track is not None:
+                self._track.stop()
             self.sample(last=True)
 
     @property
@@ -121,9 +120,9 @@ class Sampler:
         return self._usage.oom_kills or 0
 
     @property
-    def recording(self) -> Recording | None:
-        """How reading the meter goes, or went; None without a meter."""
-        return None if self._recorder is None else self._recorder.recording()
+    def recordings(self) -> tuple[Recording, ...]:
+        """How reading the meter goes, or went, one for each part of a sum; empty without a meter."""
+        return () if self._track is None else self._track.recordings
 
     def _run(self) -> None:
         due = time.monotonic()
@@ -136,8 +135,8 @@ class Sampler:
     def sample(self, *, last: bool = False) -> None:
         """Read everything once; what can't be read any more becomes `fault`, never an exception in the thread."""
         try:
-            if self.fault is None:
-                self._collect_energy()
+            if self._track is not None and self.fault is None:
+                self._track.collect()
             if last or self._turn % self._use_every == 0:
                 self._sample_use()
             self._turn += 1
@@ -154,14 +153,6 @@ class Sampler:
         if busy_s is not None:
             self._busy.append((stamp_ns, busy_s))
 
-    def _collect_energy(self) -> None:
-        if self._recorder is None or self._series is None:
-            return
-        for sample in self._recorder.collect():
-            self._series.add(sample)
-        if self._recorder.fault is not None:
-            raise self._recorder.fault
-
     def span(self, edges_ns: Sequence[int]) -> Span:
         """What was used between the first and the last of some stamps, interpolated between samples; call after `stop`.
 
@@ -172,7 +163,7 @@ class Sampler:
         """
         edges = np.asarray(edges_ns, dtype=np.int64)
         start_ns, end_ns = int(edges[0]), int(edges[-1])
-        energy = [] if self._series is None else self._series.points
+        energy = [] if self._track is None else self._track.points
         energy_j = _between(energy, start_ns, end_ns)
         cpu_s = _between(self._cpu, start_ns, end_ns)
         busy_s = _between(self._busy, start_ns, end_ns)

@@ -219,6 +219,15 @@ MEASURE_KEYS = (
         dotted=True,
     ),
     Key(
+        "energy_hz",
+        "number",
+        "How often the meter is read. 10 is enough for every counter; 100 or 1000 show what power does within a run, at more cost to it.",
+        10,
+        "readings a second",
+        low=1,
+        high=1000,
+    ),
+    Key(
         "platforms",
         "texts",
         "Platforms beside the machine itself ([platforms](platforms.md)): names that installed packages offer, or `module:attribute`. "

@@ -12,6 +12,7 @@ import fuse_msr
 import pytest
 from energy_fakes import PACKAGE_INFO, PACKAGE_LIMIT, UNIT_ESU14, fake_roots, put_broadwell_ep
 
+from bayestuner.measure.cgroup.spawn import extension_is_built
 from bayestuner.measure.energy.msr import open_msr
 from bayestuner.measure.runner import Runner
 from bayestuner.trial import Failed, Measured
@@ -41,7 +42,7 @@ def runner(make_job, isolation, device, tmp_path):
     roots = fake_roots(tmp_path)
     put_broadwell_ep(roots)
     meter = open_msr(replace(roots, devcpu=device.devcpu, msr_stride=1))
-    job = make_job("spin_job.py", "2", min_seconds=1.0, max_seconds=3.0)
+    job = make_job("spin_job.py", "2", min_seconds=4.0, max_seconds=9.0)  # the fault comes long before the end
     with Runner(job, meter=meter, isolation=isolation) as made:
         yield made
 
@@ -84,4 +85,8 @@ def test_a_run_after_a_fault_of_one_socket_is_measured_again(runner, device):
     device.move(1, DRAM, start=77, per_s=10 / 15.3e-6)
     again = runner.run(runner.job.all_max_config())
     assert isinstance(again.outcome, Measured), again.outcome
+    (recording,) = again.details["recordings"]
+    assert recording["native"] is extension_is_built()
+    assert recording["lost"] == 0
+    assert recording["cpu"] not in again.details["cpus"]
     assert again.outcome.values["power_w"] == pytest.approx(220, rel=0.03)

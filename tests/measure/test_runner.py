@@ -74,6 +74,7 @@ def test_a_good_run(make_job, isolation):
     assert details["warmup_s"] > 0
     assert details["duration_s"] >= details["window_s"]
     assert details["power_source"] == "double"
+    assert [recording["native"] for recording in details["recordings"]] == [False]  # only Python can read a double
     assert details["stop"] in ("tight", "max_seconds")
     assert record.outcome.metrics["throughput"].sd > 0
 

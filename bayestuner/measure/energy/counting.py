@@ -110,7 +110,8 @@ class CountingMeter:
 
     def domain_energies_j(self, first: EnergySample, last: EnergySample) -> tuple[float, ...]:
         """Joules of each domain, in the order of `domains`; raises MeterFault as `energy_j` does."""
-        return energies_j(self.counters, first.raw_counts, last.raw_counts, (last.stamp_ns - first.stamp_ns) / 1e9)
+        duration_ns, uncertainty_ns = last.stamp_ns - first.stamp_ns, first.uncertainty_ns + last.uncertainty_ns
+        return energies_j(self.counters, first.raw_counts, last.raw_counts, duration_ns / 1e9, uncertainty_ns / 1e9)
 
     def close(self) -> None:
         """Release the descriptors; may be called twice."""

@@ -93,8 +93,8 @@ def plausible_power_w(kind: str, *, limit_w: float | None, tdp_w: float | None) 
     return ceiling
 
 
-def counter_energy_j(counter: Counter, first: int, last: int, duration_s: float) -> float:
-    """Joules one counter gained in `duration_s` seconds.
+def counter_energy_j(counter: Counter, first: int, last: int, duration_s: float, uncertainty_s: float = 0.0) -> float:
+    """Joules one counter gained in `duration_s` seconds, which may really have been `uncertainty_s` more or less.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def counter_energy_j(counter: Counter, first: int, last: int, duration_s: float)
     if first == last and counter.kind == "package" and duration_s > FROZEN_S:
         raise MeterFault(f"{counter.name}: stood still at {first} for {duration_s:.3f} s; the meter froze: run `bayestuner doctor`")
     energy_j = difference(first, last, counter.modulus) * counter.unit_j
-    possible_j = counter.max_power_w * (duration_s + TICK_SLACK_S)
+    possible_j = counter.max_power_w * (duration_s + uncertainty_s + TICK_SLACK_S)
     if energy_j > possible_j:
         raise MeterFault(
             f"{counter.name}: went from {first} to {last} in {duration_s:.3f} s, which would be {energy_j:.1f} J where at most "
@@ -121,7 +121,9 @@ def counter_energy_j(counter: Counter, first: int, last: int, duration_s: float)
     return energy_j
 
 
-def energies_j(counters: Sequence[Counter], first: Sequence[int], last: Sequence[int], duration_s: float) -> tuple[float, ...]:
+def energies_j(
+    counters: Sequence[Counter], first: Sequence[int], last: Sequence[int], duration_s: float, uncertainty_s: float = 0.0
+) -> tuple[float, ...]:
     """`counter_energy_j` of every counter, in their order.
 
     Raises
@@ -131,4 +133,4 @@ def energies_j(counters: Sequence[Counter], first: Sequence[int], last: Sequence
     """
     if not len(counters) == len(first) == len(last):
         raise MeterFault(f"{len(counters)} counters but {len(first)} and {len(last)} counts; pass two samples of this meter")
-    return tuple(counter_energy_j(c, a, b, duration_s) for c, a, b in zip(counters, first, last, strict=True))
+    return tuple(counter_energy_j(c, a, b, duration_s, uncertainty_s) for c, a, b in zip(counters, first, last, strict=True))

@@ -87,6 +87,14 @@ def test_a_tick_from_before_a_short_interval_is_no_reset():
     assert counter_energy_j(PACKAGE, 0, int(0.2 * 16384), 1e-5) == pytest.approx(0.2, rel=1e-3)
 
 
+def test_a_reading_that_took_long_may_have_seen_more_than_its_stamp_says():
+    """Held up for 0.2 s in the middle of a reading: 216 W of that may be in the count already."""
+    counts = int(216.0 * 0.3 * 16384)
+    with pytest.raises(MeterFault, match="reset"):
+        counter_energy_j(PACKAGE, 0, counts, 0.2)
+    assert counter_energy_j(PACKAGE, 0, counts, 0.2, uncertainty_s=0.1) == pytest.approx(64.8, rel=1e-3)
+
+
 def test_an_interval_over_half_a_wrap_is_refused():
     # 2^32 * 2^-14 J = 262144 J: 1213.6 s at 216 W, so 606.8 s are safe.
     assert PACKAGE.wrap_period_s == pytest.approx(1213.63, abs=0.01)

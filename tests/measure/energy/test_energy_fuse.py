@@ -25,7 +25,7 @@ pytestmark = [
 
 W32 = 1 << 32
 PACKAGE, DRAM = 0x611, 0x619
-UNIT_ESU23 = 0x000A1703  # 2^-23 J a count: 512 J in 2^32, so that 250 W wrap every 2 s
+UNIT_ESU23 = 0x000A1703  # 2^-23 J a count: 512 J in 2^32, so that 200 W wrap every 2.56 s
 SOCKET = {0x606: UNIT_ESU14, 0x610: PACKAGE_LIMIT, 0x614: PACKAGE_INFO}
 WATTS = 100.0
 
@@ -154,10 +154,10 @@ def test_a_meter_that_is_reset_ends_the_recording(device, meter):
 
 @pytest.fixture
 def fast(roots, tmp_path):
-    """One socket at 250 W whose counter wraps every two seconds, the first time soon."""
+    """One socket at 200 W whose counter wraps every 2.56 s, the first time soon."""
     put_cpus(roots, SKYLAKE_CLIENT, {0: (0, 0)})
     with fuse_msr.FuseMsr(tmp_path / "fuse", {0: SOCKET | {0x606: UNIT_ESU23}}) as device:
-        per_s = 250.0 * 2**23
+        per_s = 200.0 * 2**23
         device.move(0, PACKAGE, start=0, per_s=per_s)
         meter = open_msr(replace(roots, devcpu=device.devcpu, msr_stride=1))
         device.move(0, PACKAGE, start=W32 - int(0.3 * per_s), per_s=per_s)
@@ -165,7 +165,7 @@ def fast(roots, tmp_path):
         meter.close()
 
 
-@pytest.mark.parametrize(("wraps", "seconds"), [(1, 0.8), (2, 2.6)])
+@pytest.mark.parametrize(("wraps", "seconds"), [(1, 0.8), (2, 3.1)])
 def test_a_meter_that_wraps_while_it_is_recorded_loses_no_energy(fast, wraps, seconds):
     assert fast.max_interval_s == pytest.approx(512 / 261 / 2)
     sampler = Sampler(fast, Group())
@@ -174,9 +174,9 @@ def test_a_meter_that_wraps_while_it_is_recorded_loses_no_energy(fast, wraps, se
     time.sleep(seconds)
     last = time.monotonic_ns()
     sampler.stop()
-    assert sampler.fault is None
-    assert 0.3 + 2.048 * (wraps - 1) < (last - first) / 1e9 < 0.3 + 2.048 * (wraps + 1)
-    assert sampler.span([first, last]).energy_j == pytest.approx(250 * (last - first) / 1e9, rel=0.02)
+    assert sampler.fault is None, sampler.fault
+    assert (last - first) / 1e9 > 0.3 + 2.56 * (wraps - 1)
+    assert sampler.span([first, last]).energy_j == pytest.approx(200 * (last - first) / 1e9, rel=0.02)
 
 
 def test_a_meter_that_may_have_wrapped_twice_between_two_readings_is_refused(fast):

@@ -32,6 +32,7 @@ GUESTS = (
         (
             "tests/vm/test_meters.py",
             "tests/vm/test_meter_faults.py",
+            "tests/vm/test_recording.py",
             "tests/vm/test_cgroup_v2.py",
             "tests/measure/cgroup/test_v2_limits.py",
             "tests/measure/cgroup/test_v2_real.py",
