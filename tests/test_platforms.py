@@ -110,6 +110,20 @@ def test_killed_in_mid_run_the_next_start_puts_the_clock_back(toy, tmp_path, mon
         assert {r.details["settings"][0]["before"] for r in study.records()} == {"900"}
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_tuner_that_is_stopped_puts_the_clock_back_itself(toy, tmp_path, number):
+    job = write_toy_job(tmp_path, seconds="600")
+    job.write_text(job.read_text().replace("values = [300, 600, 900]", "values = [300, 600]"))
+    with subprocess.Popen(
+        bayestuner("tune", job, "--study", tmp_path / "s"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as tuner:
+        wait_for(lambda: processes_of(tmp_path / "program.py"))
+        assert (toy / "clock").read_text() == "600\n"
+        tuner.send_signal(number)
+        assert tuner.wait(WAIT_S) == 128 + number
+    assert (toy / "clock").read_text() == "900\n"
+
+
 def parse(folder, **changes):
     text = JOB.format(python=sys.executable, program=folder / "program.py", seconds=1)
     for old, new in changes.values():

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bayestuner.errors import MachineBusy
+from bayestuner.errors import MachineBusy, RuntimeFolderUnusable
 from bayestuner.measure.cgroup.names import process_start
 from bayestuner.measure.runtime import OF_ROOT, VARIABLE, make_runtime_folder, runtime_folder
 
@@ -80,7 +80,11 @@ def _lock_of_root() -> Path | None:
 
 def _open(path: Path, stack: ExitStack) -> int:
     flags = os.O_RDWR | os.O_CREAT if path.parent == runtime_folder() else os.O_RDONLY  # a flock needs no right to write
-    fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    try:
+        fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        advice = f"make it usable, or set {VARIABLE} to a folder of your own"
+        raise RuntimeFolderUnusable(f"the machine's lock {path} can't be opened: {error.strerror}; {advice}") from error
     stack.callback(os.close, fd)
     return fd
 

@@ -258,7 +258,8 @@ class Runner:
         return details | _seen_details(evidence, start_ns)
 
     def close(self) -> None:
-        """Close the meter; may be called twice."""
+        """Put back what could not be put back after a run, and close the meter; may be called twice."""
+        self.knobs.settle()
         if self.meter is not None:
             self.meter.close()
 

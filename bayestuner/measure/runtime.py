@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from bayestuner.errors import RuntimeFolderUnusable
@@ -44,7 +45,10 @@ def make_runtime_folder() -> Path:
     folder = runtime_folder()
     advice = f"set {VARIABLE} to a folder of your own"
     try:
-        folder.mkdir(mode=0o755 if os.geteuid() == 0 else 0o700, exist_ok=True)
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+            if os.geteuid() == 0:
+                folder.chmod(0o755)  # whatever the umask is
         found = folder.lstat()
     except OSError as error:
         raise RuntimeFolderUnusable(f"the folder {folder} can't be made: {error.strerror}; {advice}") from error

@@ -81,9 +81,44 @@ static void a_failure_names_its_stage_and_leaves_no_child(void) {
     CHECK_EQUAL(open_descriptors(), before);
 }
 
+/* Root becomes uid and gid 65534 with one more group and no way back; an ordinary user is refused, which is a failure like any other. */
+static void a_child_may_be_somebody_else(void) {
+    char *const argv[] = {"sh", "-c", "id -u; id -g; id -G; grep -c 'Cap\\(Prm\\|Eff\\|Amb\\):.0*$' /proc/self/status", NULL};
+    const uint32_t groups[] = {65534, 65533};
+    const struct bt_credentials nobody = {.uid = 65534, .gid = 65534, .groups = groups, .group_count = 2};
+    char text[64] = {0};
+    int out[2], null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    struct bt_spawn_result result;
+    CHECK(pipe2(out, O_CLOEXEC) == 0);
+    struct bt_spawn_request request = {.path = "/bin/sh", .argv = argv, .cwd = "/", .stdin_fd = null, .stdout_fd = out[1],
+                                       .stderr_fd = out[1], .credentials = &nobody, .die_with_thread = 1};
+    if (geteuid() != 0) {
+        CHECK_EQUAL(spawn(request, &result), -EPERM);
+        CHECK_EQUAL(result.stage, BT_STAGE_USER);
+    } else {
+        CHECK_EQUAL(spawn(request, &result), 0);
+        close(out[1]);
+        out[1] = -1;
+        size_t got = 0;
+        for (ssize_t n; (n = read(out[0], text + got, sizeof text - 1 - got)) > 0;)
+            got += (size_t)n;
+        int status = -1;
+        CHECK(waitpid(result.pid, &status, 0) == result.pid && status == 0);
+        CHECK(strcmp(text, "65534\n65534\n65534 65533\n3\n") == 0);
+        CHECK(geteuid() == 0); /* the parent stayed who it was */
+        if (result.pidfd >= 0)
+            close(result.pidfd);
+    }
+    if (out[1] >= 0)
+        close(out[1]);
+    close(out[0]);
+    close(null);
+}
+
 int main(void) {
     RUN(the_write_door);
     RUN(a_child_gets_what_it_was_given_and_nothing_else);
+    RUN(a_child_may_be_somebody_else);
     RUN(a_failure_names_its_stage_and_leaves_no_child);
     return 0;
 }

@@ -203,5 +203,10 @@ def test_json_of_the_zoo_and_the_doctor():
     assert "mobilenet_v2" in [m["name"] for m in models]
     assert "no network 'magic'" in one_sentence(run_cli("zoo", "build", "magic"), 2)
     report = json.loads(run_cli("doctor", "--json").stdout)
+    assert {"machine", "items", "boundary", "covers", "outside_load", "noise", "notices", "verdict"} <= report.keys()
+    assert {"duration_s", "outside_load", "outside_load_max", "steal", "idle_power_w", "idle_power_sd_w", "level", "words"} == report[
+        "noise"
+    ].keys()
+    assert json.loads(run_cli("doctor", "--quick", "--json").stdout)["noise"] is None
     assert report["version"] == 1
     assert {i["what"] for i in report["items"]} >= {"perf", "powercap", "msr", "model"}

@@ -161,6 +161,20 @@ def test_a_folder_that_cannot_be_made_says_what_to_set(tmp_path, monkeypatch):
         make_runtime_folder()
 
 
+def test_a_lock_that_cannot_be_opened_says_what_to_set(folder):
+    folder.mkdir(mode=0o700)
+    (folder / FILE_NAME).symlink_to("/etc/hostname")  # not followed
+    with pytest.raises(RuntimeFolderUnusable, match=rf"{FILE_NAME} can't be opened.*{VARIABLE}"):
+        with machine_lock("/studies/first"):
+            pass
+
+
+def test_two_that_make_the_folder_at_once_both_have_it(folder):
+    code = "from bayestuner.measure.runtime import make_runtime_folder; make_runtime_folder()"
+    makers = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(4)]
+    assert [maker.wait(120) for maker in makers] == [0] * 4
+
+
 def test_where_it_is(monkeypatch, tmp_path):
     monkeypatch.delenv(VARIABLE)
     monkeypatch.setattr(os, "geteuid", lambda: 4321)

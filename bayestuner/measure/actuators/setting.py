@@ -72,6 +72,11 @@ class Settings:
         self._record: list[dict[str, Any]] = []
 
     @property
+    def in_force(self) -> bool:
+        """Whether anything is still to be put back."""
+        return bool(self._changed)
+
+    @property
     def record(self) -> list[dict[str, Any]]:
         """What was asked, what came of it, and what it was before: JSON-able, one entry per target."""
         return self._record
@@ -146,10 +151,19 @@ class KnobSetter:
     def __init__(self, knobs: Sequence[OpenKnob] = (), folder: Path | None = None) -> None:
         self.knobs = tuple(knobs)
         self._folder = folder
+        self._made: list[Settings] = []
+
+    def settle(self) -> None:
+        """Try again to put back what could not be put back after a run; what was there before must not be lost to the next one."""
+        self._made = [settings for settings in self._made if settings.in_force]
+        for settings in reversed(self._made):
+            settings.restore()
 
     def settings(self, config: Mapping[str, Any], cpus: Sequence[int]) -> Settings:
-        """The settings of a configuration for a job on `cpus`; nothing is touched before their `apply`."""
-        return Settings(self.knobs, config, cpus, self._folder)
+        """The settings of a configuration for a job on `cpus`; none of them is touched before their `apply`."""
+        self.settle()
+        self._made.append(Settings(self.knobs, config, cpus, self._folder))
+        return self._made[-1]
 
 
 def _hint(error: Exception, target: str) -> str:
