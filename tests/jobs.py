@@ -71,8 +71,3 @@ def processes_of(program: Path) -> list[int]:
             if str(program).encode() in line.split(b"\0"):
                 found.append(int(entry.name))
     return found
-
-
-def groups_of(pid: int) -> list[Path]:
-    """Control groups that the BayesTuner with this pid made."""
-    return [p for p in Path("/sys/fs/cgroup").glob("**/bayestuner*") if str(pid) in p.name.replace(".", "-").replace("_", "-").split("-")]

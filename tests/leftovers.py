@@ -5,11 +5,12 @@ import time
 from pathlib import Path
 
 
-def groups_of(pid):
-    """Cgroups that a process made and that are still there."""
+def groups_of(*pids):
+    """Cgroups that processes made and that are still there."""
+    ours = tuple(f"bayestuner-{pid}-" for pid in pids)
     found = []
-    for folder, names, _ in os.walk("/sys/fs/cgroup"):
-        found += [f"{folder}/{name}" for name in names if name.startswith(f"bayestuner-{pid}-")]
+    for folder, names, _ in os.walk("/sys/fs/cgroup"):  # groups of others come and go meanwhile
+        found += [f"{folder}/{name}" for name in names if name.startswith(ours)]
     return found
 
 

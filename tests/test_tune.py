@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from jobs import bayestuner, groups_of, processes_of, write_job
+from jobs import bayestuner, processes_of, write_job
+from leftovers import groups_of
 
 from bayestuner.measure.job import load_job
 from bayestuner.study.study import Study

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import signal
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_LOOK_AFTER_S = 0.2
 
 
 class Stopped(KeyboardInterrupt):
@@ -29,24 +31,42 @@ class Stopped(KeyboardInterrupt):
 
 @contextmanager
 def stop_signals() -> Iterator[None]:
-    """Raise `Stopped` at the first stop signal; let later ones pass, so that they can't cut the cleaning up short."""
+    """Raise `Stopped` at the first stop signal; let later ones pass, so that they can't cut the cleaning up short.
+
+    An exception can get lost on its way: modules in C that are just being imported swallow whatever is raised in them (numpy.random does).
+    So as long as it isn't seen to leave this block it is looked after, and raised again once nobody holds it any more.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came = False
+    raised: weakref.ref[Stopped] | None = None
+    first = 0
 
     def stop(signum: int, frame: FrameType | None) -> None:
-        nonlocal came
-        if not came:
-            came = True
-            raise Stopped(signum)
+        nonlocal raised, first
+        if raised is not None and raised() is not None:
+            return  # it is being cleaned up after
+        first = first or signum
+        error = Stopped(first)
+        raised = weakref.ref(error)
+        signal.setitimer(signal.ITIMER_REAL, _LOOK_AFTER_S, _LOOK_AFTER_S)
+        try:
+            raise error
+        finally:
+            del error  # else its own traceback would hold it
+
+    def look_after(signum: int, frame: FrameType | None) -> None:
+        if raised is not None and raised() is None:
+            signal.raise_signal(first)  # by whoever handles it now: stop, or the runner where it holds signals back
 
     # a signal that the caller has ignored (nohup) stays ignored
     before = {s: signal.getsignal(s) for s in _SIGNALS if signal.getsignal(s) is not signal.SIG_IGN}
+    alarm = signal.signal(signal.SIGALRM, look_after)
     for number in before:
         signal.signal(number, stop)
     try:
         yield
     finally:
-        for number, handler in before.items():
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        for number, handler in {**before, signal.SIGALRM: alarm}.items():
             signal.signal(number, handler)

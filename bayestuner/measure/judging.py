@@ -13,7 +13,7 @@ from bayestuner.measure.conditions import Changes
 from bayestuner.measure.job import Job
 from bayestuner.measure.protocol import Reports
 from bayestuner.measure.sampling import Span
-from bayestuner.measure.steady import Window, latencies_s, mean_interval, quantiles
+from bayestuner.measure.steady import Window, latencies_s, mean_interval, power_is_tight, quantiles
 from bayestuner.measure.watch import Seen
 from bayestuner.trial import Failed, Measured, Reading
 
@@ -170,7 +170,11 @@ def doubts(job: Job, window: Window, span: Span, evidence: Evidence) -> tuple[tu
         widening = math.hypot(widening, window.drift / 2.0)
     if evidence.seen.stop == "missed":
         flags.append("cut_short")
-    elif window.relative_error > job.measure.relative_error or window.duration_s < job.measure.min_seconds:
+    elif (
+        window.relative_error > job.measure.relative_error
+        or window.duration_s < job.measure.min_seconds
+        or not (evidence.estimated or power_is_tight(span.power_w, relative_error=job.measure.relative_error))
+    ):
         flags.append("imprecise")
     outside = outside_share(span, window)
     if outside is not None and outside > OUTSIDE_SHARE + _TICK_S / window.duration_s:

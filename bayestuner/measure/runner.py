@@ -21,6 +21,7 @@ from bayestuner.measure.judging import Evidence, edges_ns, judge, outside_share,
 from bayestuner.measure.placement import Placement, place
 from bayestuner.measure.protocol import OutputReports, PipeReports, Reports
 from bayestuner.measure.sampling import Sampler, Span
+from bayestuner.measure.steady import Window, power_is_tight
 from bayestuner.measure.streams import Streams
 from bayestuner.measure.topology import Topology, read_topology
 from bayestuner.measure.user import hand_over
@@ -153,6 +154,7 @@ class Runner:
                 each_turn=conditions.look,
                 warmup_s=self.warmup_s,
                 at_least=at_least,
+                power_is_tight=lambda window: self._power_is_tight(sampler, window),
             )
             conditions.look(last=True)
         finally:
@@ -179,6 +181,12 @@ class Runner:
         details["output_bytes"] = streams.output_bytes
         details["recordings"] = [asdict(recording) for recording in sampler.recordings]
         return RunRecord(outcome, details)
+
+    def _power_is_tight(self, sampler: Sampler, window: Window) -> bool:
+        """Only a real meter's spread is worth time: an estimate has none of its own."""
+        if self.meter is None or self.meter.estimated:
+            return True
+        return power_is_tight(sampler.powers_w(window.start_ns, window.end_ns), relative_error=self.job.measure.relative_error)
 
     def _is_warm(self, seen: Seen, reports: Reports) -> bool:
         """Whether the window begins after the shortest warm-up; that of a job which ended by itself too soon doesn't."""

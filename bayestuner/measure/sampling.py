@@ -23,6 +23,7 @@ from bayestuner.measure.energy.recorder import DEFAULT_HZ, Recording, housekeepi
 from bayestuner.measure.energy.track import EnergyTrack
 
 PERIOD_S = 0.1
+SHORTEST_PART_NS = 90_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Span:
     ----------
     energy_j : float or None
     power_w : ndarray, (k,)
-        Mean power between neighbouring samples inside.
+        Mean power between samples inside that are about a tenth of a second apart at least.
     cpu_s : float or None
         CPU time of the job's group.
     cpu_parts_s : ndarray, (parts,)
@@ -153,6 +154,10 @@ class Sampler:
         if busy_s is not None:
             self._busy.append((stamp_ns, busy_s))
 
+    def powers_w(self, start_ns: int, end_ns: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        """Mean power between neighbouring readings between two moments, (k,); also while it runs."""
+        return np.empty(0) if self._track is None else _powers(list(self._track.points), start_ns, end_ns)
+
     def span(self, edges_ns: Sequence[int]) -> Span:
         """What was used between the first and the last of some stamps, interpolated between samples; call after `stop`.
 
@@ -186,7 +191,10 @@ def _at(series: list[tuple[int, float]], stamps_ns: np.ndarray[tuple[int], np.dt
 
 
 def _powers(series: list[tuple[int, float]], start_ns: int, end_ns: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    inside = [(s, v) for s, v in series if start_ns <= s <= end_ns]
+    inside: list[tuple[int, float]] = []
+    for stamp_ns, value in series:  # counters step once a millisecond: parts of less than a tenth of a second would show that, not power
+        if start_ns <= stamp_ns <= end_ns and (not inside or stamp_ns - inside[-1][0] >= SHORTEST_PART_NS):
+            inside.append((stamp_ns, value))
     stamps, values = np.array([s for s, _ in inside], dtype=np.float64), np.array([v for _, v in inside], dtype=np.float64)
     if stamps.size < 2:
         return np.empty(0)

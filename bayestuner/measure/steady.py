@@ -227,6 +227,27 @@ def is_tight(window: Window | None, *, min_seconds: float, relative_error: float
     )
 
 
+POWER_PARTS = 10
+
+
+def power_is_tight(powers_w: FloatArray, *, relative_error: float) -> bool:
+    """Whether power needs no more time: its interval within half of `relative_error`, no drift beyond that.
+
+    Power spreads less than throughput, so twice the precision costs little; too few readings to tell are no reason to go on.
+
+    Parameters
+    ----------
+    powers_w : ndarray, (k,)
+        Mean power between neighbouring readings of a window.
+    """
+    if powers_w.size < POWER_PARTS:
+        return True
+    interval = mean_interval(powers_w)
+    if interval.mean <= 0.0:
+        return True
+    return interval.half_width <= 0.5 * relative_error * interval.mean and abs(drift(powers_w)) <= relative_error
+
+
 def misses_by_far(window: Window | None, at_least: float | None, *, min_seconds: float) -> bool:
     """Whether it is clear before a window is tight that the throughput misses a bound by far.
 

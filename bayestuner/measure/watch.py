@@ -61,6 +61,7 @@ def watch(
     each_turn: Callable[[], None] = lambda: None,
     warmup_s: float = 0.0,
     at_least: float | None = None,
+    power_is_tight: Callable[[Window], bool] = lambda _: True,
 ) -> Seen:
     """Read reports until there is a reason to stop; the job is left as it is.
 
@@ -74,8 +75,10 @@ def watch(
         Shortest warm-up, from ready on.
     at_least : float, optional
         A bound on the throughput; a run that misses it by far isn't measured to the end.
+    power_is_tight : callable
+        Whether a window whose throughput is tight needs no more time for its power.
     """
-    assess = _Assessment(reports, settings, warmup_s, at_least)
+    assess = _Assessment(reports, settings, warmup_s, at_least, power_is_tight)
     source = "reports" if "reports" in streams.open else "stdout"
     stop: Stop | None = None
     ended = _Ended()
@@ -109,11 +112,19 @@ def watch(
 class _Assessment:
     """Looks at the batches so far, not more often than it is worth."""
 
-    def __init__(self, reports: Reports, settings: MeasureSettings, warmup_s: float, at_least: float | None) -> None:
+    def __init__(
+        self,
+        reports: Reports,
+        settings: MeasureSettings,
+        warmup_s: float,
+        at_least: float | None,
+        power_is_tight: Callable[[Window], bool],
+    ) -> None:
         self._reports = reports
         self._settings = settings
         self._warmup_s = warmup_s
         self._at_least = at_least
+        self._power_is_tight = power_is_tight
         self._next_ns = 0
         longest_s = settings.max_seconds
         self._longest_ns = longest_s * 1e9
@@ -138,7 +149,7 @@ class _Assessment:
         stamps, settings = self._reports.stamps_ns, self._settings
         floor = self._floor()
         window = find_window(stamps, self._reports.items, floor)
-        if is_tight(window, min_seconds=settings.min_seconds, relative_error=settings.relative_error):
+        if window is not None and self._is_tight(window):
             return "tight"
         if misses_by_far(window, self._at_least, min_seconds=settings.min_seconds):
             return "missed"
@@ -146,6 +157,11 @@ class _Assessment:
             return "too_slow" if now_ns - ready_ns > self._grace_ns else None
         over = now_ns - stamps[floor] > self._longest_ns
         return "max_seconds" if over or self._reports.full else None
+
+    def _is_tight(self, window: Window) -> bool:
+        settings = self._settings
+        tight = is_tight(window, min_seconds=settings.min_seconds, relative_error=settings.relative_error)
+        return tight and self._power_is_tight(window)
 
 
 class _Ended:

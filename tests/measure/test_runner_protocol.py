@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from bayestuner.measure.conditions import Changes, Conditions
+from bayestuner.measure.energy.meter import EnergySample
 from bayestuner.measure.runner import Runner
 from bayestuner.trial import Measured
 
@@ -106,3 +108,35 @@ def test_the_job_of_this_file_can_be_run_alone(tmp_path):
     script = Path(__file__).parent / "jobs" / "mmap_weights.py"
     with pytest.raises(subprocess.TimeoutExpired):
         subprocess.run([sys.executable, str(script), str(weights)], check=True, timeout=2)
+
+
+class SwingingMeter:
+    """A DOUBLE, not a meter: 50 W on average, up and down by `swing_w` every second reading."""
+
+    source, estimated, boundary, domains, max_interval_s = "double", False, "pkg", ("package-0",), 60.0
+
+    def __init__(self, swing_w):
+        self.swing_w, self.joules, self.last_ns, self.high = swing_w, 0.0, time.monotonic_ns(), False
+
+    def read(self):
+        now = time.monotonic_ns()
+        self.high = not self.high
+        self.joules += (50.0 + (self.swing_w if self.high else -self.swing_w)) * (now - self.last_ns) / 1e9
+        self.last_ns = now
+        return EnergySample(now, 0, (round(self.joules * 1e9),))
+
+    def energy_j(self, first, last):
+        return (last.raw_counts[0] - first.raw_counts[0]) / 1e9
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize(("swing_w", "stop"), [(0.0, "tight"), (45.0, "max_seconds")])
+def test_a_real_meters_power_has_to_be_tight_too(swing_w, stop, make_job, isolation):
+    job = make_job("spin_job.py", "1", "0.002", min_seconds=1.3, max_seconds=2.5, relative_error=0.2)
+    with Runner(job, meter=SwingingMeter(swing_w), isolation=isolation) as runner:
+        record = runner.run(job.all_max_config())
+    assert isinstance(record.outcome, Measured), record.outcome
+    assert record.details["stop"] in (stop, "max_seconds")  # on a busy machine the throughput may not get tight
+    assert ("imprecise" in record.outcome.flags) >= (swing_w > 0.0)

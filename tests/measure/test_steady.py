@@ -12,6 +12,7 @@ from bayestuner.measure.steady import (
     latencies_s,
     mean_interval,
     misses_by_far,
+    power_is_tight,
     student_t,
     warmup_floor,
 )
@@ -172,3 +173,13 @@ def test_a_rising_throughput_is_not_given_up():
     window = find_window(*series(0.02 * np.linspace(3.0, 1.0, 100) * (1 + 0.01 * rng.normal(size=100))))
     assert window.drift > 0
     assert not misses_by_far(window, 800.0, min_seconds=1.0)
+
+
+def test_power_needs_a_narrow_interval_and_no_drift():
+    rng = np.random.default_rng(8)
+    even = 80.0 + rng.normal(size=50)
+    assert power_is_tight(even, relative_error=0.02)
+    assert not power_is_tight(80.0 + 20.0 * rng.normal(size=50), relative_error=0.02)
+    assert not power_is_tight(even * np.linspace(1.0, 1.05, 50), relative_error=0.02)  # it warms up
+    assert power_is_tight(even[:5] * 3.0, relative_error=0.02)  # too few to tell
+    assert power_is_tight(np.zeros(50), relative_error=0.02)
