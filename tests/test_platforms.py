@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,11 +12,13 @@ from pathlib import Path
 import pytest
 from jobs import PROGRAM, bayestuner, processes_of
 from patience import wait_for
+from topology_trees import broadwell
 
 from bayestuner.errors import InvalidJob, KnobUnavailable, MeterUnavailable
 from bayestuner.measure.actuators.select import open_knobs
 from bayestuner.measure.job import parse_job
 from bayestuner.measure.platform import PlatformProblem, load_platform, load_platforms, open_meters
+from bayestuner.measure.topology import read_topology
 from bayestuner.study.study import Study
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,6 +71,17 @@ def write_toy_job(folder, seconds="0.3"):
 
 def test_the_page_shows_the_example_as_it_is():
     assert TOY.read_text() in (ROOT / "docs/platforms.md").read_text()
+
+
+def test_what_the_page_shows_of_job_files_is_taken(toy, tmp_path):
+    """On a server with second threads; whether a clock can be set is not the file's question."""
+    shown = re.findall(r"^```toml\n(.*?)^```", (ROOT / "docs/platforms.md").read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert len(shown) == 2
+    topology = read_topology(broadwell(tmp_path / "server"), range(56))
+    for fragment in shown:
+        text = f'[job]\ncommand = ["true"]\n[goal]\nminimize = "power_w"\n{fragment}'
+        job = parse_job(text, tmp_path / "job.toml", topology=topology)
+        assert set(job.all_max_config().values()) & {3300, 900}
 
 
 def test_tune_sets_the_devices_clock_measures_its_energy_and_puts_it_back(toy, tmp_path):

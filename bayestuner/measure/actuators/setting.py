@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,6 +168,6 @@ class KnobSetter:
 
 
 def _hint(error: Exception, target: str) -> str:
-    if isinstance(error, PermissionError) and target.endswith("_power_limit_uw"):
-        return " (for root that means that the firmware has locked the limit)"
+    if isinstance(error, OSError) and error.errno == errno.ENODATA and target.endswith("_power_limit_uw"):
+        return " (the driver's word for a limit that the firmware has locked)"
     return ""

@@ -34,6 +34,7 @@ GUESTS = (
             "tests/vm/test_meter_faults.py",
             "tests/vm/test_recording.py",
             "tests/vm/test_cgroup_v2.py",
+            "tests/vm/test_knobs.py",
             "tests/measure/cgroup/test_v2_limits.py",
             "tests/measure/cgroup/test_v2_real.py",
         ),

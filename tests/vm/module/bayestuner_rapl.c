@@ -52,6 +52,8 @@ static bool frozen; /* counters stand still, as those of a hung driver */
 module_param(frozen, bool, 0644);
 static bool zero; /* counters read 0, as most hypervisors have them */
 module_param(zero, bool, 0644);
+static bool unlocked; /* power limits can be written, and hold; as the firmware of many servers leaves them, they can't */
+module_param(unlocked, bool, 0444);
 static uint failing; /* bit mask of packages whose energy registers answer with a fault */
 module_param(failing, uint, 0644);
 
@@ -65,6 +67,12 @@ static DEFINE_RAW_SPINLOCK(lock);
 static u64 last_us, last_look_us;
 static u64 idle_us[NR_CPUS];
 static u64 busy_mw[PACKAGES]; /* drawn for busy CPUs */
+
+/* Limits of a 120 W part, enabled: PL1 120 W, PL2 144 W, in 1/8 W. */
+#define LIMITS 0x00008480005A83C0ULL
+#define LIMITS_LOCKED BIT_ULL(63)
+#define LIMIT_EIGHTHS_W 0x7fff
+static u64 limits[PACKAGES] = { LIMITS, LIMITS };
 
 /* Writing N to jump puts every counter to N raw counts: just below 2^32 it wraps soon, 0 is a reset. */
 static int set_jump(const char *text, const struct kernel_param *param)
@@ -133,7 +141,9 @@ static void advance(void)
 	if (frozen)
 		return;
 	for (i = 0; i < PACKAGES; i++) { /* mW * us = nJ */
-		package[i].nj += (package_mw[i] + busy_mw[i]) * dt_us;
+		u64 limit_mw = (READ_ONCE(limits[i]) & LIMIT_EIGHTHS_W) * 125;
+
+		package[i].nj += min(package_mw[i] + busy_mw[i], unlocked ? limit_mw : U64_MAX) * dt_us;
 		dram[i].nj += dram_mw[i] * dt_us;
 	}
 }
@@ -156,7 +166,7 @@ static u32 energy(u32 reg)
 	return raw;
 }
 
-/* The value of a register that is injected; false for every other one. Limits are those of a 120 W part: PL1 120 W, PL2 144 W. */
+/* The value of a register that is injected; false for every other one. */
 static bool inject(u32 reg, u64 *value)
 {
 	switch (reg) {
@@ -164,7 +174,7 @@ static bool inject(u32 reg, u64 *value)
 		*value = 0xA0003 | esu << 8;
 		return true;
 	case REG_PACKAGE_LIMIT:
-		*value = 0x80008480005A83C0;
+		*value = limits[package_of(smp_processor_id())] | (unlocked ? 0 : LIMITS_LOCKED);
 		return true;
 	case REG_PACKAGE_INFO:
 		*value = 0x002F0780010003C0;
@@ -209,6 +219,14 @@ static int on_return(struct kretprobe_instance *instance, struct pt_regs *regs)
 		*call->error = is_energy && failing & BIT(package_of(smp_processor_id())) ? -EIO : 0;
 	return 0;
 }
+/* native_write_msr_safe(register, low, high): what is written to a limit holds. The write itself goes on to an emulated CPU that ignores it. */
+static int on_write(struct kprobe *probe, struct pt_regs *regs)
+{
+	if ((u32)regs->di == REG_PACKAGE_LIMIT)
+		WRITE_ONCE(limits[package_of(smp_processor_id())], (u64)(u32)regs->dx << 32 | (u32)regs->si);
+	return 0;
+}
+NOKPROBE_SYMBOL(on_write);
 NOKPROBE_SYMBOL(on_entry);
 NOKPROBE_SYMBOL(on_safe_entry);
 NOKPROBE_SYMBOL(on_return);
@@ -227,6 +245,10 @@ static struct kretprobe safe = {
 	.data_size = sizeof(struct call),
 	.maxactive = 64,
 };
+static struct kprobe written = {
+	.symbol_name = "native_write_msr_safe",
+	.pre_handler = on_write,
+};
 static struct kretprobe *probes[] = { &plain, &safe };
 
 static int __init start(void)
@@ -241,12 +263,21 @@ static int __init start(void)
 	error = register_kretprobes(probes, ARRAY_SIZE(probes));
 	if (error)
 		return error;
+	if (unlocked) {
+		error = register_kprobe(&written);
+		if (error) {
+			unregister_kretprobes(probes, ARRAY_SIZE(probes));
+			return error;
+		}
+	}
 	pr_info("bayestuner_rapl: energy counters are synthetic from here on\n");
 	return 0;
 }
 
 static void __exit stop(void)
 {
+	if (unlocked)
+		unregister_kprobe(&written);
 	unregister_kretprobes(probes, ARRAY_SIZE(probes));
 	pr_info("bayestuner_rapl: gone; missed %d + %d reads\n", plain.nmissed, safe.nmissed);
 }
