@@ -123,6 +123,8 @@ def _closing(summary: Summary, study_path: Path, records: Sequence[Record]) -> l
     elif shown is not None or summary.nearest is not None:
         pairs.append(("figures", "from the search run alone; no repeats"))
     pairs.append(("runs", _run_counts(summary, records)))
+    if summary.drift:
+        pairs.append(("drift", _drift(summary)))
     pairs += [("beware", text) for text in _doubts(records)]
     if summary.stop_reason and summary.n_failed < summary.n_runs and not summary.stop_reason.startswith("the budget"):
         pairs.append(("stopped", f"because {first_line(summary.stop_reason, 400)}"))
@@ -131,6 +133,15 @@ def _closing(summary: Summary, study_path: Path, records: Sequence[Record]) -> l
         pairs.append(("apply with", apply_line(shown, summary.command, summary.env, summary.user)))
     pairs.append(("study", f"{study_path}   (bayestuner show {shlex.quote(str(study_path))})"))
     return pairs
+
+
+def _drift(summary: Summary) -> str:
+    """How far the all-max configuration has moved since its first run."""
+    moved = ", ".join(f"{label(d.metric, summary.unit, estimated=summary.estimated)} {100.0 * d.change:+.1f} %" for d in summary.drift)
+    beyond = [label(d.metric, summary.unit, estimated=summary.estimated) for d in summary.drift if d.beyond_noise]
+    noise = 100.0 * max(d.noise for d in summary.drift)
+    verdict = f"more than noise: {', '.join(beyond)}" if beyond else f"within noise ({noise:.1f} %)"
+    return f"the all-max configuration, its last launches against its first run: {moved}; {verdict}"
 
 
 def _doubts(records: Sequence[Record]) -> list[str]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from bayestuner.goal import Goal
+from bayestuner.study.drift import Drift, drift_since_first
 from bayestuner.study.figures import Figure, figure
 from bayestuner.study.pairing import paired_changes
 from bayestuner.study.stopping import costs_budget
@@ -66,7 +67,8 @@ class Summary:
 
     `goal` is as given, `search_goal` what was searched with, `judged_goal` what the final figures are held against: with a relative bound
     the last two differ, see `judging_goal`. `changes` are those of the recommended against the default configuration, launch by launch;
-    `search_s` is the time of the runs up to the repeats, `duration_s` that of all of them.
+    `search_s` is the time of the runs up to the repeats, `duration_s` that of all of them; `drift` is what the default configuration's
+    final launches (or its latest reference, before there are any) say of the machine since its first run.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Summary:
     notes: tuple[str, ...] = field(default=())
     changes: dict[str, Figure] = field(default_factory=dict)
     search_s: float = 0.0
+    drift: tuple[Drift, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -111,6 +114,7 @@ class Summary:
             "repeats": self.n_repeats,
             "duration_s": self.duration_s,
             "search_s": self.search_s,
+            "drift": [d.as_dict() for d in self.drift],
             "changes": {name: f.as_dict() for name, f in self.changes.items()},
             "stop_reason": self.stop_reason,
             "command": list(self.command),
@@ -157,6 +161,7 @@ def summarise(study: Study) -> Summary:
         notes=tuple(result.get("notes", ())),
         changes=_changes(study, records, recommended, baseline),
         search_s=sum(_seconds(r) for r in records if r.role != "repeat"),
+        drift=_drift(study, records),
     )
 
 
@@ -199,6 +204,11 @@ def _surely(figures: dict[str, Figure], goal: Goal) -> bool | None:
     if any(end is None for _, end in ends):
         return None
     return all(b.violation(end) <= 0 for b, end in ends if end is not None)
+
+
+def _drift(study: Study, records: Sequence[Record]) -> tuple[Drift, ...]:
+    metrics = list(dict.fromkeys([*study.goal.metrics, "throughput", "power_w"]))
+    return drift_since_first(records, "repeat", metrics) or drift_since_first(records, "reference", metrics)
 
 
 def _changes(study: Study, records: Sequence[Record], recommended: Side | None, baseline: Side | None) -> dict[str, Figure]:

@@ -106,6 +106,15 @@ def test_a_relative_bound_is_held_against_the_repeats(tmp_path, drift):
     assert summary.search_goal.bounds[0].limit == pytest.approx(0.4 * pretend_run(BIGGEST).values["throughput"])
 
 
+@pytest.mark.parametrize(
+    ("drift", "verdict"), [(1.0, "throughput +0.0 %; within noise (3.0 %)"), (0.5, "throughput -50.0 %; more than noise: throughput")]
+)
+def test_drift_of_the_default_is_reported(tmp_path, drift, verdict):
+    summary, records, _ = finished(tmp_path / "s", estimated=False, drift=drift)
+    text = " ".join(result_text(summary, Path("s"), records).split())
+    assert f"its last launches against its first run: power +0.0 %, {verdict}" in text
+
+
 def test_numbers_in_words():
     assert [number(v) for v in (0, 0.01234, 12.3456, 123.456, 4567.8, 1.5e7)] == ["0", "0.01234", "12.35", "123.5", "4568", "1.500e+07"]
     assert quantity("throughput", 51.26, "image") == "51.26 image/s"
