@@ -155,13 +155,16 @@ class Posterior:
         """Metrics of the goal that need a model."""
         return [m for m in goal.metrics if not is_known(self.space, m)]
 
-    def limits(self, goal: Goal) -> list[tuple[str, float, float]]:
-        """The goal's bounds on modelled metrics: metric, sign (1: at least, -1: at most) and the limit in its model's units."""
+    def limits(self, goal: Goal, reach: float = math.inf) -> list[tuple[str, float, float]]:
+        """The goal's bounds on modelled metrics: metric, sign (1: at least, -1: at most) and the limit in its model's units.
+
+        A limit farther than `reach` from the mean of the readings, in their standard deviations, is taken to lie there.
+        """
         out = []
         for bound in goal.bounds:
             if not is_known(self.space, bound.metric):
                 limit = self.models[bound.metric].transform.forward_limit(bound.limit)
-                out.append((bound.metric, 1.0 if bound.sense == ">=" else -1.0, max(limit, -1e300)))
+                out.append((bound.metric, 1.0 if bound.sense == ">=" else -1.0, min(max(limit, -1e300, -reach), reach)))
         return out
 
     def objective_at(self, goal: Goal, rows: IntArray) -> tuple[FloatArray, FloatArray]:
@@ -217,8 +220,8 @@ class Posterior:
                 out[metric] = _prediction(model, float(mean[at]), float(variance[at]))
         return out
 
-    def outlook_of(self, goal: Goal, row: int) -> tuple[dict[str, Prediction], float]:
-        """`predictions` at a row, and the log of the chance that a reading there meets all bounds on modelled metrics."""
+    def outlook_of(self, goal: Goal, row: int, reach: float = math.inf) -> tuple[dict[str, Prediction], float]:
+        """`predictions` at a row, and the log of the chance that a reading there meets all bounds on modelled metrics (see `limits`)."""
         out = {}
         moments = {}
         codes = self.space.codes([row])
@@ -233,7 +236,7 @@ class Posterior:
             moments[metric] = mean, math.sqrt(variance + model.gp.noise_variance)
             out[metric] = _prediction(model, mean, variance)
         log_p = 0.0
-        for metric, sign, limit in self.limits(goal):
+        for metric, sign, limit in self.limits(goal, reach):
             mean, std = moments[metric]
             log_p += log_ndtr(sign * (mean - limit) / max(std, 1e-9))
         return out, log_p
@@ -267,7 +270,7 @@ class Posterior:
         model = self.models[goal.objective]
         return float(model.known[np.flatnonzero(model.rows == row)[0]])
 
-    def for_scoring(self, goal: Goal, pending_rows: list[int]) -> Scoring:
+    def for_scoring(self, goal: Goal, pending_rows: list[int], reach: float = math.inf) -> Scoring:
         """What to score; an outstanding run's outcome is taken to be its prediction (kriging believer, Ginsbourger et al. 2010)."""
         metrics = self.modelled(goal)
         processes: list[GaussianProcess] = []
@@ -281,7 +284,7 @@ class Posterior:
             return first[metric] if count == 1 else list(range(first[metric], first[metric] + count))
 
         noise = [gp.noise_variance for gp in processes]
-        bounds = [ModelBound(index(metric), sign, limit) for metric, sign, limit in self.limits(goal)]
+        bounds = [ModelBound(index(metric), sign, limit) for metric, sign, limit in self.limits(goal, reach)]
         if self.viability is not None:
             bounds.append(ModelBound(len(processes), 1.0, -PRIOR, EXTRA))
             processes.append(self.viability)

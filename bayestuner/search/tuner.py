@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.9
 MIN_MEASURED = 2  # a model of fewer readings knows no more than the design
 FEASIBILITY_FIRST = 3  # the power of P(feasible) while nothing feasible is known
+# Then also: how far a limit may lie from the mean of the readings, in their standard deviations. Two or three readings that happen to be
+# alike make every limit look hopeless, and a row sure to fail would be asked for a trifle more hope.
+REACH = 3.0
 
 
 class Tuner(Strategy):
@@ -246,8 +249,9 @@ class Tuner(Strategy):
     # -- choosing by the model ----------------------------------------------------------------------------------------
 
     def _model_choice(self) -> Plan:
-        scoring = self._posterior.for_scoring(self.goal, [t.row for t in self._outstanding.values()])
         incumbent = self._posterior.incumbent(self.goal)
+        reach = math.inf if incumbent.feasible else REACH
+        scoring = self._posterior.for_scoring(self.goal, [t.row for t in self._outstanding.values()], reach)
         geometry = self._posterior.geometry
         packed = Packed.of(scoring.processes, geometry.d, geometry.levels.size, scoring.noise)
         known = known_objective(self.space, self.goal)
@@ -261,7 +265,7 @@ class Tuner(Strategy):
                 if self._worth_repeating(incumbent, value):
                     return Plan(incumbent.row, True, self._explain(incumbent.row, "repeat"))
                 log_p_power = len(bounds) // n_bounds if n_bounds else 1
-                return Plan(row, False, self._explain(row, "expected improvement", value, log_p_power))
+                return Plan(row, False, self._explain(row, "expected improvement", value, log_p_power, reach))
             row, _ = self._scorer.best(MOST_FEASIBLE, packed, scoring.bounds, skip)
             if row >= 0:
                 return Plan(row, False, self._explain(row, "most feasible"))
@@ -292,10 +296,11 @@ class Tuner(Strategy):
         trial = next((t for t in reversed(self._measured()) if t.row == row), None)
         return Recommendation(row, self.space.config(row), self._posterior.predictions(self.goal, row), math.exp(log_p), trial)
 
-    def _explain(self, row: int, reason: str, value: float | None = None, log_p_power: int = 1) -> Explanation:
+    def _explain(self, row: int, reason: str, value: float | None = None, log_p_power: int = 1, reach: float = math.inf) -> Explanation:
         predicted, log_p = self._posterior.outlook_of(self.goal, row)
+        scored_log_p = log_p if reach == math.inf else self._posterior.outlook_of(self.goal, row, reach)[1]
         if self._free.outside_bounds(np.array([row], dtype=np.int64))[0]:
             log_p = -math.inf
         p_viable = self._posterior.p_viable(row)
-        log_ei = None if value is None else value - log_p_power * (log_p + math.log(max(p_viable, 1e-300)))
+        log_ei = None if value is None else value - log_p_power * (scored_log_p + math.log(max(p_viable, 1e-300)))
         return Explanation(reason, log_ei, math.exp(log_p), p_viable, predicted, not self._scorer.exact)

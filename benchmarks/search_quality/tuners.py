@@ -59,6 +59,7 @@ TUNERS: dict[str, Maker] = {
     "design-2": _bayes({"bayestuner.search.design:N_DESIGN": 2}),
     "design-4": _bayes({"bayestuner.search.design:N_DESIGN": 4}),
     "design-5": _bayes({"bayestuner.search.design:N_DESIGN": 5}),
+    "far-limits": _bayes({"bayestuner.search.tuner:REACH": 1e300}),
     "price-first": _bayes({"bayestuner.search.tuner:FEASIBILITY_FIRST": 1}),
     "log-only": _bayes({"bayestuner.surrogate.metric:COMPARE_AT": frozenset()}),
     "no-warp": _bayes({"bayestuner.search.posterior:Geometry": _Unwarped}),

@@ -252,3 +252,38 @@ def test_spaces_and_goals_can_be_pickled():
 def test_one_configuration_is_enough():
     result = bt.optimize(lambda c: {"y": 1.0}, bt.Space(bt.Integer("a", 2, 2)), bt.Goal(minimize="y"), budget=5)
     assert result.best.config == {"a": 2} and len(result.trials) == 1
+
+
+@pytest.mark.compiled
+def test_readings_that_are_alike_and_far_from_the_limit_do_not_drive_the_search_into_failures():
+    space = bt.Space(bt.Integer("cores", 1, 28), bt.Integer("memory_gib", 1, 8), bt.Integer("batch_size", 1, 32))
+    tuner = Tuner(space, bt.Goal(minimize="power_w", subject_to=["throughput >= 5.06"]), seed=1)
+    measured = {(11, 5, 2): (87.5, 3.28), (7, 7, 27): (86.3, 3.47)}
+    for knobs in [(11, 5, 2), (21, 1, 20), (7, 7, 27)]:
+        trial = tuner.adopt(dict(zip(space.names, knobs, strict=True)))
+        if knobs in measured:
+            power, throughput = measured[knobs]
+            tuner.tell(trial, power_w=power, throughput=throughput)
+        else:
+            tuner.tell_failed(trial, "error")
+    failures = 0
+    for _ in range(6):
+        trial = tuner.ask()
+        failures += trial.config["memory_gib"] == 1
+        if trial.config["memory_gib"] == 1:
+            tuner.tell_failed(trial, "error")
+        else:
+            tuner.tell(trial, power_w=87.0 + 0.1 * trial.config["cores"], throughput=3.3 + 0.01 * trial.config["cores"])
+    assert failures <= 3
+
+
+@pytest.mark.compiled
+def test_the_explanation_of_a_choice_towards_a_far_limit_is_about_the_acquisition_that_was_scored():
+    tuner = Tuner(SPACE, bt.Goal(minimize="power_w", subject_to=["throughput >= 1e6"]), seed=0)
+    for cores in (7, 8):
+        tuner.tell(tuner.adopt({"cores": cores, "memory_gib": 6, "batch_size": 8}), power_w=70.0 + cores, throughput=90.0 + 0.1 * cores)
+    tuner.tell(tuner.ask(), power_w=76.0, throughput=90.4)
+    why = tuner.explain(tuner.ask())
+    assert why.reason == "expected improvement"
+    assert why.p_feasible < 1e-6  # the true limit's
+    assert -20.0 < why.log_expected_improvement < 3.0  # in standard deviations of the objective
