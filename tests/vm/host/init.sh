@@ -27,7 +27,18 @@ $bb mount -t tmpfs shm $root/dev/shm
 $bb mount -t devpts devpts $root/dev/pts
 $bb mount -t tmpfs run $root/run
 $bb mount -t tmpfs tmp $root/tmp
-$bb mount -t cgroup2 cgroup2 $root/sys/fs/cgroup || give_up "no cgroup v2"
+cgroups=$root/sys/fs/cgroup
+if $bb grep -q bayestuner.cgroups=hybrid /proc/cmdline; then # controllers in v1, an empty v2 beside them, as older distributions have it
+  $bb mount -t tmpfs -o mode=755 tmpfs $cgroups
+  for name in cpuset memory freezer cpuacct pids; do
+    $bb mkdir $cgroups/$name
+    $bb mount -t cgroup -o $name $name $cgroups/$name || give_up "no cgroup v1 for $name"
+  done
+  $bb mkdir $cgroups/unified
+  $bb mount -t cgroup2 cgroup2 $cgroups/unified || give_up "no cgroup v2"
+else
+  $bb mount -t cgroup2 cgroup2 $cgroups || give_up "no cgroup v2"
+fi
 $bb mkdir $root/run/share $root/run/modules
 $bb mount -t 9p -o trans=virtio,version=9p2000.L,msize=1048576 share $root/run/share || give_up "no way to report"
 $bb cp /modules/*.ko $root/run/modules/

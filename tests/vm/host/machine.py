@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,15 +77,20 @@ def pytest_job(guest: Guest, checkout: Path, cache: Path, settings: dict[str, st
     return f"cd {shlex.quote(str(checkout))} || exit 70\n{exports}exec {shlex.join([sys.executable, '-m', 'pytest', *options])}\n"
 
 
-def wait_all(processes: Sequence[subprocess.Popen[bytes]], seconds: float = TIMEOUT_S) -> None:
-    """Wait for every guest; those that are still up after `seconds` are stopped, and all of them on Ctrl-C."""
-    deadline = time.monotonic() + seconds
+def run_all(starts: Sequence[Callable[[], subprocess.Popen[bytes]]], at_once: int) -> None:
+    """Boot guests and wait until they are down, `at_once` of them side by side; one that takes too long is stopped, on Ctrl-C all are."""
+    waiting = list(starts)
+    running: list[tuple[subprocess.Popen[bytes], float]] = []
     try:
-        for process in processes:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(max(deadline - time.monotonic(), 0.0))
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                running.append((waiting.pop(0)(), time.monotonic() + TIMEOUT_S))
+            time.sleep(0.1)
+            for process, deadline in running:
+                if time.monotonic() > deadline:
+                    process.kill()
+            running = [(process, deadline) for process, deadline in running if process.poll() is None]
     finally:
-        for process in processes:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+        for process, _ in running:
+            process.kill()
+            process.wait()

@@ -6,10 +6,10 @@
  * It replaces what native_read_msr() and native_read_msr_safe() return for the RAPL registers, on the CPU that executes the read. Everything
  * above is the kernel's own and unchanged: msr.ko (/dev/cpu/N/msr), intel_rapl_msr.ko (powercap) and rapl.ko (the perf PMU "power").
  *
- * Each package draws
- *     package_mw + (wake_mw while one of its CPUs is busy for wake_percent of the time) + cpu_mw * (sum of its CPUs' busy shares)
- * and its memory dram_mw. Busy shares come from the idle clocks of the guest's own kernel, over 50 ms at least. As real counters do, these
- * move about once per millisecond, are 32 bits wide, and count package energy in units of 2^-esu J and DRAM energy in units of dram_unit_nj.
+ * Each package draws package_mw, wake_mw more while one of its CPUs is busy, and cpu_mw for each busy CPU; its memory draws dram_mw. A CPU is
+ * busy when it rested for less than 3 % of the last 200 ms or more, by the idle clocks of the guest's own kernel: one that does a little now
+ * and then, as the tuner does, sleeps deeply enough to draw nothing here. As real counters do, these move about once per millisecond, are 32
+ * bits wide, and count package energy in units of 2^-esu J and DRAM energy in units of dram_unit_nj.
  */
 #include <linux/kprobes.h>
 #include <linux/ktime.h>
@@ -24,7 +24,8 @@
 
 #define PACKAGES 2
 #define STEP_US 1000
-#define LOOK_US 50000
+#define LOOK_US 200000
+#define REST_PERCENT 3
 
 #define REG_UNIT 0x606
 #define REG_PACKAGE_LIMIT 0x610
@@ -43,8 +44,6 @@ static uint dram_mw[PACKAGES] = { 20000, 10000 };
 module_param_array(dram_mw, uint, NULL, 0644);
 static uint wake_mw;
 module_param(wake_mw, uint, 0644);
-static uint wake_percent = 75; /* less than a job's cores, more than what the tuner itself takes of a slow guest */
-module_param(wake_percent, uint, 0644);
 static uint cpu_mw;
 module_param(cpu_mw, uint, 0644);
 
@@ -107,24 +106,20 @@ static u64 idle_clock_us(int cpu)
 /* See which CPUs were busy since the last look, and what that draws. */
 static void look(u64 now_us)
 {
-	u64 dt_us = now_us - last_look_us, busiest_us[PACKAGES] = {}, busy_us[PACKAGES] = {};
+	u64 dt_us = now_us - last_look_us;
+	uint busy[PACKAGES] = {};
 	int cpu, i;
 
 	for_each_online_cpu(cpu) {
-		u64 idle = idle_clock_us(cpu), rested = idle - idle_us[cpu];
-		u64 busy = rested >= dt_us ? 0 : dt_us - rested;
+		u64 idle = idle_clock_us(cpu);
 
+		if ((idle - idle_us[cpu]) * 100 < REST_PERCENT * dt_us)
+			busy[package_of(cpu)]++;
 		idle_us[cpu] = idle;
-		i = package_of(cpu);
-		busy_us[i] += busy;
-		busiest_us[i] = max(busiest_us[i], busy);
 	}
 	last_look_us = now_us;
-	for (i = 0; i < PACKAGES; i++) {
-		busy_mw[i] = div64_u64(cpu_mw * busy_us[i], dt_us);
-		if (busiest_us[i] * 100 >= wake_percent * dt_us)
-			busy_mw[i] += wake_mw;
-	}
+	for (i = 0; i < PACKAGES; i++)
+		busy_mw[i] = busy[i] ? wake_mw + (u64)cpu_mw * busy[i] : 0;
 }
 
 /* Add what was drawn since the last call. Under the lock. */

@@ -1,0 +1,88 @@
+"""The closed loop: `bayestuner tune` against an exhaustive run, through the kernel's energy drivers and cgroup v2.
+
+The injected power depends on which of the guest's CPUs are busy: a package draws 20 W more as soon as one of its CPUs is, and 8 W for each.
+So the power of a configuration can only be known by running the job in its limits and reading the meter. It is synthetic all the same.
+
+What is to be found: 24 items a second need two cores with the largest batch, or a third core, which wakes the second package.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from vm.injector import Drivers
+
+pytestmark = pytest.mark.vm
+HERE = Path(__file__).parent
+INJECTED = "package_mw=10000,10000 dram_mw=2000,2000 wake_mw=20000 cpu_mw=8000"
+CORES, BATCHES = (1, 2, 3, 4), (1, 3, 6)
+GRID = len(CORES) * len(BATCHES)
+BUDGET = 8
+MARGIN = 0.03
+"""What the tuner recommends may draw this much more, by the exhaustive run's own figures, than the best of that run."""
+
+JOB = """
+[job]
+name = "loop"
+command = ["{{python}}", "-S", "{script}", "{{batch}}"]
+env = {{ PYTHONPATH = "{checkout}" }}
+
+[knobs]
+cores = {{ kind = "cores", min = 1, max = 4 }}
+batch = {{ kind = "argument", values = {batches} }}
+
+[goal]
+minimize = "power_w"
+subject_to = ["throughput >= 24"]
+
+[measure]
+min_seconds = 0.8
+max_seconds = 3.0
+startup_timeout_s = 120.0
+relative_error = 0.3
+warmup_seconds = 0.5
+idle_seconds = 0
+cooldown_seconds = 0
+retries = 0
+reference_every = 0
+housekeeping_cores = 0
+repeats = {repeats}
+"""
+
+
+def tune(folder, name, *words, repeats):
+    """What `bayestuner tune` and then `bayestuner show` say, as JSON."""
+    values = {"script": HERE / "loop_job.py", "checkout": HERE.parents[1], "batches": list(BATCHES), "repeats": repeats}
+    (folder / f"{name}.toml").write_text(JOB.format(**values))
+    said = []
+    for argv in (("tune", f"{name}.toml", "--study", name, *words), ("show", name)):
+        command = [sys.executable, "-m", "bayestuner", *map(str, argv), "--json"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        print(done.stderr)
+        assert done.returncode == 0
+        said.append(json.loads(done.stdout))
+    return said
+
+
+def config_of(trial):
+    return trial["config"]["cores"], trial["config"]["batch"]
+
+
+def test_tune_finds_what_an_exhaustive_run_finds(tmp_path):
+    with Drivers(INJECTED):
+        _, everything = tune(tmp_path, "everything", "--strategy", "exhaustive", "--budget", GRID, repeats=0)
+        result, tuned = tune(tmp_path, "tuned", "--budget", BUDGET, repeats=1)
+
+    power_w = {config_of(trial): trial["metrics"]["power_w"] for trial in everything["trials"]}
+    feasible = [config_of(trial) for trial in everything["trials"] if trial["metrics"]["throughput"] >= 24]
+    assert len(power_w) == GRID
+    best_w = min(power_w[config] for config in feasible)
+    assert best_w < 0.8 * power_w[4, 6]  # there is something to find
+
+    assert sum(trial["role"] != "repeat" for trial in tuned["trials"]) <= BUDGET < GRID
+    found = config_of({"config": result["recommended"]["config"]})
+    print(f"exhaustive: {sorted((round(power_w[config], 1), config) for config in feasible)}; tune: {found}")
+    assert found in feasible
+    assert power_w[found] <= (1 + MARGIN) * best_w
