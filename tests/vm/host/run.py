@@ -42,6 +42,7 @@ GUESTS = (
             "tests/vm/test_meters.py",
             "tests/vm/test_meter_faults.py",
             "tests/vm/test_recording.py",
+            "tests/vm/test_doctor.py",
             "tests/vm/test_cgroup_v2.py",
             "tests/vm/test_knobs.py",
             "tests/measure/cgroup/test_v2_limits.py",
