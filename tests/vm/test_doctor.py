@@ -28,7 +28,8 @@ def test_every_meter_and_every_limit_is_usable():
         assert "package-0, dram-0, package-1, dram-1" in found[source]["detail"]
     assert "DRAM unit fixed at 15.3 uJ for Skylake-SP" in found["msr"]["detail"]
     for limit in ("CPU cores (cpuset)", "memory limit"):
-        assert (found[limit]["usable"], found[limit]["detail"]) == (True, "cgroup-v2")
+        assert found[limit]["usable"]
+        assert found[limit]["detail"].startswith("cgroup-v2")
     assert "measured by perf" in report["verdict"]
     assert report["boundary"] == "pkg+dram"
     machine = report["machine"]
