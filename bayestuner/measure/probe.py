@@ -247,8 +247,9 @@ def _verdict(meters: Sequence[Item], limits: Sequence[Item]) -> str:
     if measured:
         power = f"power_w can be minimised here, measured by {measured}"
     else:
+        who = "here" if os.geteuid() == 0 else "for this user"
         power = (
-            "no power meter works here: minimise cpu_s_per_item or cores, which are measured, or accept an estimate of power by adding "
+            f"no power meter works {who}: minimise cpu_s_per_item or cores, which are measured, or accept an estimate of power by adding "
             '"model" to [measure] energy'
         )
     missing = [item.what for item in limits if not item.usable]

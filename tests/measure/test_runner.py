@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from leftovers import alive, assert_all_dead, groups_of, own_groups
+from patience import wait_for
 
 from bayestuner.errors import InvalidSpace
 from bayestuner.measure.cgroup.affinity import AffinityIsolation
@@ -355,7 +356,8 @@ def test_signals_wait_until_a_group_is_gone(other_thread):
 
 
 def test_the_exception_of_a_broken_part_leaves_nothing_behind(make_job, isolation, tmp_path, monkeypatch):
-    monkeypatch.setattr("bayestuner.measure.runner.watch", lambda *a, **k: time.sleep(1) or 1 / 0)
+    running = tmp_path / "pids"
+    monkeypatch.setattr("bayestuner.measure.runner.watch", lambda *a, **k: wait_for(running.exists) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(make_job("misbehave.py", "children", tmp_path / "pids"), isolation)
     assert own_groups() == []

@@ -45,6 +45,7 @@ GUESTS = (
             "tests/vm/test_doctor.py",
             "tests/vm/test_cgroup_v2.py",
             "tests/vm/test_knobs.py",
+            "tests/vm/test_doctor_knobs.py",
             "tests/measure/cgroup/test_v2_limits.py",
             "tests/measure/cgroup/test_v2_real.py",
         ),
