@@ -23,6 +23,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--budget", metavar="N", type=_positive, help="runs in all, the all-max one included (default: the job file's)")
     parser.add_argument("--seed", metavar="S", type=int, help="seed of the search (default: the job file's)")
     parser.add_argument("--strategy", metavar="NAME", help="bayes, random, exhaustive, annealing, batch_sizer or aimd (default: bayes)")
+    parser.add_argument("--preset", metavar="NAME", help="take this one of the job file's [goal.presets]")
     parser.add_argument("--max-minutes", metavar="M", type=float, help="start no further search run after M minutes")
     parser.add_argument("--allow-affinity", action="store_true", help="go on without memory limits where no cgroup can be made")
     parser.add_argument("--wait", action="store_true", help="wait while another BayesTuner measures on this machine, instead of refusing")
@@ -42,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from bayestuner.tune import tune
 
     job = load_job(args.job)
+    job = job if args.preset is None else job.with_preset(args.preset)
     path = args.study if args.study is not None else Path(f"{job.name}.study")
     progress = make_progress(sys.stderr if args.json else sys.stdout)
     rules = [] if args.max_minutes is None else [WallClock(60.0 * args.max_minutes)]
@@ -52,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
         )  # fmt: skip
     except Stopped as stop:
         again = ["bayestuner", "tune", str(args.job), *(["--study", str(args.study)] if args.study is not None else [])]
+        again += ["--preset", args.preset] if args.preset is not None else []
         if Study.exists(path):
             with Study.open(path, read_only=True) as study:
                 kept = sum(r.tell_seq is not None for r in study.records())

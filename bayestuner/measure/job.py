@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from bayestuner.errors import InvalidGoal, InvalidJob
 from bayestuner.goal import Goal
 from bayestuner.measure.command import BUILT_IN, fill, placeholders, program_problem, resolve_program
 from bayestuner.measure.core_order import CorePolicy, order_cores, physical_cores
-from bayestuner.measure.job_checks import CoreCount, JobKnob, build_goal, build_knobs, check_command, check_patterns
+from bayestuner.measure.job_checks import CoreCount, JobKnob, build_goals, build_knobs, check_command, check_patterns
 from bayestuner.measure.job_stop import StopCondition, build_stop
 from bayestuner.measure.metrics import METRICS, POWER_METRICS
 from bayestuner.measure.platform import Platform, PlatformProblem, load_platforms, offers_of
@@ -104,6 +104,8 @@ class Job:
         Where it was read from, absolute.
     user : str or None
         Who the job runs as; None: whoever runs BayesTuner.
+    presets : mapping of str to Goal
+        Goals by name, see `with_preset`.
     """
 
     name: str
@@ -120,6 +122,7 @@ class Job:
     text: str
     path: Path
     user: str | None = None
+    presets: Mapping[str, Goal] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def needs_power(self) -> bool:
@@ -166,6 +169,12 @@ class Job:
             if metric not in known:
                 raise InvalidGoal(f"no run of {self.name} reports the metric {metric!r}{suggestion(metric, known)}")
         return replace(self, goal=goal)
+
+    def with_preset(self, name: str) -> Job:
+        """This job with one of the goals of its file; raises `InvalidGoal` where there is none of that name."""
+        if name not in self.presets:
+            raise InvalidGoal(f"{self.path.name} has no preset {name!r}{suggestion(name, self.presets)}")
+        return replace(self, goal=self.presets[name])
 
     def known_metrics(self) -> tuple[str, ...]:
         """Names a goal may use: what runs report, and the numeric knobs."""
@@ -234,7 +243,7 @@ def _build(
     known = sections["knobs"] if platforms is not None else {n: g for n, g in sections["knobs"].items() if not _is_of_platform(g)}
     knobs = build_knobs(known, cores, report, units) if known or not sections["knobs"] else []
     mistakes += of_measure
-    goal = build_goal(sections["goal"], sections["knobs"], knobs, settings, report)
+    goals = build_goals(sections["goal"], sections["knobs"], knobs, settings, report)
     check_patterns(job, report)
     cwd = _cwd(job, path, report)
     user = _user(job, cwd, report)
@@ -243,7 +252,7 @@ def _build(
         check_command(command, sections["knobs"], knobs, job.get("env", {}), report)
         if command and command[0] and not set(placeholders(command[:1])) - set(BUILT_IN):
             _program(fill(command, dict.fromkeys(placeholders(command), ""), path.parent)[0], job.get("env", {}), user, report)
-    if mistakes or goal is None:
+    if mistakes or goals is None:
         return None
     space = Space(*(knob.knob for knob in knobs))
     made = Job(
@@ -252,7 +261,7 @@ def _build(
         unit=job["unit"],
         knobs=tuple(knobs),
         space=space,
-        goal=goal,
+        goal=goals.by_name[goals.chosen],
         measure=MeasureSettings(**{**settings, **{name: tuple(settings[name]) for name in ("energy", "platforms")}}),
         env=MappingProxyType(dict(job["env"])),
         cwd=cwd,
@@ -261,6 +270,7 @@ def _build(
         text=text,
         path=path,
         user=job["user"],
+        presets=MappingProxyType(dict(goals.by_name)),
     )
     if set(placeholders(command[:1])) - set(BUILT_IN):
         _program(made.argv(made.all_max_config())[0], made.env, user, report)

@@ -13,7 +13,7 @@ from bayestuner.measure.actuators.cpu_frequency import UNITS as CLOCK_UNITS
 from bayestuner.measure.actuators.power_cap import UNITS as POWER_UNITS
 from bayestuner.measure.command import BUILT_IN, placeholders
 from bayestuner.measure.metrics import METRICS, POWER_METRICS
-from bayestuner.measure.schema import GOAL_KEYS, KNOB_KINDS, Report, check_table, suggestion
+from bayestuner.measure.schema import GOAL_KEYS, KNOB_KINDS, PLAIN_GOAL_KEYS, Report, check_table, suggestion
 from bayestuner.space import Categorical, Integer, Knob, Ordinal
 
 ONE_AT_MOST = ("cores", "memory", "smt")
@@ -21,6 +21,9 @@ MAX_VALUES = 10_000
 Units = Mapping[str, Mapping[str, float]]
 SETTING_UNITS: Units = {"cpu_frequency": CLOCK_UNITS, "power_cap": POWER_UNITS}
 MAX_CONFIGS = 5_000_000
+DEFAULT_PRESET = "default"
+_OBJECTIVES = ("minimize", "maximize")
+_PLAIN = tuple(key.name for key in PLAIN_GOAL_KEYS)
 _MEMORY_UNITS = {"mib": 1 << 20, "gib": 1 << 30, "kib": 1 << 10, "bytes": 1}
 _OWN_VARIABLES = {"CORES": "cores", "MEMORY_BYTES": "memory"}
 
@@ -259,31 +262,63 @@ def _check_variables(knobs: Sequence[JobKnob], report: Report) -> None:
             report(f"knobs.{knob.name}.variable", f"{knob.variable!r} is set by the knob {first!r} too; use each variable once")
 
 
-def build_goal(
+@dataclass(frozen=True, slots=True)
+class Goals:
+    """The [goal] section: every goal by its preset's name, the section's own as ``default``, and which of them holds."""
+
+    by_name: Mapping[str, Goal]
+    chosen: str
+
+
+def build_goals(
     table: Mapping[str, Any], knobs: Mapping[str, Any], made: Sequence[JobKnob], settings: Mapping[str, Any], report: Report
-) -> Goal | None:
-    """Make the goal of the [goal] section; None where it was reported as wrong.
+) -> Goals | None:
+    """Make the goals of the [goal] section; None where one was reported as wrong.
 
     `knobs` is the raw [knobs] section: a goal over a knob that is itself wrong isn't reported as well.
     """
-    found = check_table(table, GOAL_KEYS, "goal", report)
-    broken = set(knobs) - {knob.name for knob in made}
-    known = [*METRICS, *(knob.name for knob in made if knob.knob.numeric), *broken]
+    known = [*METRICS, *(knob.name for knob in made if knob.knob.numeric), *(set(knobs) - {knob.name for knob in made})]
     no_meter = settings.get("energy") == []
-    objectives = [name for name in ("minimize", "maximize") if found.get(name) is not None]
-    problems = [_metric_problem(f"goal.{name}", found[name], known, no_meter, report) for name in objectives]
-    if len(objectives) != 1 and table and {"minimize", "maximize"} <= found.keys():
-        report("goal", 'needs exactly one of minimize and maximize, as in minimize = "power_w"')
+    found = check_table(table, GOAL_KEYS, "goal", report)
+    own = {name: value for name, value in table.items() if name in _PLAIN}
+    goal = _build_goal(own, "goal", known, no_meter, report, is_empty=not table)
+    if goal is None or len(found) < len(GOAL_KEYS):
+        return None
+    goals: dict[str, Goal] = {DEFAULT_PRESET: goal}
+    for name, given in found["presets"].items():
+        key = f"goal.presets.{name}"
+        if name == DEFAULT_PRESET:
+            report(key, f"{name!r} is what the [goal] section itself is called; give the preset another name")
+            continue
+        check_table(given, PLAIN_GOAL_KEYS, key, lambda where, problem: report(where, problem) if "unknown key" in problem else None)
+        kept = {k: v for k, v in own.items() if not (k in _OBJECTIVES and set(given) & set(_OBJECTIVES))}
+        preset = _build_goal({**kept, **{k: v for k, v in given.items() if k in _PLAIN}}, key, known, no_meter, report)
+        if preset is not None:
+            goals[name] = preset
+    if found["preset"] not in (*found["presets"], DEFAULT_PRESET):
+        report("goal.preset", f"there is no preset {found['preset']!r}" + suggestion(found["preset"], [*found["presets"], DEFAULT_PRESET]))
+    return Goals(goals, found["preset"]) if found["preset"] in goals and len(goals) == len(found["presets"]) + 1 else None
+
+
+def _build_goal(
+    table: Mapping[str, Any], key: str, known: Sequence[str], no_meter: bool, report: Report, *, is_empty: bool = False
+) -> Goal | None:
+    """Make one goal from the keys that belong to it; None where it was reported as wrong."""
+    found = check_table(table, PLAIN_GOAL_KEYS, key, report)
+    objectives = [name for name in _OBJECTIVES if found.get(name) is not None]
+    problems = [_metric_problem(f"{key}.{name}", found[name], known, no_meter, report) for name in objectives]
+    if len(objectives) != 1 and not is_empty and set(_OBJECTIVES) <= found.keys():
+        report(key, 'needs exactly one of minimize and maximize, as in minimize = "power_w"')
     bounds: list[Bound] = []
     for index, text in enumerate(found.get("subject_to", ())):
         try:
             bounds.append(Bound.parse(text))
         except InvalidGoal as error:
-            report(f"goal.subject_to[{index}]", str(error))
+            report(f"{key}.subject_to[{index}]", str(error))
             problems.append(True)
         else:
-            problems.append(_metric_problem(f"goal.subject_to[{index}]", bounds[-1].metric, known, no_meter, report))
-    if any(problems) or len(objectives) != 1 or len(found) < len(GOAL_KEYS):
+            problems.append(_metric_problem(f"{key}.subject_to[{index}]", bounds[-1].metric, known, no_meter, report))
+    if any(problems) or len(objectives) != 1 or len(found) < len(PLAIN_GOAL_KEYS):
         return None
     return Goal(minimize=found["minimize"], maximize=found["maximize"], subject_to=bounds)
 

@@ -77,6 +77,10 @@ def _is_values(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(v, (str, bool)) or _is_number(v) for v in value)
 
 
+def _is_table_of_tables(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(v, dict) for v in value.values())
+
+
 def _is_table_of_texts(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
 
@@ -89,6 +93,7 @@ TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "texts": ("a list of texts", _is_texts),
     "values": ("a list of numbers or of texts", _is_values),
     "text table": ("a table of texts", _is_table_of_texts),
+    "tables": ("a table of tables", _is_table_of_tables),
     "number or auto": ('a whole number or "auto"', lambda v: _is_integer(v) or v == "auto"),
     "number or all": ('a whole number or "all"', lambda v: _is_integer(v) or v == "all"),
     "pattern": ("a regular expression", lambda v: isinstance(v, str)),
@@ -128,7 +133,7 @@ JOB_KEYS = (
     ),
 )
 
-GOAL_KEYS = (
+PLAIN_GOAL_KEYS = (
     Key("minimize", "text", "The metric to make small. Exactly one of minimize and maximize.", None),
     Key("maximize", "text", "The metric to make large.", None),
     Key(
@@ -138,6 +143,18 @@ GOAL_KEYS = (
         "configuration reaches, which is then measured first.",
         [],
     ),
+)
+
+GOAL_KEYS = (
+    *PLAIN_GOAL_KEYS,
+    Key(
+        "presets",
+        "tables",
+        "Other goals by name: `[goal.presets.paper]` holds the keys that differ from this section's. `bayestuner tune --preset paper` "
+        "takes one.",
+        {},
+    ),
+    Key("preset", "text", "The preset that holds where the command line names none; `default` is this section itself.", "default"),
 )
 
 MEASURE_KEYS = (

@@ -44,6 +44,38 @@ def mistakes(text, tmp_path):
     return dict(caught.value.mistakes)
 
 
+PRESETS = """
+preset = "strict"
+[goal.presets.paper]
+subject_to = ["throughput >= 50"]
+[goal.presets.strict]
+maximize = "throughput"
+[measure]
+"""
+
+
+def test_presets_are_the_goal_with_what_differs(tmp_path):
+    job = parse(GOOD.replace("[measure]", PRESETS), tmp_path)
+    plain = Goal(minimize="power_w", subject_to=["throughput >= 60%"])
+    strict = Goal(maximize="throughput", subject_to=["throughput >= 60%"])
+    paper = Goal(minimize="power_w", subject_to=["throughput >= 50"])
+    assert dict(job.presets) == {"default": plain, "paper": paper, "strict": strict}
+    assert job.goal == strict
+    assert job.with_preset("default").goal == plain
+    with pytest.raises(InvalidGoal, match=r"job\.toml has no preset 'papr'; did you mean 'paper'\?"):
+        job.with_preset("papr")
+
+
+def test_mistakes_in_presets_have_their_keys(tmp_path):
+    wrong = PRESETS.replace('"strict"\n', '"strikt"\n', 1).replace(">= 50", "> 50").replace("maximize", "maximise")
+    found = mistakes(GOOD.replace("[measure]", wrong), tmp_path)
+    assert found.keys() == {"goal.presets.paper.subject_to[0]", "goal.presets.strict.maximise", "goal.preset"}
+    assert "did you mean 'strict'?" in found["goal.preset"]
+    with_default = GOOD.replace("[measure]", PRESETS.replace("presets.paper", "presets.default"))
+    assert mistakes(with_default, tmp_path).keys() == {"goal.presets.default"}
+    assert mistakes(GOOD.replace("[measure]", "presets = 3\n[measure]"), tmp_path).keys() == {"goal.presets"}
+
+
 def test_a_good_file(tmp_path):
     job = parse(GOOD, tmp_path)
     assert job.name == "job"

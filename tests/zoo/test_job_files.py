@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from bayestuner.goal import AtLeast, Goal
 from bayestuner.measure.command import fill
 from bayestuner.measure.job import load_job
 from bayestuner.zoo import job as zoo_job
@@ -32,6 +33,14 @@ def test_its_command_is_one_the_zoo_takes(path):
     options = zoo_job._parser().parse_args(list(fill(words, job.all_max_config(), path.parent)))
     assert options.batch == job.all_max_config()["batch_size"]
     assert registry.spec(options.name).unit == job.unit
+
+
+@pytest.mark.parametrize("path", [p for p in ZOO_JOBS if p.stem in registry.names()], ids=lambda p: p.stem)
+def test_its_preset_is_the_papers_bound_and_its_default_suits_any_machine(path):
+    job = load_job(path)
+    assert all(bound.relative for bound in job.goal.bounds)
+    paper = job.with_preset("paper").goal
+    assert paper == Goal(minimize="power_w", subject_to=[AtLeast("throughput", registry.spec(job.name).paper_throughput)])
 
 
 @pytest.mark.parametrize("path", ZOO_JOBS, ids=lambda p: p.stem)
