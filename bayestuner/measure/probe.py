@@ -203,7 +203,7 @@ def _kept(topology: Topology) -> str:
 
 
 def _extension() -> Item:
-    lost = "perf events can't be read, and runs start through a slower launcher"
+    lost = "perf events can't be read, readings of energy wait for Python, and runs start through a slower launcher"
     try:
         from bayestuner._native import lib
     except ImportError as error:

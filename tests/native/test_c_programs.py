@@ -16,7 +16,9 @@ FUZZ_INPUTS = 200_000
 
 def compile_with(compiler, output, *flags, sources=()):
     command = [compiler, *FLAGS, *flags, *map(str, sources), "-o", str(output)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return output
 
 
 @functools.cache
@@ -25,10 +27,42 @@ def why_not(compiler, flag):
     if shutil.which(compiler) is None:
         return f"{compiler} is not installed"
     source = "#include <stdint.h>\n#include <stddef.h>\nint LLVMFuzzerTestOneInput(const uint8_t *d, size_t n) { return !d && n; }\n"
-    main = "" if "fuzzer" in flag else "int main(void) { return 0; }\n"
+    main = "" if flag.endswith("=fuzzer") else "int main(void) { return 0; }\n"
     command = [compiler, flag, "-x", "c", "-", "-o", "/dev/null"]
     done = subprocess.run(command, input=source + main, capture_output=True, text=True, check=False, timeout=300)
     return None if done.returncode == 0 else f"{compiler} has no runtime for {flag}"
+
+
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory):
+    """``objects(compiler, flag)``: the C sources by name, compiled once for each pair; skips where that can't be."""
+
+    @functools.cache
+    def compiled(compiler, flag):
+        folder = tmp_path_factory.mktemp("objects")
+        flags = (flag, "-fno-sanitize-recover=all", "-c")
+        return {
+            path.stem: compile_with(compiler, folder / f"{path.stem}.o", *flags, sources=[path]) for path in sorted(CSRC.glob("bt_*.c"))
+        }
+
+    def make(compiler, flag):
+        reason = why_not(compiler, flag)
+        if reason is not None:
+            pytest.skip(reason)
+        return compiled(compiler, flag)
+
+    return make
+
+
+@pytest.fixture
+def build(objects, tmp_path):
+    """``build(compiler, flag, program, ...)``: a test program, its binary."""
+
+    def make(compiler, flag, program, *flags):
+        sources = [TESTS / f"{program}.c", *objects(compiler, flag).values()]
+        return compile_with(compiler, tmp_path / program, flag, "-fno-sanitize-recover=all", *flags, sources=sources)
+
+    return make
 
 
 @functools.cache
@@ -37,17 +71,6 @@ def layout_can_be_fixed():
     return (
         shutil.which("setarch") is not None and subprocess.run(["setarch", "-R", "true"], capture_output=True, check=False).returncode == 0
     )
-
-
-def build(compiler, flag, program, folder, *flags):
-    reason = why_not(compiler, flag)
-    if reason is not None:
-        pytest.skip(reason)
-    binary = folder / program
-    sources = [TESTS / f"{program}.c", *sorted(CSRC.glob("bt_*.c"))]
-    done = compile_with(compiler, binary, flag, "-fno-sanitize-recover=all", *flags, sources=sources)
-    assert done.returncode == 0, done.stderr
-    return binary
 
 
 def run(binary, *arguments):
@@ -70,37 +93,35 @@ def cases_of(program):
 @pytest.mark.parametrize("program", sorted(path.stem for path in TESTS.glob("test_*.c")))
 @pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
 @pytest.mark.parametrize("compiler", COMPILERS)
-def test_the_c_tests_pass_under_a_sanitizer(compiler, sanitizer, program, tmp_path):
-    output = run(build(compiler, f"-fsanitize={sanitizer}", program, tmp_path))
+def test_the_c_tests_pass_under_a_sanitizer(build, compiler, sanitizer, program):
+    output = run(build(compiler, f"-fsanitize={sanitizer}", program))
     assert [line for line in output.splitlines() if line] == [f"{name}: ok" for name in cases_of(program)]
     assert cases_of(program)
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
-def test_numbers_in_files_are_read_as_a_slow_parser_reads_them(compiler, tmp_path):
-    binary = build(compiler, "-fsanitize=address,undefined", "fuzz_text", tmp_path, "-DSTANDALONE")
+def test_numbers_in_files_are_read_as_a_slow_parser_reads_them(build, compiler):
+    binary = build(compiler, "-fsanitize=address,undefined", "fuzz_text", "-DSTANDALONE")
     assert run(binary, str(FUZZ_INPUTS)) == f"{FUZZ_INPUTS} inputs: ok\n"
 
 
-def test_libfuzzer_finds_no_number_that_is_read_wrongly(tmp_path):
-    binary = build("clang", "-fsanitize=fuzzer,address,undefined", "fuzz_text", tmp_path)
+def test_libfuzzer_finds_no_number_that_is_read_wrongly(build, tmp_path):
+    reason = why_not("clang", "-fsanitize=fuzzer")
+    if reason is not None:
+        pytest.skip(reason)
+    binary = build("clang", "-fsanitize=fuzzer-no-link,address,undefined", "fuzz_text", "-fsanitize=fuzzer")
     output = run(binary, f"-runs={FUZZ_INPUTS}", "-seed=1", "-max_len=80", "-max_total_time=20", f"-artifact_prefix={tmp_path}/")
     assert "ERROR" not in output
     assert "Done" in output
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
-def test_the_sanitizers_see_a_race_in_the_ring(compiler, tmp_path):
+def test_the_sanitizers_see_a_race_in_the_ring(objects, compiler, tmp_path):
     """The same program with the ring's ordering taken away must fail, or a pass would say nothing."""
-    reason = why_not(compiler, "-fsanitize=thread")
-    if reason is not None:
-        pytest.skip(reason)
+    others = [file for name, file in objects(compiler, "-fsanitize=thread").items() if name != "bt_sampler"]
     broken = tmp_path / "bt_sampler.c"
     text = (CSRC / "bt_sampler.c").read_text()
     broken.write_text(text.replace("memory_order_release", "memory_order_relaxed").replace("memory_order_acquire", "memory_order_relaxed"))
-    others = [path for path in sorted(CSRC.glob("bt_*.c")) if path.name != "bt_sampler.c"]
-    binary = tmp_path / "broken"
-    done = compile_with(compiler, binary, "-fsanitize=thread", sources=[TESTS / "test_sampler.c", broken, *others])
-    assert done.returncode == 0, done.stderr
+    binary = compile_with(compiler, tmp_path / "broken", "-fsanitize=thread", sources=[TESTS / "test_sampler.c", broken, *others])
     with pytest.raises(AssertionError, match="data race"):
         run(binary)
