@@ -101,11 +101,10 @@ def _mask_cpus(roots: Roots, pmu: Path) -> dict[int, str]:
 
 def _open_event(pmu_type: int, config: int, cpu: int) -> int:
     from bayestuner._native import ffi, lib
+    from bayestuner._native.status import check
 
     fd = ffi.new("int *")
-    status = lib.bt_perf_open(pmu_type, config, cpu, fd)
-    if status < 0:
-        raise OSError(-status, os.strerror(-status))
+    check(lib.bt_perf_open(pmu_type, config, cpu, fd), "perf_event_open")
     return int(fd[0])
 
 

@@ -95,6 +95,7 @@ def native_reader(sources: Sequence[Source]) -> Reader:
     May be called from several threads, which then take turns.
     """
     from bayestuner._native import ffi, lib
+    from bayestuner._native.status import check
 
     labels = tuple(source.label for source in sources)
     n = len(labels)
@@ -107,8 +108,7 @@ def native_reader(sources: Sequence[Source]) -> Reader:
         with turn:
             status = read_all(table, n, before_ns, after_ns, values, failed)
             if status < 0:
-                label = labels[failed[0]] if 0 <= failed[0] < n else "CLOCK_MONOTONIC"
-                raise OSError(-status, os.strerror(-status), label)
+                check(status, labels[failed[0]] if 0 <= failed[0] < n else "CLOCK_MONOTONIC")
             return Reading(before_ns[0], after_ns[0], tuple(unpack(values, n)))
 
     return read

@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 from bayestuner._native import ffi, lib
+from bayestuner._native.status import check
 from bayestuner.errors import BayesTunerError
 from bayestuner.measure.energy.counting import CountingMeter
 from bayestuner.measure.energy.meter import EnergySample
@@ -45,11 +46,8 @@ class NativeRecorder:
         options.capacity = 1 << max(round(self._hz * PATIENCE_S) - 1, 1023).bit_length()
         options.cpu = -1 if self._cpu is None else self._cpu
         made = ffi.new("struct bt_sampler **")
-        status = lib.bt_sampler_start(source_table(self._meter.sources), self._width, options, made)
-        if status < 0:
-            self.fault = self._meter.fault(OSError(-status, os.strerror(-status), "starting its thread"))
-            return
-        self._sampler = ffi.gc(made[0], lib.bt_sampler_free)
+        if self._went_well(lib.bt_sampler_start(source_table(self._meter.sources), self._width, options, made), "starting its thread"):
+            self._sampler = ffi.gc(made[0], lib.bt_sampler_free)
 
     def collect(self) -> list[EnergySample]:
         """The samples since the last call, in order of time."""
@@ -62,9 +60,7 @@ class NativeRecorder:
         with self._lock:
             if self._sampler is None:
                 return
-            status = lib.bt_sampler_stop(self._sampler)
-            if status < 0:
-                self.fault = self.fault or self._meter.fault(OSError(-status, os.strerror(-status), "stopping its thread"))
+            self._went_well(lib.bt_sampler_stop(self._sampler), "stopping its thread")
             self._samples += self._drain()
             self._recording = self._look()
             ffi.release(self._sampler)
@@ -75,17 +71,24 @@ class NativeRecorder:
         with self._lock:
             return self._recording if self._sampler is None else self._look()
 
+    def _went_well(self, status: int, about: str) -> bool:
+        """Whether a status is no error; the first that is becomes the fault."""
+        try:
+            check(status, about)
+        except OSError as error:
+            self.fault = self.fault or self._meter.fault(error)
+            return False
+        return True
+
     def _drain(self) -> list[EnergySample]:
         samples: list[EnergySample] = []
         while self._sampler is not None and self.fault is None:
             n = lib.bt_sampler_drain(self._sampler, _CHUNK, self._records, self._counts)
-            if n < 0:
-                self.fault = self._meter.fault(OSError(-n, os.strerror(-n), "in a forked child"))
+            if not self._went_well(n, "in a forked child"):
                 break
             for index in range(n):
                 record = self._records[index]
-                if record.error:
-                    self.fault = self._meter.fault(OSError(record.error, os.strerror(record.error), self._label(record.failed)))
+                if not self._went_well(-record.error, self._label(record.failed)):
                     break
                 counts = tuple(ffi.unpack(self._counts + index * self._width, self._width))
                 half_ns = int(record.uncertainty_ns)

@@ -232,6 +232,7 @@ def test_it_runs_on_the_cpu_it_was_given_or_says_that_it_does_not(meter, record)
     assert len(collected(elsewhere, 3)) >= 3
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # newer Pythons warn of forks beside threads, which is the point here
 @pytest.mark.usefixtures("native")
 def test_a_forked_child_loses_it_and_the_parent_keeps_it(meter, record):
     recorder = record(meter, hz=100.0)
