@@ -22,7 +22,7 @@ from bayestuner.errors import (
     StoreError,
 )
 
-COMMANDS = ("tune", "show", "retarget", "doctor", "zoo")
+COMMANDS = ("tune", "show", "retarget", "compare", "doctor", "zoo")
 
 
 def make_parser() -> argparse.ArgumentParser:
