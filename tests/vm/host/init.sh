@@ -18,7 +18,7 @@ $bb mkdir /mnt/memory/upper /mnt/memory/work /mnt/memory/root
 root=/mnt/memory/root
 $bb mount -t overlay -o lowerdir=/mnt/host,upperdir=/mnt/memory/upper,workdir=/mnt/memory/work overlay $root || give_up "no overlay"
 
-$bb mkdir -p $root/proc $root/sys $root/dev $root/run $root/tmp
+$bb mkdir -p $root/proc $root/sys $root/dev $root/run
 $bb mount -t proc proc $root/proc
 $bb mount -t sysfs sysfs $root/sys
 $bb mount -t devtmpfs devtmpfs $root/dev
@@ -26,7 +26,6 @@ $bb mkdir -p $root/dev/shm $root/dev/pts
 $bb mount -t tmpfs shm $root/dev/shm
 $bb mount -t devpts devpts $root/dev/pts
 $bb mount -t tmpfs run $root/run
-$bb mount -t tmpfs tmp $root/tmp
 cgroups=$root/sys/fs/cgroup
 if $bb grep -q bayestuner.cgroups=hybrid /proc/cmdline; then # controllers in v1, an empty v2 beside them, as older distributions have it
   $bb mount -t tmpfs -o mode=755 tmpfs $cgroups

@@ -73,7 +73,15 @@ def command_line(guest: Guest, tree: Unpacked, kernel: Path, initrd: Path, share
 def pytest_job(guest: Guest, checkout: Path, cache: Path, settings: dict[str, str], instead: Sequence[str] = ()) -> str:
     """The shell script that runs the guest's tests with the Python that runs this program; `instead`: other words for pytest."""
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in {"BAYESTUNER_CACHE": str(cache), **settings}.items())
-    options = ["-p", "no:cacheprovider", "--color=no", "--junitxml=/run/share/junit.xml", "--durations=10", *(instead or guest.pytest)]
+    options = [
+        "-p",
+        "no:cacheprovider",
+        "--color=no",
+        "--basetemp=/run/tests",
+        "--junitxml=/run/share/junit.xml",
+        "--durations=10",
+        *(instead or guest.pytest),
+    ]
     return f"cd {shlex.quote(str(checkout))} || exit 70\n{exports}exec {shlex.join([sys.executable, '-m', 'pytest', *options])}\n"
 
 

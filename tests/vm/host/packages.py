@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,8 +55,17 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bayestuner" / "guest"
 
 
+@contextlib.contextmanager
+def cache_to_ourselves() -> Iterator[None]:
+    """Inside, no other call makes or changes anything in the cache."""
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with (cache_folder() / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def unpacked() -> Unpacked:
-    """The tree, downloaded and unpacked first where it isn't there yet."""
+    """The tree, downloaded and unpacked first where it isn't there yet; those of older kernels go then."""
     missing = [name for name in ("apt-get", "dpkg") if shutil.which(name) is None]
     if missing:
         raise NoGuest(f"the guest is made of Debian packages, but there is no {missing[0]} here")
@@ -91,6 +103,9 @@ def _fetch(tree: Unpacked) -> None:
         subprocess.run(["dpkg", "-x", deb, work], check=True)
     shutil.rmtree(debs)
     work.rename(tree.root)
+    for other in cache_folder().glob("*/root"):
+        if other != tree.root:
+            shutil.rmtree(other.parent)
 
 
 def _apt(*command: str, check: bool = True, cwd: Path | None = None) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from engine import ENGINE_ENVIRONMENT
 from kernel import bootable, build_module, write_initrd
 from machine import Guest, pytest_job, run_all, start
-from packages import NoGuest, Unpacked, cache_folder, unpacked
+from packages import NoGuest, Unpacked, cache_folder, cache_to_ourselves, unpacked
 from verdict import Counts, verdict
 
 HERE = Path(__file__).resolve().parent
@@ -66,14 +66,8 @@ def main() -> int:
     started = time.monotonic()
     guests = [guest for guest in GUESTS if options.guest in (None, guest.name)]
     try:
-        tree = unpacked()
-        compiled = _compile_engine()
-        work = cache_folder() / tree.release
-        kernel = bootable(tree.vmlinuz, work / "vmlinux")
-        module = build_module(tree, HERE.parent / "module", WORK / "module")
-        write_initrd(WORK / "initrd", tree, module, HERE / "init.sh")
-        if compiled.wait():
-            raise NoGuest("the engine could not be compiled for the guests' CPU (see above)")
+        with cache_to_ourselves():
+            tree, kernel = _prepare()
     except NoGuest as error:
         print(f"make test-vm: {error}", file=sys.stderr)
         print("0 passed, 1 failed")
@@ -81,6 +75,18 @@ def main() -> int:
     total, ok = _run(guests, tree, kernel, options.pytest)
     print(f"{total} in {time.monotonic() - started:.0f} s (real drivers and kernel interfaces, synthetic energy)")
     return 0 if ok else 1
+
+
+def _prepare() -> tuple[Unpacked, Path]:
+    """Everything that guests are made of: the unpacked packages, the kernel, and in `WORK` the first root file system with our module."""
+    tree = unpacked()
+    compiled = _compile_engine()
+    kernel = bootable(tree.vmlinuz, cache_folder() / tree.release / "vmlinux")
+    module = build_module(tree, HERE.parent / "module", WORK / "module")
+    write_initrd(WORK / "initrd", tree, module, HERE / "init.sh")
+    if compiled.wait():
+        raise NoGuest("the engine could not be compiled for the guests' CPU (see above)")
+    return tree, kernel
 
 
 def _run(guests: list[Guest], tree: Unpacked, kernel: Path, instead: list[str]) -> tuple[Counts, bool]:
