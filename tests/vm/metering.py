@@ -6,7 +6,7 @@ from vm.injector import DRAM_W, PACKAGE_W
 from bayestuner.measure.energy.select import MEASURED
 
 INJECTED_W = {"package-0": PACKAGE_W[0], "dram-0": DRAM_W[0], "package-1": PACKAGE_W[1], "dram-1": DRAM_W[1]}
-WINDOW_S = 2.0
+WINDOW_S = 1.5
 BY_ITSELF_NS = 2_000_000  # counters step once per millisecond, at either end
 
 every_meter = pytest.mark.parametrize("source", MEASURED)
