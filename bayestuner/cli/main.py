@@ -22,7 +22,7 @@ from bayestuner.errors import (
     StoreError,
 )
 
-COMMANDS = ("tune", "show", "retarget", "compare", "doctor", "zoo")
+COMMANDS = ("tune", "show", "retarget", "compare", "doctor", "measure-grid", "zoo")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -36,7 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"bayestuner {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:
-        import_module(f"bayestuner.cli.{name}").add_parser(commands)
+        import_module(f"bayestuner.cli.{name.replace('-', '_')}").add_parser(commands)
     return parser
 
 

@@ -2,7 +2,8 @@
 
 A table has a column for every knob, then ``objective`` (to be minimised), ``constraint`` (to be at least the problem's ``threshold``) and
 ``status`` (``ok``, or ``failed`` for a run that gave no values). ``problems.json`` is a list of objects with ``name``, ``file``,
-``family``, ``threshold`` and ``knobs`` (``name``; ``type``: ``ordinal`` or ``categorical``).
+``family``, ``threshold`` and ``knobs`` (``name``; ``type``: ``ordinal`` or ``categorical``); ``objective`` and ``constraint`` where the
+table's columns have other names. ``python -m benchmarks.tables`` writes one for tables of ``bayestuner measure-grid``.
 
 In place of a folder, ``simulated`` and ``simulated-small`` are the paper's eight jobs on its server, SIMULATED without noise: 7168 and 224
 configurations each.
@@ -112,7 +113,7 @@ def _read(folder: Path, entry: dict[str, Any]) -> Problem:
     knobs = tuple(_knob(knob, columns[knob["name"]]) for knob in entry["knobs"])
     failed = [row["status"] != "ok" for row in rows]
     objective, constraint = (
-        np.array([np.nan if bad else float(row[name]) for row, bad in zip(rows, failed, strict=True)])
+        np.array([np.nan if bad else float(row[entry.get(name, name)]) for row, bad in zip(rows, failed, strict=True)])
         for name in ("objective", "constraint")
     )
     configs = list(zip(*columns.values(), strict=True))

@@ -1,0 +1,189 @@
+"""A table of measured configurations: a CSV file that only grows, and beside it a JSON file that says where its figures come from.
+
+A row is one write of one whole line, flushed to disk: whoever is killed loses at most the run in flight. A line without its end, which only
+a power failure or a full disk leaves, is cut off when the table is opened again.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bayestuner.errors import StoreError
+from bayestuner.measure.command import text_of
+from bayestuner.measure.metrics import METRICS, POWER_METRICS
+from bayestuner.trial import Config, Failed, Measured, Outcome
+
+VERSION = 1
+_ABOUT_RUN = ("window_s", "startup_s", "duration_s")
+_SAME = ("knobs", "job", "power")
+
+
+def metric_column(metric: str, *, estimated: bool) -> str:
+    """The metric's name; an estimate of power or energy says so: ``estimated_power_w``."""
+    return f"estimated_{metric}" if estimated and metric in POWER_METRICS else metric
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What makes rows of one table comparable.
+
+    Attributes
+    ----------
+    knobs : list of str
+    job : dict
+        What is run.
+    power : dict or None
+        Source, boundary, whether it is an estimate; None: no power is measured.
+    """
+
+    knobs: list[str]
+    job: dict[str, Any]
+    power: dict[str, Any] | None
+
+    @property
+    def estimated(self) -> bool:
+        """Whether power is a model's estimate."""
+        return bool(self.power and self.power["estimated"])
+
+
+class Table:
+    """One CSV file and its JSON file.
+
+    Parameters
+    ----------
+    path : Path
+        Of the CSV file; the other one has the ending ``.json``.
+    provenance : Provenance
+
+    Raises
+    ------
+    StoreError
+        The files can't be read or written, or belong to other measurements.
+    """
+
+    def __init__(self, path: Path, provenance: Provenance) -> None:
+        self.path = path
+        self.provenance = provenance
+        self.about = path.with_suffix(".json")
+        if self.about == path:
+            raise StoreError(f"a table is a CSV file with a JSON file of the same name beside it; don't call the table {path.name}")
+        metrics = [
+            metric_column(m, estimated=provenance.estimated) for m in METRICS if provenance.power is not None or m not in POWER_METRICS
+        ]
+        spread = [f"{metric_column(m, estimated=provenance.estimated)}_sd" for m in ("power_w", "throughput", "cpu_s_per_item")]
+        self._metrics = metrics
+        self._spread = [name for name in spread if name.removesuffix("_sd") in metrics]
+        self.columns = [*provenance.knobs, "status", *metrics, *self._spread, *_ABOUT_RUN, "measured_utc", "flags", "message"]
+        self._starts: list[dict[str, Any]] = []
+        try:
+            self.rows = self._read() if path.exists() else []
+        except (OSError, ValueError) as error:
+            raise StoreError(f"can't go on with the table {path}: {error}; move it away, or name another with --out") from error
+
+    @property
+    def measured(self) -> set[tuple[str, ...]]:
+        """Knob values of every row, as text."""
+        return {tuple(row[name] for name in self.provenance.knobs) for row in self.rows}
+
+    def key(self, config: Config) -> tuple[str, ...]:
+        """How a configuration stands in `measured`."""
+        return tuple(text_of(config[name]) for name in self.provenance.knobs)
+
+    def begin(self, facts: Mapping[str, Any]) -> None:
+        """Note that measuring starts (again), on this machine, now."""
+        self._starts.append({"utc": _now(), "rows_before": len(self.rows), **facts})
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if not self.rows:
+                _replace(self.path, _line(self.columns))
+            self._write_about()
+        except OSError as error:
+            raise StoreError(f"can't write the table {self.path}: {error.strerror or error}") from error
+
+    def add(self, config: Config, outcome: Outcome, details: Mapping[str, Any]) -> None:
+        """Append one row and have it on disk."""
+        row = self._row(config, outcome, details)
+        try:
+            with self.path.open("ab") as file:
+                file.write(_line([row[name] for name in self.columns]))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise StoreError(f"can't write the table {self.path}: {error.strerror or error}; what stands in it is whole") from error
+        self.rows.append(row)
+
+    def sort(self, order: Sequence[tuple[str, ...]]) -> None:
+        """Put the rows into the grid's order, once all are there."""
+        place = {key: i for i, key in enumerate(order)}
+        self.rows.sort(key=lambda row: place.get(tuple(row[name] for name in self.provenance.knobs), len(place)))
+        lines = [self.columns, *([row[name] for name in self.columns] for row in self.rows)]
+        _replace(self.path, b"".join(map(_line, lines)))
+
+    def _row(self, config: Config, outcome: Outcome, details: Mapping[str, Any]) -> dict[str, str]:
+        row = dict.fromkeys(self.columns, "")
+        row |= {name: text_of(config[name]) for name in self.provenance.knobs}
+        row["status"] = outcome.kind if isinstance(outcome, Failed) else "ok"
+        row["message"] = (outcome.message or "") if isinstance(outcome, Failed) else ""
+        row["flags"] = " ".join(outcome.flags) if isinstance(outcome, Measured) else ""
+        row["measured_utc"] = _now()
+        if isinstance(outcome, Measured):
+            for metric, reading in outcome.metrics.items():
+                name = metric_column(metric, estimated=self.provenance.estimated)
+                if name in row:
+                    row[name] = f"{reading.value:.6g}"
+                if f"{name}_sd" in row and reading.sd is not None:
+                    row[f"{name}_sd"] = f"{reading.sd:.3g}"
+        row |= {name: f"{details[name]:.4g}" for name in _ABOUT_RUN if details.get(name) is not None}
+        return row
+
+    def _read(self) -> list[dict[str, str]]:
+        about = json.loads(self.about.read_text(encoding="utf-8"))
+        mine = self._about()
+        changed = [name for name in _SAME if about[name] != mine[name]]
+        if changed:
+            raise ValueError(f"it was begun with another {' and another '.join(changed)} ({self.about.name} says which)")
+        self._starts = about["starts"]
+        text = self.path.read_bytes()
+        whole = text[: text.rfind(b"\n") + 1]
+        rows = list(csv.DictReader(io.StringIO(whole.decode("utf-8"))))
+        if whole.splitlines()[:1] != _line(self.columns).splitlines():
+            raise ValueError("its columns are not those of this job's table")
+        if len(whole) < len(text):
+            with self.path.open("r+b") as file:
+                file.truncate(len(whole))
+        return rows
+
+    def _about(self) -> dict[str, Any]:
+        return {"version": VERSION, "knobs": self.provenance.knobs, "job": self.provenance.job, "power": self.provenance.power}
+
+    def _write_about(self) -> None:
+        units = {metric_column(m, estimated=self.provenance.estimated): unit for m, (unit, _) in METRICS.items()}
+        about = {**self._about(), "units": {name: units[name] for name in self._metrics}, "starts": self._starts}
+        _replace(self.about, (json.dumps(about, indent=1) + "\n").encode())
+
+
+def _line(cells: Iterable[str]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(" ".join(cell.split()) for cell in cells)
+    return text.getvalue().encode("utf-8")
+
+
+def _replace(path: Path, data: bytes) -> None:
+    beside = path.with_name(path.name + ".part")
+    with beside.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,192 @@
+"""Measuring a whole grid into a table: every configuration once, in a seeded random order, resumable."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from bayestuner.errors import InvalidSpace, RunFailed
+from bayestuner.measure.actuators.select import open_knobs
+from bayestuner.measure.cgroup.isolation import GroupFault
+from bayestuner.measure.command import text_of
+from bayestuner.measure.job import Job
+from bayestuner.measure.lock import machine_lock
+from bayestuner.measure.placement import cpus_of
+from bayestuner.measure.runner import Runner, RunRecord
+from bayestuner.measure.table import Provenance, Table
+from bayestuner.measure.temperature import Cooldown
+from bayestuner.measure.topology import read_topology
+from bayestuner.measure.warmup import warmup_s
+from bayestuner.trial import Config, Failed, Outcome
+from bayestuner.tune.machine import open_machine
+from bayestuner.tune.news import Progress
+from bayestuner.tune.rules import HOPELESS_RUNS
+
+
+@dataclass(frozen=True, slots=True)
+class GridNews:
+    """A row that is done: `outcome` of `config` is row k of n; `seconds_left` is for all that are still to run."""
+
+    k: int
+    n: int
+    config: Config
+    outcome: Outcome
+    seconds_left: float
+
+
+class GridProgress(Progress):
+    """What `measure_grid` tells while it works; this one says nothing. Override what you show."""
+
+    def grid_began(self, job: Job, table: Table, n: int, done: int, facts: Mapping[str, Any]) -> None:
+        """The machine is ready; `done` of n configurations stand in the table already."""
+
+    def row_finished(self, news: GridNews) -> None:
+        """A row is on disk."""
+
+
+def measure_grid(
+    job: Job,
+    out: Path,
+    *,
+    only: Mapping[str, Sequence[str]] | None = None,
+    progress: GridProgress | None = None,
+    budget_s: float | None = None,
+    seed: int = 0,
+    allow_affinity: bool = False,
+    wait: bool = False,
+) -> bool:
+    """Run every configuration of a job once and keep the figures in a table; rows that stand there already are not run again.
+
+    The order is random (seeded), so that a slow drift of the machine isn't taken for the effect of a knob and a part of a table covers the
+    whole grid. A run that failed for the machine's reasons has no row and is made again by the next call.
+
+    Parameters
+    ----------
+    job : Job
+    out : Path
+        The CSV file, see `bayestuner.measure.table.Table`.
+    only : mapping of str to sequence of str, optional
+        Values of some knobs, as text: a part of the grid.
+    progress : GridProgress, optional
+    budget_s : float, optional
+        No run starts later than this after the call.
+    seed, allow_affinity, wait
+        As for `tune`.
+
+    Returns
+    -------
+    bool
+        True where the whole grid (or the part asked for) is measured now.
+
+    Raises
+    ------
+    RunFailed
+        The first runs all failed for another reason than memory, or several in a row for the machine's: the message says how.
+    StoreError, MachineBusy, MeterUnavailable, IsolationUnavailable, KnobUnavailable
+    """
+    progress = progress or GridProgress()
+    configs = part_of(job, only or {})
+    begun = time.monotonic()
+    with ExitStack() as stack:
+        stack.enter_context(machine_lock(out, wait=wait, tell=progress.note))
+        topology = read_topology(policy=job.measure.core_policy)
+        isolation, meter, facts = open_machine(job, allow_affinity, progress)
+        if meter is not None:
+            stack.callback(meter.close)
+        table = Table(out, Provenance(list(job.space.names), _job_facts(job), facts["meter"]))
+        todo = [c for c in configs if table.key(c) not in table.measured]
+        random.Random(seed).shuffle(todo)  # noqa: S311 - an order, no secret
+        n = len(configs)
+        progress.grid_began(job, table, n, n - len(todo), facts)
+        if not todo:
+            return True
+        table.begin(facts)
+        knobs = open_knobs(job, cpus_of(job, job.all_max_config(), topology))
+        warmup = warmup_s(job.measure, meter, facts["preflight"])
+        runner = stack.enter_context(Runner(job, meter=meter, isolation=isolation, warmup_s=warmup, topology=topology, knobs=knobs))
+        rows = _Rows(runner, Cooldown(job.measure.cooldown_seconds), table, progress)
+        for i, config in enumerate(todo):
+            if budget_s is not None and time.monotonic() - begun > budget_s:
+                return False
+            rows.measure(config, len(todo) - i - 1, n)
+        if rows.missing == 0 and {table.key(c) for c in configs} <= table.measured:
+            table.sort([table.key(c) for c in job.space])
+            return True
+        return False
+
+
+class _Rows:
+    """Runs configurations into a table."""
+
+    def __init__(self, runner: Runner, cooldown: Cooldown, table: Table, progress: GridProgress) -> None:
+        self.runner = runner
+        self.cooldown = cooldown
+        self.table = table
+        self.progress = progress
+        self.missing = 0
+        self._took_s: list[float] = []
+        self._transients = 0
+        self._broken = 0
+
+    def measure(self, config: Config, left: int, n: int) -> None:
+        """Make one run; `left` more follow of n in all."""
+        started = time.monotonic()
+        self.cooldown.wait()
+        try:
+            record = self.runner.run(config)
+        except GroupFault as error:
+            record = RunRecord(Failed("transient", str(error)), {})
+        self._took_s.append(time.monotonic() - started)
+        outcome = record.outcome
+        if isinstance(outcome, Failed) and outcome.kind == "transient":
+            self._transient(outcome)
+        else:
+            self._transients = 0
+            self.table.add(config, outcome, record.details)
+        seconds_left = left * sum(self._took_s) / len(self._took_s)
+        self.progress.row_finished(GridNews(n - left, n, config, outcome, seconds_left))
+        if isinstance(outcome, Failed) and outcome.kind in ("error", "timeout"):
+            self._broken += 1
+            if self._broken == len(self._took_s) == HOPELESS_RUNS:
+                raise RunFailed("error", f"all of the first {HOPELESS_RUNS} runs failed, the last with: {outcome.message or outcome.kind}")
+
+    def _transient(self, outcome: Failed) -> None:
+        self.missing += 1
+        self._transients += 1
+        if self._transients >= HOPELESS_RUNS:
+            raise RunFailed("transient", f"{HOPELESS_RUNS} runs in a row could not be measured, the last because {outcome.message}")
+
+
+def part_of(job: Job, only: Mapping[str, Sequence[str]]) -> list[Config]:
+    """The configurations of a job with these values of these knobs; raises `InvalidSpace` for a knob or a value it hasn't."""
+    known = {knob.name: {text_of(value): value for value in knob.values} for knob in job.space.knobs}
+    for name, texts in only.items():
+        if name not in known:
+            raise InvalidSpace(f"{job.name} has no knob {name!r}; its knobs are {', '.join(known)}")
+        for text in texts:
+            if text not in known[name]:
+                raise InvalidSpace(f"the knob {name} of {job.name} has no value {text!r}; its values are {', '.join(known[name])}")
+    columns = [[known[name][text] for text in only[name]] if name in only else list(known[name].values()) for name in known]
+    return [dict(zip(known, values, strict=True)) for values in product(*columns)]
+
+
+def _job_facts(job: Job) -> dict[str, Any]:
+    """What has to be the same for rows to belong together; folders aren't part of it."""
+    measure = job.measure
+    return {
+        "name": job.name,
+        "unit": job.unit,
+        "command": list(job.command),
+        "env": dict(job.env),
+        "throughput_regex": job.throughput_regex,
+        "min_seconds": measure.min_seconds,
+        "max_seconds": measure.max_seconds,
+        "relative_error": measure.relative_error,
+        "placement": measure.placement,
+    }

@@ -1,0 +1,1 @@
+"""Tables of real measurements, and the problems made of them."""
