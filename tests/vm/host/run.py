@@ -78,7 +78,8 @@ def main() -> int:
         print("0 passed, 1 failed")
         return 1
     total, ok = _run(guests, tree, kernel, options.pytest)
-    print(f"{total} in {time.monotonic() - started:.0f} s (real drivers and kernel interfaces, synthetic energy)")
+    took = f"{time.monotonic() - started:.0f} s, {sum(os.times()[2:4]):.0f} s of CPU"
+    print(f"{total} in {took} (real drivers and kernel interfaces, synthetic energy)")
     return 0 if ok else 1
 
 
