@@ -20,6 +20,8 @@ from bayestuner.measure.runtime import OF_ROOT, VARIABLE, make_runtime_folder, r
 
 FILE_NAME = "machine.lock"
 _POLL_S = 0.2
+_GLANCE_S = 0.2
+"""How long one that won't wait looks again: `holder_of_machine` holds the lock for an instant."""
 
 
 @contextmanager
@@ -75,7 +77,8 @@ def holder_of_machine() -> str | None:
 def _lock_of_root() -> Path | None:
     """Root's lock, for those who aren't root: where it exists, it is asked first."""
     path = OF_ROOT / FILE_NAME
-    return path if os.geteuid() != 0 and not os.environ.get(VARIABLE) and path.is_file() else None
+    asked = os.geteuid() != 0 and not os.environ.get(VARIABLE)
+    return path if asked and os.access(path, os.R_OK) else None
 
 
 def _open(path: Path, stack: ExitStack) -> int:
@@ -90,19 +93,19 @@ def _open(path: Path, stack: ExitStack) -> int:
 
 
 def _take(fd: int, wait: bool, tell: Callable[[str], None] | None) -> None:
-    told = False
+    told, begun = False, time.monotonic()
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
             who = _holder(fd)
-        if not wait:
+        if not wait and time.monotonic() > begun + _GLANCE_S:
             raise MachineBusy(f"{who} is measuring on this machine, and two at once would measure each other: wait for it, or add --wait")
-        if not told and tell is not None:
+        if wait and not told and tell is not None:
             tell(f"waiting for {who}")
-        told = True
-        time.sleep(_POLL_S)
+            told = True
+        time.sleep(_POLL_S if wait else _GLANCE_S / 4)
 
 
 def _sign(fd: int, study: Path | str) -> None:

@@ -48,6 +48,27 @@ def test_a_second_is_refused_and_told_which_process_and_study_holds_it(holder):
     assert holder_of_machine() == f"another BayesTuner (process {holder.pid}, study /studies/first)"
 
 
+def test_a_glance_at_who_holds_it_does_not_keep_anybody_out(folder):
+    make_runtime_folder()
+    (folder / FILE_NAME).write_text("")
+    glancing = """
+import time
+from bayestuner.measure.lock import holder_of_machine
+print("on", flush=True)
+while True:
+    holder_of_machine()
+    time.sleep(0.002)
+"""
+    with subprocess.Popen([sys.executable, "-c", glancing], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "on\n"
+        try:
+            for _ in range(5):
+                with machine_lock("/studies/first"):
+                    pass
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_any_death_lets_go_of_it(holder, number):
     holder.send_signal(number)

@@ -17,6 +17,7 @@ from bayestuner.measure.cgroup.names import is_stale, new_name, owner_of
 from bayestuner.measure.platform import Door
 
 SUFFIX = ".changed.json"
+_DRAFT = ".draft.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Journal:
     def write(self, changes: Sequence[Change]) -> None:
         """Have it on disk, whole, when this returns."""
         text = json.dumps({"boot_id": boot_id(), "changes": [asdict(change) for change in changes]})
-        draft = self.path.with_suffix(".draft")
+        draft = Path(str(self.path).removesuffix(SUFFIX) + _DRAFT)
         fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(fd, "w", encoding="utf-8") as file:
             file.write(text)
@@ -65,6 +66,9 @@ class LeftBehind:
 def left_behind(folder: Path) -> list[LeftBehind]:
     """What dead owners of this boot left, the newest first; journals of an earlier boot, whose settings are gone, are removed."""
     found = []
+    for draft in folder.glob(f"*{_DRAFT}"):
+        if is_stale(draft.name.removesuffix(_DRAFT)):  # killed before its journal was whole: nothing was set yet
+            draft.unlink(missing_ok=True)
     for path in sorted(folder.glob(f"*{SUFFIX}"), key=_age, reverse=True):
         name = path.name.removesuffix(SUFFIX)
         owner = owner_of(name)

@@ -133,7 +133,11 @@ class Settings:
         except Exception as error:
             raise KnobFault(f"{wanted.knob.name}: {target} can't be set to {text}: {words_of(error)}{_hint(error, target)}") from error
         got = self._read(wanted)
-        if not actuator.agrees(target, text, got):
+        try:
+            agrees = actuator.agrees(target, text, got)
+        except Exception:  # what it holds is no value at all
+            agrees = False
+        if not agrees:
             raise KnobFault(f"{wanted.knob.name}: {target} holds {got} after {text} was written; the machine allows no such value now")
         return got
 

@@ -203,6 +203,19 @@ def test_what_cannot_be_put_back_is_said_and_tried_again(tmp_path):
     assert set(held(roots, CLOCKS).values()) == {str(TURBO_KHZ)}
 
 
+def test_a_file_that_holds_no_number_is_a_fault_and_the_others_are_put_back(tmp_path):
+    roots = server(tmp_path)
+    knob = clock(roots)
+    settings = Settings([knob], {"ceiling_mhz": 2400}, (0, 1), tmp_path)
+    settings.apply()
+    broken = roots.sys_path("devices/system/cpu/cpufreq/policy1/scaling_max_freq")
+    write = knob.actuator.files.write
+    knob.actuator.files.write = lambda path, value: broken.write_text("<unknown>") if path == broken else write(path, value)
+    problems = settings.restore()
+    assert len(problems) == 1 and "policy1/scaling_max_freq holds <unknown>" in problems[0]
+    assert held(roots, CLOCKS)["policy0"] == str(TURBO_KHZ)
+
+
 def test_a_setting_that_fails_half_way_is_put_back_whole(tmp_path):
     roots = server(tmp_path)
     put(roots.sys_path("devices/system/cpu/cpufreq/policy1/cpuinfo_min_freq"), "3000000")  # policy 1 can't go below 3 GHz

@@ -150,6 +150,15 @@ def dead_owners(folder, changes, boot_id=None):
     return path
 
 
+def test_one_that_died_before_its_journal_was_whole_had_set_nothing(roots, folder):
+    path = dead_owners(folder, [])
+    draft = path.with_name(path.name.replace(SUFFIX, ".draft.json"))
+    path.rename(draft)
+    draft.write_text('{"boot_id": "')
+    assert undo_left_behind(roots) == ([], [])
+    assert not draft.exists()
+
+
 def test_a_reboot_has_put_everything_back_already(roots, folder):
     target = str(Path(roots.sysfs, "devices/system/cpu/cpufreq/policy0/scaling_max_freq"))
     path = dead_owners(folder, [Change("cpu_frequency", "", target, "1300000", "2000000")], boot_id="another boot")
