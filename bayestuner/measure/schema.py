@@ -220,7 +220,8 @@ MEASURE_KEYS = (
         "reference_every",
         "integer",
         "The all-max configuration is measured again after every so many runs, to see whether the machine drifts. It costs a run of the "
-        "budget each time, and is left out where fewer runs than that are still to come: the repeats at the end show drift then. 0 never.",
+        "budget each time, and is left out where fewer runs than that are still to come: the repeats at the end show drift then. "
+        "None in an exhaustive search; 0 never.",
         10,
         "runs",
         low=0,

@@ -57,7 +57,8 @@ class Launcher:
         news = RunNews(trial.number, k, n, role, trial.config, self._best(records), self._seconds_left(records))
         self.progress.run_started(news)
         started = time.monotonic()
-        record = self._undisturbed(trial.config, self._at_least() if role == "search" else None)
+        name = f"{'repeat' if role == 'repeat' else 'run'} {k} of {n}"
+        record = self._undisturbed(trial.config, self._at_least() if role == "search" else None, name)
         details = {**record.details, "duration_s": time.monotonic() - started}
         try:
             told = self.study.tell(trial, record.outcome, details)
@@ -77,12 +78,12 @@ class Launcher:
 
     # -- attempts -----------------------------------------------------------------------------------------------------
 
-    def _undisturbed(self, config: Config, at_least: float | None) -> RunRecord:
+    def _undisturbed(self, config: Config, at_least: float | None, name: str) -> RunRecord:
         """One run, or where it was disturbed from outside the better of a few; the details keep every one."""
         best = self._attempt(config, at_least)
         others: list[dict[str, Any]] = []
         while _disturbances(best) and len(others) < self.job.measure.retries and self._vain_retries < VAIN_RETRIES:
-            self.progress.note(f"that run was disturbed ({', '.join(_disturbances(best))}): it is made once more, both are kept")
+            self.progress.note(f"{name} was disturbed ({', '.join(_disturbances(best))}): it is made once more, both are kept")
             best, other = _better(self._attempt(config, at_least), best)
             others.append({"outcome": outcome_to_json(other.outcome), "details": other.details})
         if not _disturbances(best):

@@ -49,9 +49,9 @@ class Steadiness:
         """Whether the default configuration is to be measured again before the next run of the search.
 
         It is after every `reference_every` runs, where at least as many are still to come after it: the end of the search needs none,
-        since the repeats launch the same configuration.
+        since the repeats launch the same configuration. An exhaustive search has none: its budget is its grid.
         """
-        every = self.job.measure.reference_every
+        every = 0 if self.study.info.strategy == "exhaustive" else self.job.measure.reference_every
         runs = [r for r in self.study.records() if costs_budget(r) and not r.orphaned]
         anchors = [i for i, r in enumerate(runs) if r.role in ("baseline", "reference")]
         if not every or not anchors:

@@ -11,12 +11,12 @@ from bayestuner.tune.launching import Launcher
 
 @pytest.fixture
 def make(tmp_path):
-    """``make(*records, measure="")``: a launcher over a study of its own with a scripted runner, and what it tells."""
+    """``make(*records, measure="", strategy="random")``: a launcher over a study of its own with a scripted runner, and what it tells."""
     opened = []
 
-    def make_launcher(*records, measure=""):
+    def make_launcher(*records, measure="", strategy="random"):
         job = parse_job(JOB + measure, tmp_path / "job.toml")
-        study = Study.create(tmp_path / f"s{len(opened)}", job.space, job.goal, "random", budget=job.measure.budget)
+        study = Study.create(tmp_path / f"s{len(opened)}", job.space, job.goal, strategy, budget=job.measure.budget)
         opened.append(study)
         told = Told()
         return Launcher(job, study, ScriptedRunner(*records), told, Cooldown(0.0)), told

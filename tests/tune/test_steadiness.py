@@ -47,6 +47,17 @@ def test_a_small_budget_pays_for_no_reference(make):
         launcher.run(trial, "search")
 
 
+def test_an_exhaustive_search_spends_its_budget_on_its_grid(make):
+    launcher, told = make(measured(100.0), strategy="exhaustive")
+    launcher.study.set_budget(60)
+    steadiness = Steadiness(launcher.job, launcher.study, None, told)
+    launcher.run(launcher.study.adopt(launcher.job.all_max_config(), "baseline"), "baseline")
+    while (trial := launcher.study.ask()) is not None:
+        assert not steadiness.reference_is_due()
+        launcher.run(trial, "search")
+    assert len({r.trial.row for r in launcher.study.records()}) == 60
+
+
 def test_drift_beyond_noise_is_said_and_within_noise_only_reported(make):
     launcher, told = make(measured(100.0), measured(101.0), measured(80.0))
     steadiness = Steadiness(launcher.job, launcher.study, None, told)
