@@ -15,7 +15,7 @@ from bayestuner.measure.cgroup.cpulist import format_list, parse_list
 from bayestuner.measure.cgroup.delegation import NotDelegated, prepare_base
 from bayestuner.measure.cgroup.files import CgroupFiles
 from bayestuner.measure.cgroup.hierarchy import Mount, Place
-from bayestuner.measure.cgroup.isolation import GroupFault, GroupUsage, Limits
+from bayestuner.measure.cgroup.isolation import GroupFault, GroupUsage, Limits, MemoryStress
 from bayestuner.measure.cgroup.names import SUPERVISOR
 from bayestuner.measure.cgroup.v2 import V2Isolation
 
@@ -202,6 +202,18 @@ def test_usage_is_read_from_the_groups_own_files(kernel):
     with isolation_in(kernel).create(Limits(memory_max=64 * MIB)) as group:
         (group.folders[0] / "memory.events").write_text("low 0\nhigh 0\nmax 9\noom 1\noom_kill 2\noom_group_kill 1\n")
         assert group.usage() == GroupUsage(cpu_s=2.5, memory_peak_bytes=12345, oom_kills=2)
+
+
+def test_signs_of_too_little_memory_are_read_from_stat_and_pressure(kernel):
+    group = isolation_in(kernel).create(Limits(memory_max=64 * MIB))
+    assert group.memory_stress() == MemoryStress(None, None)  # a kernel before 5.9, built without PSI
+    stat, pressure = group.folders[0] / "memory.stat", group.folders[0] / "memory.pressure"
+    stat.write_text("anon 4096\nworkingset_refault_anon 7\nworkingset_refault_file 4711\n")
+    pressure.write_text("some avg10=1.00 avg60=0.50 avg300=0.10 total=1500000\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=900000\n")
+    assert group.memory_stress() == MemoryStress(refaults=4711, stall_s=1.5)
+    stat.unlink()
+    pressure.unlink()
+    group.remove()
 
 
 def test_kill_is_one_write_and_removal_waits_until_empty(kernel):
