@@ -89,11 +89,11 @@ def test_50_signals_at_random_moments_lose_no_finished_run_and_leave_nothing(job
             assert before.items() <= after.items(), f"an outcome is gone or changed; {context}"
             printed = {int(n) for n in re.findall(r"^ *(\d+)/1000 ", text, re.MULTILINE)}
             assert len(printed) + len(before) <= len(after), f"a run that was said to be finished isn't stored; {context}"
+            swept = ", 1000 runs" in text  # what one that was killed had left, which is done before anything is said
             if status == 128 + number:
-                assert processes_of(program) == [], context
                 assert groups_of(pid) == [], context
-            if "runs" in text.partition("\n")[0]:  # this one had started, so it had swept
-                assert groups_of(*pids) == [], context
+                assert not swept or processes_of(program) == [], context
+            assert not swept or groups_of(*pids) == [], context
             pids.append(pid)
         finished = len(told(study))
         assert finished > 10

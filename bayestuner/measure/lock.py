@@ -22,6 +22,8 @@ FILE_NAME = "machine.lock"
 _POLL_S = 0.2
 _GLANCE_S = 0.2
 """How long one that won't wait looks again: `holder_of_machine` holds the lock for an instant."""
+_DYING_S = 5.0
+"""And how long where the holder is dead: a job that it was about to start has the lock until it is executed or dead as well."""
 
 
 @contextmanager
@@ -100,7 +102,8 @@ def _take(fd: int, wait: bool, tell: Callable[[str], None] | None) -> None:
             return
         except BlockingIOError:
             who = _holder(fd)
-        if not wait and time.monotonic() > begun + _GLANCE_S:
+        patience_s = _DYING_S if _signer_died(fd) else _GLANCE_S
+        if not wait and time.monotonic() > begun + patience_s:
             raise MachineBusy(f"{who} is measuring on this machine, and two at once would measure each other: wait for it, or add --wait")
         if wait and not told and tell is not None:
             tell(f"waiting for {who}")
@@ -115,13 +118,23 @@ def _sign(fd: int, study: Path | str) -> None:
     os.pwrite(fd, words.encode(), 0)
 
 
-def _holder(fd: int) -> str:
-    """The process that holds the lock, in words: by what it wrote, or else by the kernel's list of locks."""
+def _signature(fd: int) -> tuple[int, int, str]:
+    """What the latest holder wrote: pid, start and study; zeros where nothing is readable."""
     try:
         said = json.loads(os.pread(fd, 65536, 0))
-        pid, start, study = int(said["pid"]), int(said["start_ticks"]), str(said["study"])
+        return int(said["pid"]), int(said["start_ticks"]), str(said["study"])
     except (ValueError, KeyError, TypeError):
-        pid, start, study = 0, 0, ""
+        return 0, 0, ""
+
+
+def _signer_died(fd: int) -> bool:
+    pid, start, _ = _signature(fd)
+    return pid != 0 and process_start(pid) != start
+
+
+def _holder(fd: int) -> str:
+    """The process that holds the lock, in words: by what it wrote, or else by the kernel's list of locks."""
+    pid, start, study = _signature(fd)
     if pid and process_start(pid) == start:
         return f"another BayesTuner (process {pid}, study {study})"
     listed = _listed_holder(os.fstat(fd).st_ino)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any
@@ -21,6 +18,7 @@ from bayestuner.measure.judging import Evidence, edges_ns, judge, outside_share,
 from bayestuner.measure.placement import Placement, place
 from bayestuner.measure.protocol import OutputReports, PipeReports, Reports
 from bayestuner.measure.sampling import Sampler, Span
+from bayestuner.measure.signals import signals_wait
 from bayestuner.measure.steady import Window, power_is_tight
 from bayestuner.measure.streams import Streams
 from bayestuner.measure.topology import Topology, read_topology
@@ -29,7 +27,6 @@ from bayestuner.measure.watch import Seen, stop_gently, watch
 from bayestuner.trial import Config, Failed, Outcome
 
 _WALK_EVERY = 5
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +108,7 @@ class Runner:
             placement = place(self.job, config, self.topology, self.isolation, None if by_output else streams.write_end("reports"))
             settings = self.knobs.settings(config, placement.cpus)
             try:
-                with _signals_wait():
+                with signals_wait():
                     group = self.isolation.create(placement.limits)
                     settings.apply()
                 record = self._run_in(group, streams, placement, config, at_least)
@@ -119,7 +116,7 @@ class Runner:
                 try:
                     left = _removed(group)
                 finally:
-                    with _signals_wait():
+                    with signals_wait():
                         unrestored = settings.restore()
         if settings.record:
             record.details["settings"] = settings.record
@@ -323,7 +320,7 @@ def _removed(group: RunGroup | None) -> str | None:
     if group is None:
         return None
     try:
-        with _signals_wait():
+        with signals_wait():
             group.remove()
     except (BayesTunerError, OSError) as error:
         return str(error)
@@ -332,26 +329,3 @@ def _removed(group: RunGroup | None) -> str | None:
             group.remove()
         raise
     return None
-
-
-@contextlib.contextmanager
-def _signals_wait() -> Iterator[None]:
-    """Hold back Ctrl-C and its like, so that they can't interrupt the making or removing of a group; then let them come.
-
-    Handlers are exchanged, since a signal mask wouldn't do: it is per thread, and any other thread (a compiler's, a math library's) would
-    take the signal in for the main thread to handle.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-    handlers = {number: handler for number in _SIGNALS if callable(handler := signal.getsignal(number))}
-    try:
-        for number in handlers:
-            signal.signal(number, lambda number, _frame: came.append(number))
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        for pending in dict.fromkeys(came):
-            signal.raise_signal(pending)

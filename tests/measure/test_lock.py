@@ -212,3 +212,35 @@ def test_waiting_is_interrupted_by_a_signal(holder):
         waiting.send_signal(signal.SIGINT)
         wait_for(lambda: waiting.poll() is not None)
         assert "KeyboardInterrupt" in waiting.stderr.read()
+
+
+LEAVE_A_CHILD = """
+import os, signal, sys, time
+from bayestuner.measure.lock import machine_lock
+with machine_lock("/studies/killed"):
+    if os.fork() == 0:  # as between the fork and the exec of a job: it has the lock's descriptor still
+        print("held", flush=True)
+        time.sleep(float(sys.argv[1]))
+        os._exit(0)
+    time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_last_child_of_a_killed_holder_is_waited_for_and_not_called_a_holder():
+    with subprocess.Popen([sys.executable, "-c", LEAVE_A_CHILD, "1.5"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        process.wait()
+        with machine_lock("/studies/next"):
+            pass
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_child_that_keeps_a_dead_holders_lock_for_long_is_refused(monkeypatch):
+    monkeypatch.setattr("bayestuner.measure.lock._DYING_S", 0.2)
+    with subprocess.Popen([sys.executable, "-c", LEAVE_A_CHILD, "5"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        process.wait()
+        with pytest.raises(MachineBusy, match="another BayesTuner"), machine_lock("/studies/next"):
+            pass

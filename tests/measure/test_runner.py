@@ -16,7 +16,8 @@ from patience import wait_for
 from bayestuner.errors import InvalidSpace
 from bayestuner.measure.cgroup.affinity import AffinityIsolation
 from bayestuner.measure.energy.meter import EnergySample, MeterFault
-from bayestuner.measure.runner import Runner, _signals_wait
+from bayestuner.measure.runner import Runner
+from bayestuner.measure.signals import signals_wait
 from bayestuner.trial import Failed, Measured
 
 JOBS = Path(__file__).parent / "jobs"
@@ -342,7 +343,7 @@ def test_signals_wait_until_a_group_is_gone(other_thread):
     """Also where another thread than the main one takes the signal in."""
     done = []
     with pytest.raises(KeyboardInterrupt):
-        with _signals_wait():
+        with signals_wait():
             if other_thread:
                 thread = threading.Thread(target=lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT))
                 thread.start()

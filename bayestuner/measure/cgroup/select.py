@@ -17,6 +17,7 @@ from bayestuner.measure.cgroup.hierarchy import V1_CONTROLLERS, Hierarchies, dis
 from bayestuner.measure.cgroup.isolation import GroupFault, Isolation, Launch, Limits, Refusal
 from bayestuner.measure.cgroup.v1 import V1Isolation
 from bayestuner.measure.cgroup.v2 import V2Isolation
+from bayestuner.measure.signals import signals_wait
 
 CONTROLLER = {"cores": "cpuset", "memory": "memory"}
 _PROBE_MEMORY_BYTES = 64 * 2**20
@@ -145,7 +146,7 @@ def _proven(isolation: Isolation, needs: frozenset[str], remedy: str) -> Isolati
     limits = Limits(cpuset_cpus=cpus, memory_max=_PROBE_MEMORY_BYTES if "memory" in needs else None)
     argv = [shutil.which("true") or "/bin/true"]
     try:
-        with isolation.create(limits) as group, Path(os.devnull).open("wb") as null:
+        with signals_wait(), isolation.create(limits) as group, Path(os.devnull).open("wb") as null:
             child = group.launch(Launch(argv, {"PATH": os.defpath}, "/", null.fileno(), null.fileno()))
             status = child.wait(_PROBE_TIMEOUT_S)
     except OSError as error:

@@ -1,6 +1,7 @@
 """Which way is chosen, and what is said where none works."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -34,6 +35,21 @@ def test_the_real_machine_is_proven_and_not_only_looked_at():
         assert [refusal.what for refusal in refusals] == ["cgroup-v2"]
         assert refusals[0].reason
         assert refusals[0].remedy
+
+
+def test_a_stop_signal_in_the_midst_of_the_trial_leaves_no_group(monkeypatch):
+    """In the gap between the making of the trial group and the block that removes it; `nothing_stays` looks for what is left."""
+    kind = type(open_isolation(frozenset({"cores"}), allow_affinity=True)[0])
+    create = kind.create
+
+    def create_and_stop(self, limits):
+        group = create(self, limits)
+        signal.raise_signal(signal.SIGINT)
+        return group
+
+    monkeypatch.setattr(kind, "create", create_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        open_isolation(frozenset({"cores"}), allow_affinity=True)
 
 
 def test_without_a_way_the_error_says_what_to_run(no_cgroups, monkeypatch):
