@@ -1,0 +1,165 @@
+"""Jobs that are not ours: each example is run for real, through the runner that `tune` uses."""
+
+import csv
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bayestuner.measure.job import load_job
+from bayestuner.tune.grid import measure_grid
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+pytestmark = pytest.mark.cgroup
+
+
+@pytest.fixture
+def run_one(tmp_path):
+    """Measure one configuration of an example, with shorter windows; returns its row and its Job."""
+
+    def run(name, replace=(), **only):
+        (tmp_path / "jobs").mkdir()
+        (tmp_path / "programs").symlink_to(EXAMPLES / "programs")
+        text = (EXAMPLES / "jobs" / f"{name}.toml").read_text()
+        text = re.sub(r"min_seconds = \d+", "min_seconds = 0.5", text).replace("relative_error = 0.03", "relative_error = 0.5")
+        for old, new in replace:
+            assert old in text
+            text = text.replace(old, new)
+        path = tmp_path / "jobs" / f"{name}.toml"
+        path.write_text(text)
+        job = load_job(path)
+        part = {knob: [str(value)] for knob, value in job.all_max_config().items()} | {k: [str(v)] for k, v in only.items()}
+        measure_grid(job, tmp_path / "table.csv", only=part, allow_affinity=True)
+        with (tmp_path / "table.csv").open(newline="") as file:
+            (row,) = csv.DictReader(file)
+        assert row["status"] == "ok", row["message"]
+        return row, job
+
+    return run
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command")
+def test_an_unmodified_benchmark_is_read_by_its_output(run_one):
+    row, _ = run_one("openssl_speed", [("max_seconds = 10", "max_seconds = 8")], processes=2)
+    assert float(row["throughput"]) > 100
+    assert 0 < float(row["cpu_s_per_item"]) < 0.01
+
+
+def test_a_python_program_that_reports(run_one):
+    row, _ = run_one("compress", threads=2, level=6, block_kib=64)
+    assert float(row["throughput"]) > 64
+    assert float(row["latency_p50_s"]) > 0
+
+
+def test_a_random_forest(run_one):
+    pytest.importorskip("sklearn")
+    row, _ = run_one("forest", batch_size=100, trees=10)
+    assert float(row["throughput"]) > 10
+
+
+@pytest.mark.zoo
+def test_an_http_server_under_a_latency_bound(run_one, tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    from bayestuner.zoo import registry
+
+    monkeypatch.setenv("BAYESTUNER_CACHE", str(tmp_path / "cache"))
+    registry.build("mobilenet_v2", 0.2)
+    (image,) = registry.spec("mobilenet_v2").graph(0.2).inputs
+    small = [('"--max-batch"', '"--scale", "0.2", "--max-batch"'), ('"150528"', f'"{image.bytes_per_item // 4}"')]
+    small += [("max_seconds = 15", "max_seconds = 6"), ('"perf", "powercap", "msr", "model"', '"model"')]
+    row, job = run_one("http_server", small, max_wait_ms=5)
+    values = {name: float(row[name]) for name in ("throughput", "latency_p50_s", "latency_p99_s")}
+    # What arrives is answered, and a request's latency has nothing to do with the time between two answers.
+    assert 5 < values["throughput"] < 60
+    assert 0.003 < values["latency_p50_s"] < values["latency_p99_s"]
+    assert [str(bound) for bound in job.goal.bounds] == ["throughput >= 20", "latency_p99_s <= 0.2"]
+
+
+SERVER = """
+import sys, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        time.sleep(float(sys.argv[2]))
+        self.send_response(int(sys.argv[3]) if len(sys.argv) > 3 and self.server.count else 200)
+        self.server.count += 1
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+    def log_message(self, *_): pass
+server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
+server.count = 0
+server.serve_forever()
+"""
+
+
+def load(*options, server, report_fd=None):
+    variables = {} if report_fd is None else {"BAYESTUNER_FD": str(report_fd)}
+    command = [sys.executable, "-m", "bayestuner.measure.http_load", "--url", "http://127.0.0.1:@PORT@/", *options, "--", *server]
+    return subprocess.Popen(
+        command, env=os.environ | variables, pass_fds=() if report_fd is None else (report_fd,), stderr=subprocess.PIPE, text=True
+    )
+
+
+def loaded(*options, delay_s, more=()):
+    """What the load generator reports of a server that takes `delay_s` for an answer."""
+    from bayestuner.measure.protocol import PipeReports
+
+    read, write = os.pipe()
+    process = load(*options, server=[sys.executable, "-c", SERVER, "@PORT@", str(delay_s), *more], report_fd=write)
+    os.close(write)
+    with os.fdopen(read, "rb") as file:
+        data = file.read()  # ends when the generator and its server have
+    _, errors = process.communicate(timeout=60)
+    reports = PipeReports(0)
+    reports.feed(data, 2**62)
+    return process.returncode, errors, reports
+
+
+def test_without_a_rate_every_client_waits_for_its_answer():
+    code, errors, reports = loaded("--clients", "4", "--seconds", "2", delay_s=0.1)
+    assert (code, errors, reports.faults) == (0, "", 0)
+    seconds = (reports.stamps_ns[-1] - reports.ready_ns) / 1e9
+    assert len(reports.items) <= 4 * seconds / 0.1 + 4
+    assert min(reports.latencies_s) >= 0.1
+
+
+def test_with_a_rate_latency_counts_the_wait_for_a_free_client():
+    """One client, 0.1 s an answer, 20 arrivals a second: half of them pile up, and their latency says so."""
+    code, _, reports = loaded("--clients", "1", "--rate", "20", "--seconds", "4", delay_s=0.1)
+    assert code == 0
+    assert reports.latencies_s[-1] > 0.5
+    assert len(reports.items) < 50
+
+
+def test_failing_requests_end_it_with_one_sentence():
+    code, errors, _ = loaded("--seconds", "30", delay_s=0.0, more=["503"])
+    assert code == 1
+    assert errors.count("\n") == 1
+    assert "the last failure: status 503" in errors
+
+
+def test_a_server_that_does_not_start_is_named():
+    process = load(server=["false"])
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors == "bayestuner.measure.http_load: the server ended with exit status 1 before it answered\n"
+
+
+def test_sigterm_ends_generator_and_server():
+    read, write = os.pipe()
+    process = load(server=[sys.executable, "-c", SERVER, "@PORT@", "0.01"], report_fd=write)
+    os.close(write)
+    with os.fdopen(read, "rb") as file:
+        assert file.readline().startswith(b"ready ")
+        (server,) = map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
+        process.send_signal(signal.SIGTERM)
+        file.read()
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    assert not Path(f"/proc/{server}").exists()
