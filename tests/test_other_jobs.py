@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bayestuner.measure.command import text_of
 from bayestuner.measure.job import load_job
 from bayestuner.tune.grid import measure_grid
 
@@ -33,7 +34,7 @@ def run_one(tmp_path):
         path = tmp_path / "jobs" / f"{name}.toml"
         path.write_text(text)
         job = load_job(path)
-        part = {knob: [str(value)] for knob, value in job.all_max_config().items()} | {k: [str(v)] for k, v in only.items()}
+        part = {knob: [text_of(value)] for knob, value in job.all_max_config().items()} | {k: [str(v)] for k, v in only.items()}
         measure_grid(job, tmp_path / "table.csv", only=part, allow_affinity=True)
         with (tmp_path / "table.csv").open(newline="") as file:
             (row,) = csv.DictReader(file)

@@ -19,8 +19,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     build.set_defaults(run=run_build)
     job = actions.add_parser("run", help="run a network as a job")
     job.add_argument("name", metavar="NAME")
-    job.add_argument("--batch", metavar="N", type=int, default=1)
-    job.add_argument("--seconds", metavar="S", type=float, help="stop after S seconds (default: go on until stopped)")
+    job.add_argument("options", metavar="...", nargs=argparse.REMAINDER, help="as of python -m bayestuner.zoo: --batch N, --seconds S, ...")
     job.set_defaults(run=run_job)
 
 
@@ -36,7 +35,7 @@ def run_list(args: argparse.Namespace) -> int:
         return exit_codes.OK
     from bayestuner.report.tables import plain_table
 
-    header = ["name", "parameters", "GMAC per item", "unit", "items/s in the paper", "file"]
+    header = ["name", "parameters", "GMAC per item", "unit", "items/s in the paper", "file", "memory at batch 1", "at batch 32"]
     rows = [
         [
             m["name"],
@@ -45,10 +44,11 @@ def run_list(args: argparse.Namespace) -> int:
             m["unit"],
             "-" if m["paper_throughput"] is None else f"{m['paper_throughput']:g}",
             f"{m['file_bytes'] / 2**20:.1f} MiB" if m["file_bytes"] else "not built yet",
+            *("-" if m[f"memory_mib_batch_{n}"] is None else f"{m[f'memory_mib_batch_{n}']} MiB" for n in (1, 32)),
         ]
         for m in models
     ]
-    print(plain_table(header, rows, right=(1, 2, 4, 5)))
+    print(plain_table(header, rows, right=(1, 2, 4, 5, 6, 7)))
     return exit_codes.OK
 
 
@@ -56,7 +56,7 @@ def run_build(args: argparse.Namespace) -> int:
     """Build one network."""
     from bayestuner.zoo import registry
 
-    print(registry.build(_known(args.name)))
+    print(registry.build(args.name))
     return exit_codes.OK
 
 
@@ -65,17 +65,8 @@ def run_job(args: argparse.Namespace) -> int:
     import os
     import sys
 
-    command = [sys.executable, "-m", "bayestuner.zoo", _known(args.name), "--batch", str(args.batch)]
-    if args.seconds is not None:
-        command += ["--seconds", str(args.seconds)]
-    sys.stdout.flush()
-    os.execv(sys.executable, command)  # noqa: S606 - no shell is wanted
-
-
-def _known(name: str) -> str:
-    from bayestuner.errors import InvalidJob
     from bayestuner.zoo import registry
 
-    if name not in registry.names():
-        raise InvalidJob(f"there is no network {name!r} in the zoo; choose one of {', '.join(registry.names())}")
-    return name
+    command = [sys.executable, "-m", "bayestuner.zoo", registry.spec(args.name).name, *args.options]
+    sys.stdout.flush()
+    os.execv(sys.executable, command)  # noqa: S606 - no shell is wanted

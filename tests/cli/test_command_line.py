@@ -201,7 +201,7 @@ def test_json_of_the_zoo_and_the_doctor():
     models = json.loads(run_cli("zoo", "list", "--json").stdout)
     assert {"name", "parameters", "gmac_per_item", "unit", "paper_throughput", "file_bytes"} <= models[0].keys()
     assert "mobilenet_v2" in [m["name"] for m in models]
-    assert "no network 'magic'" in one_sentence(run_cli("zoo", "build", "magic"), 2)
+    assert "no zoo model 'magic'" in one_sentence(run_cli("zoo", "build", "magic"), 2)
     report = json.loads(run_cli("doctor", "--json").stdout)
     assert {"machine", "items", "boundary", "covers", "outside_load", "noise", "notices", "verdict"} <= report.keys()
     assert {"duration_s", "outside_load", "outside_load_max", "steal", "idle_power_w", "idle_power_sd_w", "level", "words"} == report[
