@@ -1,0 +1,57 @@
+"""Measured tables as problems, and the gap to the best of a grid."""
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks.search_quality.problems import load
+from benchmarks.tables.__main__ import problem_of
+from benchmarks.tables.gap import durations_of, gap_of
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A MADE-UP table of 60 rows: cost rises with both knobs, throughput too, and large batches fail where memory is small."""
+    lines = ["memory_mib,batch_size,precision,status,cpu_s_per_item,throughput,duration_s"]
+    for memory in (64, 128, 256):
+        for batch in range(1, 11):
+            for precision in ("fp32", "int8"):
+                failed = batch * 16 > memory
+                cost, rate = 1 + batch / 10 + (precision == "fp32"), 10.0 * batch
+                lines.append(f"{memory},{batch},{precision},{'oom,,' if failed else f'ok,{cost},{rate}'},{0.5 if failed else 2.0}")
+    (tmp_path / "toy.csv").write_text("\n".join(lines) + "\n")
+    about = {"knobs": ["memory_mib", "batch_size", "precision"], "job": {"name": "toy"}}
+    (tmp_path / "toy.json").write_text(json.dumps(about))
+    return tmp_path
+
+
+def problem(folder, **options):
+    (folder / "problems.json").write_text(json.dumps([problem_of(folder / "toy.csv", **options)]))
+    return load(folder)[0]
+
+
+def test_a_table_becomes_a_problem(folder):
+    made = problem(folder, share=0.5)
+    assert made.threshold == 50.0
+    assert made.space.names == ("memory_mib", "batch_size", "precision")
+    assert made.optimum == 1.5  # int8 at the smallest batch that is fast enough
+    assert (~made.ok).sum() == 2 * (6 + 2)
+
+
+def test_a_table_whose_largest_configuration_failed_names_no_bound(folder):
+    path = folder / "toy.csv"
+    path.write_text(path.read_text().replace("256,10,int8,ok,2.0,100.0", "256,10,int8,timeout,,"))
+    assert problem_of(path) is None
+
+
+def test_the_gap_is_to_the_best_of_the_table_and_time_is_what_the_runs_took(folder):
+    made, durations_s = problem(folder, share=0.5), durations_of(folder / "toy.csv")
+    gap = gap_of(made, durations_s, seeds=3)
+    assert (gap.rows, gap.failed, gap.n_searches) == (60, 16, 3)
+    assert gap.grid_s == pytest.approx(16 * 0.5 + 44 * 2.0)
+    assert 20 * 0.5 < gap.search_s <= 20 * 2.0
+    assert all(g >= 0 for g in gap.gaps)
+    whole = gap_of(made, durations_s, tuner="random", seeds=2, budget=60)
+    np.testing.assert_allclose(whole.gaps, [0.0, 0.0], atol=1e-12)
+    assert whole.search_s == pytest.approx(whole.grid_s)
