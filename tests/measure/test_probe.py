@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -225,6 +226,27 @@ def test_noise_is_what_others_do_while_we_sleep(tmp_path, monkeypatch, busy, ste
     assert seen.idle_power_w is None
 
 
+@contextmanager
+def time_goes_by(stat):
+    """A machine's /proc/stat whose idle time keeps growing, however late it is looked at."""
+    over = threading.Event()
+
+    def go_by():
+        idle = 100
+        while not over.wait(0.01):
+            idle += 1
+            write_stat(stat.with_suffix(".next"), 0, idle)
+            stat.with_suffix(".next").replace(stat)
+
+    thread = threading.Thread(target=go_by)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 def test_idle_power_is_looked_at_where_there_is_a_meter(tmp_path):
     """Counters that move by themselves; the watts are made up."""
     roots = fake_roots(tmp_path)
@@ -232,10 +254,8 @@ def test_idle_power_is_looked_at_where_there_is_a_meter(tmp_path):
     write_stat(roots.proc_path("stat"), 0, 100)
     one, two = MsrFile(roots, 0, SERVER_REGISTERS), MsrFile(roots, 1, SERVER_REGISTERS)
     with moving_msr({"a": (one, 0x611), "b": (one, 0x619), "c": (two, 0x611), "d": (two, 0x619)}):
-        thread = threading.Timer(0.4, lambda: write_stat(roots.proc_path("stat"), 0, 300))
-        thread.start()
-        report = probe(roots=roots, idle_s=1.2)
-        thread.join()
+        with time_goes_by(roots.proc_path("stat")):
+            report = probe(roots=roots, idle_s=1.2)
     assert report.noise.idle_power_w > 0
     assert report.noise.outside_load == 0
     assert "idle power" in doctor_text(report)
