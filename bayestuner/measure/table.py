@@ -123,7 +123,10 @@ class Table:
     def sort(self, order: Sequence[tuple[str, ...]]) -> None:
         """Put the rows into the grid's order, once all are there."""
         place = {key: i for i, key in enumerate(order)}
-        self.rows.sort(key=lambda row: place.get(tuple(row[name] for name in self.provenance.knobs), len(place)))
+        rows = sorted(self.rows, key=lambda row: place.get(tuple(row[name] for name in self.provenance.knobs), len(place)))
+        if rows == self.rows:
+            return
+        self.rows = rows
         lines = [self.columns, *([row[name] for name in self.columns] for row in self.rows)]
         _replace(self.path, b"".join(map(_line, lines)))
 

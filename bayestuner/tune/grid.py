@@ -105,6 +105,7 @@ def measure_grid(
         n = len(configs)
         progress.grid_began(job, table, n, n - len(todo), facts)
         if not todo:
+            table.sort([table.key(c) for c in job.space])  # one that was killed between its last row and this
             return True
         table.begin(facts)
         knobs = open_knobs(job, cpus_of(job, job.all_max_config(), topology))
