@@ -5,9 +5,25 @@ import json
 import numpy as np
 import pytest
 
+from bayestuner.measure.job import load_job
+from bayestuner.tune.grid import part_of
+from bayestuner.zoo import registry
 from benchmarks.search_quality.problems import load
 from benchmarks.tables.__main__ import problem_of
 from benchmarks.tables.gap import durations_of, gap_of
+from benchmarks.tables.measure import JOBS, PARTS
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_each_jobs_coarse_grid_is_a_part_of_its_own_with_its_largest_configuration(name):
+    job = load_job(JOBS / f"{name}.toml")
+    rows = part_of(job, {knob: values.split(",") for knob, values in PARTS[name].items()})
+    assert rows[-1] == job.all_max_config()  # so that the table's last row names the bound
+    assert 20 <= len(rows) / len(job.space.knobs[0]) <= 30
+
+
+def test_all_eight_have_one():
+    assert PARTS.keys() == {name for name in registry.names() if name not in ("resnet101_v2", "resnet152_v2")}
 
 
 @pytest.fixture
