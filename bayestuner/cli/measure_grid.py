@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from bayestuner.measure.job import load_job
     from bayestuner.tune.grid import measure_grid
 
-    again = shlex.join(["bayestuner", *sys.argv[1:]])
+    again = _again(args)
     try:
         whole = measure_grid(
             load_job(args.job), args.out, only=dict(args.only), progress=_progress(), budget_s=args.budget_seconds, seed=args.seed,
@@ -62,6 +62,14 @@ def run(args: argparse.Namespace) -> int:
         return exit_codes.NO_CONFIGURATION
     print(f"the grid is whole: {args.out}" if whole else f"not all is measured yet: {args.out}; go on with: {again}")
     return exit_codes.OK
+
+
+def _again(args: argparse.Namespace) -> str:
+    """The command that goes on."""
+    words = ["bayestuner", "measure-grid", str(args.job), "--out", str(args.out)]
+    words += [word for name, values in args.only for word in ("--only", f"{name}={','.join(values)}")]
+    words += ["--budget-seconds", f"{args.budget_seconds:g}"] if args.budget_seconds is not None else []
+    return shlex.join([*words, *(["--allow-affinity"] if args.allow_affinity else [])])
 
 
 def _progress() -> GridProgress:
