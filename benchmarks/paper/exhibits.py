@@ -190,12 +190,12 @@ def fig_5(folder: Path, seeds: int) -> str:
     said = []
     for other, claim in (("annealing", "7 %, 25 %"), ("BatchSizer", "26 %, 39 %")):
         less = [1.0 - power["BayesTuner"][name] / power[other][name] for name in JOBS]
-        said.append(f"{100 * np.mean(less):.1f} % less power than {other} on average, {100 * max(less):.1f} % at most (paper: {claim})")
+        said.append(f"{100 * np.mean(less):.1f} % less than {other}'s on average, {100 * max(less):.1f} % at most (paper: {claim})")
     table = drawing.markdown(("gap % after 20 of 7168 runs", "optimum W", *STRATEGIES), lines)
     return section(
         "Fig. 5: against other strategies, 20 of 7168 runs",
         table,
-        f"BayesTuner finds {said[0]}, and {said[1]}.",
+        f"BayesTuner's configurations draw {said[0]}, and {said[1]}.",
         "![Power found](paper/fig5.png)",
         "![Gap after so many runs](paper/convergence.png)",
     )
