@@ -49,10 +49,6 @@ class BatchStrategy(Strategy):
         """The batch size of a row."""
         return float(self.space.knobs[self._place].values[int(self.space.codes([row])[0, self._place])])
 
-    def _take(self, row: int) -> int:
-        self._untried.remove(row)
-        return row
-
     def _next(self) -> tuple[int, bool]:
         self._untried = [row for row in self.ladder if row not in self._taken]
         if not self._untried or self._done():
