@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from bayestuner.goal import Goal
+from bayestuner.search.random_search import draw_free
 from bayestuner.search.strategy import Strategy
 from bayestuner.space import Categorical, Space
 from bayestuner.trial import Trial
@@ -56,7 +57,7 @@ class Annealing(Strategy):
                     self._move(row)
             elif row not in self._taken:
                 return row
-        return self._anywhere()
+        return draw_free(self.space, self._taken, self._rng)
 
     def _learn(self, trial: Trial) -> None:
         self._energy[trial.row] = self._energy_of(trial)
@@ -95,7 +96,3 @@ class Annealing(Strategy):
         if self._unit is None:
             self._unit = abs(objective) or 1.0
         return objective / self._unit + PENALTY * max(0.0, self.goal.violation(values))
-
-    def _anywhere(self) -> int:
-        free = [row for row in range(self.space.n_rows) if self.space.is_allowed(row) and row not in self._taken]
-        return free[int(self._rng.integers(len(free)))]

@@ -62,7 +62,7 @@ class BatchStrategy(Strategy):
         return False
 
     def _highest_group(self) -> list[int]:
-        rows = np.array([row for row in range(self.space.n_rows) if self.space.is_allowed(row)], dtype=np.int64)
+        rows = np.arange(self.space.n_rows) if self.space.allowed is None else np.flatnonzero(self.space.allowed)
         codes = self.space.codes(rows)
         height = np.zeros(rows.size)
         for d, knob in enumerate(self.space.knobs):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import numpy as np
 
 from bayestuner.goal import Goal
@@ -21,9 +23,14 @@ class RandomSearch(Strategy):
         self._rng = np.random.default_rng(self.seed)
 
     def _choose(self) -> int:
-        for _ in range(MAX_DRAWS):
-            row = int(self._rng.integers(self.space.n_rows))
-            if self.space.is_allowed(row) and row not in self._taken:
-                return row
-        free = [row for row in range(self.space.n_rows) if self.space.is_allowed(row) and row not in self._taken]
-        return free[int(self._rng.integers(len(free)))]
+        return draw_free(self.space, self._taken, self._rng)
+
+
+def draw_free(space: Space, taken: Container[int], rng: np.random.Generator) -> int:
+    """An allowed row that is not taken, each with the same chance; there must be one."""
+    for _ in range(MAX_DRAWS):
+        row = int(rng.integers(space.n_rows))
+        if space.is_allowed(row) and row not in taken:
+            return row
+    free = [row for row in range(space.n_rows) if space.is_allowed(row) and row not in taken]
+    return free[int(rng.integers(len(free)))]
