@@ -14,7 +14,8 @@ class Explanation:
     Attributes
     ----------
     reason : str
-        ``design``, ``own choice``, ``expected improvement``, ``most feasible``, or ``repeat`` (measuring the best again, for its noise).
+        ``design``, ``own choice``, ``expected improvement``, ``hypervolume improvement``, ``most feasible``, or ``repeat`` (measuring the
+        best again, for its noise).
     log_expected_improvement : float or None
         Natural logarithm, in the objective's standardised units; None before there is a model. While nothing feasible is known, on the
         worst objective measured.

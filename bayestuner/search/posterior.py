@@ -19,9 +19,9 @@ from bayestuner.search.known import closed_levels, is_known, knob_values
 from bayestuner.search.packed import ModelBound
 from bayestuner.search.strategy import Prediction
 from bayestuner.space import Space
-from bayestuner.surrogate.covariance import Geometry
 from bayestuner.surrogate.gp import GaussianProcess
 from bayestuner.surrogate.metric import MetricModel, merge
+from bayestuner.surrogate.modelling import Modelling
 from bayestuner.surrogate.viability import EXTRA, PRIOR, viability_model
 from bayestuner.trial import Failed, Measured, Outcome, Reading, Trial
 
@@ -99,15 +99,15 @@ class Posterior:
         For the random starts of the fits, and for samples of the hyperparameters.
     samples : int
         How many samples of the hyperparameters to average the acquisition over; 0 takes the best fit.
-    family, form : str
-        Of the covariance; see `Geometry`.
+    modelling : Modelling, optional
     """
 
-    def __init__(self, space: Space, seed: int, samples: int = 0, *, family: str = "matern52", form: str = "product") -> None:
+    def __init__(self, space: Space, seed: int, samples: int = 0, modelling: Modelling | None = None) -> None:
         self.space = space
         self.seed = seed
         self.samples = samples
-        self.geometry = Geometry.of(space, family=family, form=form)
+        self.modelling = modelling if modelling is not None else Modelling()
+        self.geometry = self.modelling.geometry(space)
         self.models: dict[str, MetricModel] = {}
         self.viability: GaussianProcess | None = None
         self._measured_rows: set[int] = set()
@@ -135,7 +135,9 @@ class Posterior:
                 codes = self.space.codes(data.rows)
             model = self.models.get(metric)
             if model is None:
-                model = self.models[metric] = MetricModel(self.geometry, self.samples)
+                kind = self.modelling
+                model = MetricModel(self.geometry, self.samples, priors=kind.priors(), power=kind.power)
+                self.models[metric] = model
             # a stream per number of observations: the fit depends on what was told, never on how often anything was read
             model.fit(codes, data, [self.seed, len(rows)])
             self._fresh.add(metric)
@@ -243,25 +245,26 @@ class Posterior:
 
     # -- for scoring --------------------------------------------------------------------------------------------------
 
-    def incumbent(self, goal: Goal) -> Incumbent:
-        """The measured row to improve on: the lowest objective among those that meet the goal.
+    def incumbent(self, goal: Goal, caution: float = 0.0) -> Incumbent:
+        """The measured row to improve on: the lowest objective among those that meet the goal, by `caution` standard deviations.
 
         Noise counts: a lucky noisy reading must not end the search, so rows are compared by what they would read without it
         (`MetricModel.at_measured`). Where none meets the goal, the highest objective, so that every cheaper row keeps its price signal.
         """
         believed = self.at_measured(goal)
-        rows, mean, variance = believed.rows, believed.objective, believed.variance
+        rows, objective, variance = believed.rows, believed.objective, believed.variance
         meets = np.ones(rows.size, dtype=np.bool_)
         for metric, sign, limit in self.limits(goal):
-            meets &= sign * (believed.moments[metric][0] - limit) >= 0.0
+            mean, spread = believed.moments[metric]
+            meets &= sign * (mean - limit) >= caution * np.sqrt(spread)
         closed = closed_levels(self.space, goal)
         if closed.size:
             meets &= ~closed[self.geometry.starts[:-1] + self.space.codes(rows)].any(axis=1)
         if not meets.any():
-            return Incumbent(float(mean.max()), False, int(rows[mean.argmax()]), math.inf, 0.0)
-        order = np.argsort(np.where(meets, mean, np.inf), kind="stable")
-        gap = float(mean[order[1]] - mean[order[0]]) if meets.sum() > 1 else math.inf
-        return Incumbent(float(mean[order[0]]), True, int(rows[order[0]]), gap, float(variance[order[0]]))
+            return Incumbent(float(objective.max()), False, int(rows[objective.argmax()]), math.inf, 0.0)
+        order = np.argsort(np.where(meets, objective, np.inf), kind="stable")
+        gap = float(objective[order[1]] - objective[order[0]]) if meets.sum() > 1 else math.inf
+        return Incumbent(float(objective[order[0]]), True, int(rows[order[0]]), gap, float(variance[order[0]]))
 
     def reading_variance(self, goal: Goal, row: int) -> float:
         """Known variance of the noise in the mean of a measured row's readings of the objective, standardised; 0 for a known metric."""

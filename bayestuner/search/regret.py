@@ -72,7 +72,7 @@ def integrated(posterior: Posterior, goal: Goal, reps: FloatArray, rng: np.rando
     out = {}
     for metric in posterior.modelled(goal):
         model = posterior.models[metric]
-        evidence = Evidence(posterior.geometry, np.ascontiguousarray(model.gp.codes), model.y, reps, model.known)
+        evidence = Evidence(posterior.geometry, np.ascontiguousarray(model.gp.codes), model.y, reps, model.known, model.priors)
         theta = slice_samples(evidence, model.gp.theta, N_THETA, rng, burn_in=BURN_IN, thin=THIN)
         out[metric] = condition_all(evidence, theta)
     return out

@@ -12,7 +12,7 @@ from bayestuner.errors import InvalidGoal, InvalidTell, NoRecommendation
 from bayestuner.goal import Goal
 from bayestuner.search import warmup
 from bayestuner.search.acquisition import EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE, Scorer
-from bayestuner.search.design import choose_first, design_size
+from bayestuner.search.design import Out, choose_first, design_size
 from bayestuner.search.explanation import Explanation, Plan
 from bayestuner.search.free import FreeRows
 from bayestuner.search.known import known_objective
@@ -22,6 +22,7 @@ from bayestuner.search.repeat import MAX_READINGS, log_repeat_gain
 from bayestuner.search.strategy import Prediction, Recommendation, Strategy, is_transient
 from bayestuner.space import Space
 from bayestuner.surrogate.covariance import FAMILIES, FORMS
+from bayestuner.surrogate.modelling import Modelling
 from bayestuner.trial import Config, Failed, Measured, Outcome, Trial
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ class Tuner(Strategy):
         self.budget = int(budget)
         self.confidence = float(confidence)
         self.min_p_feasible = min_p_feasible
-        self._posterior = Posterior(space, self.seed, int(samples), family=family, form=form)
+        self._n_first = design_size(self.budget)
+        self._posterior = Posterior(space, self.seed, int(samples), self._modelling(family, form))
         geometry = self._posterior.geometry
         self._scorer = Scorer(space, geometry.starts, geometry.kinds, threads=threads)
         self._free = FreeRows(space, goal, geometry.starts)
@@ -206,7 +208,7 @@ class Tuner(Strategy):
 
     def _make_plan(self) -> Plan:
         tried = [t.row for t in self._trials if not is_transient(t)]
-        if len(tried) < design_size(self.budget) or not self._has_model():
+        if len(tried) < self._n_first or not self._has_model():
             return Plan(self._design(tried), False, Explanation("design"))
         self._learn_all()
         return self._model_choice()
@@ -218,10 +220,27 @@ class Tuner(Strategy):
             def out(rows: npt.NDArray[np.int64], skip: Skip = skip) -> npt.NDArray[np.bool_]:
                 return skip.out(rows, self.space.codes(rows), starts)
 
-            row = choose_first(self.space, out, tried, design_size(self.budget), self.seed)
+            row = self._first_row(out, tried)
             if row >= 0:
                 return row
         raise AssertionError("a free row was promised")
+
+    # -- what a variant of this strategy may do otherwise -------------------------------------------------------------
+
+    def _modelling(self, family: str, form: str) -> Modelling:
+        """What the models are made of."""
+        return Modelling(family=family, form=form)
+
+    def _first_row(self, out: Out, tried: list[int]) -> int:
+        """The next row before there is a model, or -1 where all are out."""
+        return choose_first(self.space, out, tried, self._n_first, self.seed)
+
+    def _note_hint(self, trial: Trial) -> None:
+        """Take what a told trial says of other rows by the knobs' hints."""
+        if not isinstance(trial.outcome, Failed):
+            self._free.ran(trial.row)
+        elif trial.outcome.kind == "oom":
+            self._free.failed(trial.row)
 
     # -- learning -----------------------------------------------------------------------------------------------------
 
@@ -233,10 +252,7 @@ class Tuner(Strategy):
 
     def _learn(self, trial: Trial) -> None:
         self._posterior.forget()
-        if not isinstance(trial.outcome, Failed):
-            self._free.ran(trial.row)
-        elif trial.outcome.kind == "oom":
-            self._free.failed(trial.row)
+        self._note_hint(trial)
         if self._n_free:
             self._plan = self._make_plan()
 

@@ -17,8 +17,11 @@ _HOME = {
     "annealing": ("bayestuner.search.annealing", "Annealing"),
     "batch_sizer": ("bayestuner.search.batch_sizer", "BatchSizer"),
     "aimd": ("bayestuner.search.aimd", "AIMD"),
+    "cherry_pick": ("bayestuner.search.cherry_pick", "CherryPick"),
+    "spearmint": ("bayestuner.search.spearmint", "Spearmint"),
+    "trade_off": ("bayestuner.search.trade_off", "TradeOff"),
 }
-_PLANS = {"bayes", "annealing"}  # those that are told the budget
+_PLANS = {"bayes", "annealing", "trade_off"}  # those that are told the budget
 
 
 class UnknownStrategy(BayesTunerError, ValueError):

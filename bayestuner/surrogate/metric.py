@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bayestuner.surrogate.covariance import Geometry
+from bayestuner.surrogate.fit import Priors
 from bayestuner.surrogate.gp import GaussianProcess
 from bayestuner.surrogate.transform import POWERS, Transform
 from bayestuner.trial import Reading
@@ -79,6 +80,9 @@ class MetricModel:
     geometry : Geometry
     samples : int
         How many samples of the hyperparameters to keep beside the best fit.
+    priors : Priors, optional
+    power : float, optional
+        What the metric is modelled as, see `Modelling`.
 
     Attributes
     ----------
@@ -92,11 +96,13 @@ class MetricModel:
         Variance of those readings' noise as far as it is known, standardised.
     """
 
-    def __init__(self, geometry: Geometry, samples: int = 0) -> None:
-        self.gp = GaussianProcess(geometry)
+    def __init__(self, geometry: Geometry, samples: int = 0, *, priors: Priors | None = None, power: float | None = None) -> None:
+        self.priors = priors if priors is not None else Priors()
+        self.gp = GaussianProcess(geometry, priors=self.priors)
         self.samples = samples
+        self._compares = power is None
         self.processes = [self.gp]
-        self.power: float | None = None
+        self.power = power
         self.transform = Transform(1.0, 0.0, 1.0)
         self.rows: IntArray = np.empty(0, dtype=np.int64)
         self.y: FloatArray = np.empty(0)
@@ -115,7 +121,7 @@ class MetricModel:
             extra = (gp.prior_mean + gp.prior_sd * np.random.default_rng(seed).standard_normal(gp.prior_mean.size))[None, :]
         refit = n <= MAX_REFIT or n % REFIT_EVERY == 0
         value = self._fit_as(self.power, self.gp, codes, data, refit, extra)
-        if positive and n in COMPARE_AT:
+        if self._compares and positive and n in COMPARE_AT:
             self._compare(self.transform.log_jacobian(data.values) - value, codes, data)
         if self.samples:
             self._sample(codes, data, np.random.default_rng(seed))
@@ -147,10 +153,10 @@ class MetricModel:
         self.processes = [self.gp]
 
     def _sample(self, codes: IntArray, data: Merged, rng: np.random.Generator) -> None:
-        """Draw the hyperparameters' samples by slice sampling, starting at the best fit (Snoek et al. 2012, section 3.2)."""
+        """Draw the hyperparameters' samples by slice sampling, starting at the best fit (Snoek et al. 2012, section 3.1)."""
         from bayestuner.surrogate.integrate import Evidence, condition_all, slice_samples
 
-        evidence = Evidence(self.gp.geometry, np.ascontiguousarray(codes), self.y, data.reps, self.known)
+        evidence = Evidence(self.gp.geometry, np.ascontiguousarray(codes), self.y, data.reps, self.known, self.priors)
         theta = slice_samples(evidence, self.gp.theta, self.samples, rng, burn_in=BURN_IN, thin=THIN)
         self.processes = condition_all(evidence, theta)
 
