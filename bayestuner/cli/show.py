@@ -20,6 +20,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="as JSON")
     form.add_argument("--markdown", action="store_true", help="as Markdown")
+    form.add_argument(
+        "--front", action="store_true", help="only the runs that trade the objective off against the first bound's metric best"
+    )
     parser.set_defaults(run=run)
 
 
@@ -42,6 +45,13 @@ def run(args: argparse.Namespace) -> int:
             if summary.recommended is not None:
                 advice = {**(advice or {}), "config": summary.recommended.config}
             emit(study_form(study, summary, best, advice))
+        elif args.front:
+            from bayestuner.cli.progress import screen_width
+            from bayestuner.report.front import front_text
+
+            goal = study.resolved_goal or study.goal
+            trials = [r.trial for r in records]
+            print(front_text(study, goal, trials, summary.unit, estimated=summary.estimated, width=screen_width(sys.stdout)))
         elif args.markdown:
             from bayestuner.report.result import result_markdown
 

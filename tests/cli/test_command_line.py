@@ -68,9 +68,15 @@ def test_show_json(study):
 
 def test_show_changes_nothing(study):
     before = (study / "study.sqlite").read_bytes()
-    for form in ([], ["--json"], ["--markdown"]):
+    for form in ([], ["--json"], ["--markdown"], ["--front"]):
         assert run_cli("show", study, *form).returncode == 0
     assert (study / "study.sqlite").read_bytes() == before
+
+
+def test_show_front_is_of_any_study(study):
+    shown = run_cli("show", study, "--front").stdout
+    assert "measured runs are beaten by none in both" in shown
+    assert "throughput" in shown
 
 
 def test_show_of_a_study_without_a_run(tmp_path):
