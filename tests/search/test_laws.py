@@ -17,7 +17,10 @@ from bayestuner.search.tuner import Tuner
 from bayestuner.space import Categorical, Integer, Ordinal, Space
 from bayestuner.trial import Measured, Reading
 
-STRATEGIES = [Tuner, RandomSearch, ExhaustiveSearch, Annealing, partial(CherryPick, share=None), Spearmint, TradeOff]
+STRATEGIES = [
+    Tuner, RandomSearch, ExhaustiveSearch, Annealing, partial(CherryPick, share=None), TradeOff,
+    pytest.param(Spearmint, marks=pytest.mark.compiled),  # slice sampling in plain Python takes minutes
+]  # fmt: skip
 GOAL = Goal(minimize="power_w", subject_to=["throughput >= 20"])
 
 

@@ -18,7 +18,9 @@ from bayestuner.trial import Reading
 
 SPACE = Space(Integer("cores", 1, 12), Integer("batch_size", 1, 10))
 GOAL = Goal(minimize="power_w", subject_to=["throughput >= 20"])
-PUBLISHED = [partial(CherryPick, share=None), Spearmint]
+CHERRY_PICK = partial(CherryPick, share=None)
+COMPILED = pytest.mark.compiled  # slice sampling in plain Python takes minutes
+PUBLISHED = [CHERRY_PICK, pytest.param(Spearmint, marks=COMPILED)]
 
 
 def metrics(config):
@@ -62,8 +64,9 @@ def test_quasi_random_rows_of_a_listed_space_run_over_its_rows():
     assert max(rows) < len(listed)
 
 
+@COMPILED
 def test_cherry_pick_starts_with_three_quasi_random_points_and_spearmint_with_two():
-    for make, count in zip(PUBLISHED, (3, 2), strict=True):
+    for make, count in ((CHERRY_PICK, 3), (Spearmint, 2)):
         strategy = run(make(SPACE, GOAL, seed=5), 4)
         reasons = [strategy.explain(t).reason for t in strategy.trials]
         assert reasons[:count] == ["design"] * count
@@ -84,15 +87,17 @@ def test_the_model_is_a_matern_of_one_scaled_distance_without_warp_or_trend(make
         assert math.exp(model.gp.theta[geometry.d + 2]) < 1e-15  # the trend's variance
 
 
+@COMPILED
 def test_cherry_pick_models_the_logarithm_and_spearmint_the_metric_always():
     def cubic(config):  # the evidence would choose neither for both
         return {**metrics(config), "power_w": (5.0 + config["cores"]) ** 3}
 
-    for make, power in zip(PUBLISHED, (0.0, 1.0), strict=True):
+    for make, power in ((CHERRY_PICK, 0.0), (Spearmint, 1.0)):
         strategy = run(make(SPACE, GOAL, seed=0), 13, cubic)
         assert {model.transform.power for model in strategy._posterior.models.values()} == {power}
 
 
+@COMPILED
 def test_spearmint_samples_its_hyperparameters():
     strategy = run(Spearmint(SPACE, GOAL, seed=0), 6)
     for model in strategy._posterior.models.values():
@@ -146,6 +151,7 @@ def test_no_hint_rules_rows_out(make):
     assert not next(strategy._free.skips(())).boxes.size
 
 
+@COMPILED
 def test_spearmint_improves_on_a_row_only_if_it_meets_the_bound_with_high_probability():
     strategy = Spearmint(SPACE, GOAL, seed=0)
     for cores, power_w, throughput in ((4, 30.0, 20.4), (6, 50.0, 30.0), (9, 70.0, 40.0), (2, 20.0, 10.0)):
