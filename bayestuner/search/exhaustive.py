@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bayestuner.goal import Goal
 from bayestuner.search.strategy import Strategy
+from bayestuner.space import Space
 
 
 class ExhaustiveSearch(Strategy):
@@ -10,5 +12,15 @@ class ExhaustiveSearch(Strategy):
 
     name = "exhaustive"
 
+    def __init__(self, space: Space, goal: Goal, *, seed: int = 0) -> None:
+        super().__init__(space, goal, seed=seed)
+        self._next_row = 0  # no row before it is free
+
     def _choose(self) -> int:
-        return next(row for row in range(self.space.n_rows) if self.space.is_allowed(row) and row not in self._taken)
+        while self._next_row in self._taken or not self.space.is_allowed(self._next_row):
+            self._next_row += 1
+        return self._next_row
+
+    def _release(self, row: int) -> None:
+        super()._release(row)
+        self._next_row = min(self._next_row, row)

@@ -198,6 +198,8 @@ class Strategy(ABC):
     @property
     def _n_free(self) -> int:
         """How many allowed configurations are neither tried nor outstanding."""
+        if self.space.allowed is None:
+            return self._n_allowed - len(self._taken)
         return self._n_allowed - sum(1 for row in self._taken if self.space.is_allowed(row))
 
     # -- the books ----------------------------------------------------------------------------------------------------
