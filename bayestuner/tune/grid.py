@@ -23,6 +23,7 @@ from bayestuner.measure.table import Provenance, Table
 from bayestuner.measure.temperature import Cooldown
 from bayestuner.measure.topology import read_topology
 from bayestuner.measure.warmup import warmup_s
+from bayestuner.space import Categorical
 from bayestuner.trial import Config, Failed, Outcome
 from bayestuner.tune.machine import open_machine
 from bayestuner.tune.news import Progress
@@ -91,6 +92,7 @@ def measure_grid(
     StoreError, MachineBusy, MeterUnavailable, IsolationUnavailable, KnobUnavailable
     """
     progress = progress or GridProgress()
+    part = part_values(job, only or {})
     configs = part_of(job, only or {})
     begun = time.monotonic()
     with ExitStack() as stack:
@@ -107,7 +109,7 @@ def measure_grid(
         if not todo:
             table.sort([table.key(c) for c in job.space])  # one that was killed between its last row and this
             return True
-        table.begin(facts)
+        table.begin({**facts, "knobs": _knob_facts(job, part)})
         knobs = open_knobs(job, cpus_of(job, job.all_max_config(), topology))
         warmup = warmup_s(job.measure, meter, facts["preflight"])
         runner = stack.enter_context(Runner(job, meter=meter, isolation=isolation, warmup_s=warmup, topology=topology, knobs=knobs))
@@ -166,6 +168,12 @@ class _Rows:
 
 def part_of(job: Job, only: Mapping[str, Sequence[str]]) -> list[Config]:
     """The configurations of a job with these values of these knobs; raises `InvalidSpace` for a knob or a value it hasn't."""
+    part = part_values(job, only)
+    return [dict(zip(part, values, strict=True)) for values in product(*part.values())]
+
+
+def part_values(job: Job, only: Mapping[str, Sequence[str]]) -> dict[str, list[Any]]:
+    """Each knob's values in that part."""
     known = {knob.name: {text_of(value): value for value in knob.values} for knob in job.space.knobs}
     for name, texts in only.items():
         if name not in known:
@@ -173,8 +181,21 @@ def part_of(job: Job, only: Mapping[str, Sequence[str]]) -> list[Config]:
         for text in texts:
             if text not in known[name]:
                 raise InvalidSpace(f"the knob {name} of {job.name} has no value {text!r}; its values are {', '.join(known[name])}")
-    columns = [[known[name][text] for text in only[name]] if name in only else list(known[name].values()) for name in known]
-    return [dict(zip(known, values, strict=True)) for values in product(*columns)]
+    return {name: [known[name][text] for text in only.get(name, known[name])] for name in known}
+
+
+def _knob_facts(job: Job, part: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+    """What a reader of the table has to know of the knobs, and which part of the grid is asked for."""
+    return [
+        {
+            "name": knob.knob.name,
+            "kind": knob.kind,
+            "ordered": not isinstance(knob.knob, Categorical),
+            "values": list(knob.knob.values),
+            "part": part[knob.knob.name],
+        }
+        for knob in job.knobs
+    ]
 
 
 def _job_facts(job: Job) -> dict[str, Any]:
