@@ -12,6 +12,7 @@ from jobs import bayestuner, write_job
 
 from bayestuner.errors import InvalidSpace
 from bayestuner.measure.job import load_job
+from bayestuner.simulate.tables import read_table
 from bayestuner.tune.grid import part_of
 
 pytestmark = pytest.mark.cgroup
@@ -50,6 +51,13 @@ def test_a_grid_is_measured_once_and_stands_in_order(job):
     about = json.loads((job.parent / "table.json").read_text())
     assert about["job"]["name"] == "sleeper"
     assert about["starts"][0]["packages"]["numpy"]
+    assert about["starts"][0]["knobs"][1] == {
+        "name": "memory_mib", "kind": "memory", "ordered": True, "values": [64, 128, 256], "part": [128, 256],
+    }  # fmt: skip
+    space = read_table(job.parent / "table.csv").space
+    assert [(knob.name, knob.values, knob.more_is) for knob in space.knobs] == [
+        ("cores", (1,), None), ("memory_mib", (128, 256), "safer"), ("batch_size", (1, 2), None),
+    ]  # fmt: skip
     before = (job.parent / "table.csv").read_bytes()
     head, *lines = before.splitlines(keepends=True)
     (job.parent / "table.csv").write_bytes(b"".join([head, *reversed(lines)]))  # as one leaves it that is killed before the rows are sorted
