@@ -57,6 +57,10 @@ class MissingExtra(BayesTunerError, ImportError):
     """An optional dependency is needed for what was asked and isn't installed."""
 
 
+class WorkerLost(BayesTunerError):
+    """A process that does a part of the work was ended from outside."""
+
+
 class RunFailed(BayesTunerError):
     """Raised by an ``evaluate`` function to say that a test run failed.
 

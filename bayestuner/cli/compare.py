@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +14,12 @@ from bayestuner.cli import exit_codes
 
 if TYPE_CHECKING:
     from bayestuner.goal import Goal
-    from bayestuner.tune.comparing import Curve
+    from bayestuner.measure.job import Job
+    from bayestuner.tune.comparing import Curve, Evaluator, SearchNews
 
 SPACES = ("large", "small")
+ALL = "all"
+PLOTS = (".png", ".svg", ".pdf")
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -22,107 +27,247 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser(
         "compare",
         help="let several strategies search the same job",
-        description="Lets each strategy make the same number of runs, on a real job or on a simulated one. Started again, it goes on.",
+        description="Lets each strategy make the same number of runs, on a real job, a simulated one or a measured table.\n"
+        "Started again, it goes on. An exhaustive search of the latter two runs the whole space: the others are held against it.",
+        epilog=exit_codes.HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--job", metavar="JOB.toml", type=Path, help="a real job: every search makes its own test runs")
     what.add_argument("--simulate", metavar="NAME", help="one of the paper's jobs on its server, SIMULATED")
+    what.add_argument("--table", metavar="TABLE.csv", type=Path, help="real runs that measure-grid has put into a table, replayed")
     parser.add_argument(
         "--strategies", metavar="NAMES", default="bayes,annealing,random", help="separated by commas (default: %(default)s)"
     )
-    parser.add_argument("--budget", metavar="N", type=int, default=20, help="runs of each search (default: 20)")
-    parser.add_argument("--repeats", metavar="N", type=int, help="searches of each strategy (default: 3, simulated 30)")
+    parser.add_argument(
+        "--budget",
+        metavar="N",
+        type=_budget,
+        default=20,
+        help="runs of each search, or all: as many as there are configurations (default: 20)",
+    )
+    parser.add_argument("--repeats", metavar="N", type=int, help="searches of each strategy (default: 3, simulated or replayed 30)")
     parser.add_argument("--out", metavar="FOLDER", type=Path, help="what is kept (default: NAME.compare)")
     parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the best found against runs and search time")
-    parser.add_argument("--space", choices=SPACES, default="large", help="of a simulated job: 7168 or 224 configurations (default: large)")
     parser.add_argument(
-        "--noise", metavar="SHARE", type=float, default=0.0, help="of a simulated job's readings, such as 0.01 (default: none)"
+        "--parallel", metavar="N", type=int, help="processes to search in, simulated or replayed (default: the CPUs this one may use)"
+    )
+    parser.add_argument("--space", choices=SPACES, help="of a simulated job: 7168 or 224 configurations (default: large)")
+    parser.add_argument("--noise", metavar="SHARE", type=float, help="of a simulated job's readings, such as 0.01 (default: none)")
+    goal = parser.add_mutually_exclusive_group()
+    goal.add_argument("--minimize", metavar="METRIC", help="of a table (default: power_w where it was measured, else cpu_s_per_item)")
+    goal.add_argument("--maximize", metavar="METRIC", help="of a table")
+    parser.add_argument(
+        "--subject-to", metavar="BOUND", action="append", help="of a table, may be repeated (default: 'throughput >= 60%%' of the largest)"
     )
     parser.add_argument("--json", action="store_true", help="print the curves as JSON; progress goes to stderr")
     parser.set_defaults(run=run)
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What is compared on.
+
+    Attributes
+    ----------
+    name : str
+        Of the folder that keeps the searches, where none is given.
+    kind : str
+        ``real``, ``simulated`` or ``replayed``.
+    goal : Goal
+    n_rows : int
+        Configurations.
+    label : str
+        What a reader has to know of the figures.
+    what : dict
+        What makes curves comparable.
+    optimum : float or None
+        The best there is, where that is known.
+    estimated : bool
+        Whether the goal is over a model's estimate.
+    job : Job or None
+        Of a real one.
+    evaluator : callable or None
+        Of any other.
+    """
+
+    name: str
+    kind: str
+    goal: Goal
+    n_rows: int
+    label: str
+    what: dict[str, Any]
+    optimum: float | None = None
+    estimated: bool = False
+    job: Job | None = None
+    evaluator: Callable[..., Evaluator] | None = None
+
+
 def run(args: argparse.Namespace) -> int:
     """Compare, show progress, print the table."""
     from bayestuner.cli.progress import screen_width
-    from bayestuner.errors import BayesTunerError
     from bayestuner.report.comparison import comparison_table, plot_comparison
-    from bayestuner.study.registry import check_strategy
 
-    strategies = [name.strip() for name in args.strategies.split(",") if name.strip()]
-    for name in strategies:
-        check_strategy(name)
-    repeats = args.repeats if args.repeats is not None else 3 if args.job else 30
-    if not strategies or repeats < 1 or args.budget < 1:
-        raise BayesTunerError("compare takes at least one strategy, one repeat and a budget of one run")
-    if args.plot is not None and args.plot.suffix not in (".png", ".svg", ".pdf"):
-        raise BayesTunerError(f"a plot is a .png, .svg or .pdf file, not {args.plot.name!r}")
-    curves, facts = (_real if args.job else _simulated)(args, strategies, range(repeats))
+    strategies = _check(args)
+    subject = (_real if args.job else _replayed if args.table else _simulated)(args)
+    budget = subject.n_rows if args.budget == ALL else args.budget
+    folder = args.out if args.out is not None else Path(f"{subject.name}.compare")
+    curves = _search(args, subject, strategies, budget, folder)
+    facts = _facts(subject, budget, folder)
+    options = {"lower": facts["lower"], "optimum": subject.optimum}
     if args.plot is not None:
-        plot_comparison(curves, facts["objective"], args.plot, facts["label"], args.budget, lower=facts["lower"])
+        plot_comparison(curves, facts["objective"], args.plot, subject.label, budget, **options)
     if args.json:
         _emit(curves, facts)
     else:
-        print(f"\n{facts['label']}\n")
-        options = {"lower": facts["lower"], "optimum": facts["optimum"], "width": screen_width(sys.stdout)}
-        print(comparison_table(curves, facts["objective"], args.budget, **options))
-        print(f"\nkept in {facts['folder']}")
+        print(f"\n{subject.label}\n")
+        print(comparison_table(curves, facts["objective"], budget, width=screen_width(sys.stdout), **options))
+        print(f"\nkept in {folder}")
     return exit_codes.OK
 
 
-def _simulated(args: argparse.Namespace, strategies: list[str], seeds: range) -> tuple[list[Curve], dict[str, Any]]:
+def _check(args: argparse.Namespace) -> list[str]:
+    """The strategies; raises where options don't fit each other."""
+    from bayestuner.errors import BayesTunerError
+    from bayestuner.study.registry import check_strategy
+
+    strategies = list(dict.fromkeys(name.strip() for name in args.strategies.split(",") if name.strip()))
+    for name in strategies:
+        check_strategy(name)
+    if not strategies or (args.repeats is not None and args.repeats < 1) or (args.parallel is not None and args.parallel < 1):
+        raise BayesTunerError("compare takes at least one strategy, one repeat, one process and a budget of one run")
+    if args.plot is not None and args.plot.suffix not in PLOTS:
+        raise BayesTunerError(f"a plot is a .png, .svg or .pdf file, not {args.plot.name!r}")
+    of_one = {"simulate": ("space", "noise"), "table": ("minimize", "maximize", "subject_to")}
+    for what, options in of_one.items():
+        for option in options:
+            if getattr(args, option) is not None and getattr(args, what) is None:
+                raise BayesTunerError(f"--{option.replace('_', '-')} is an option of --{what}; leave one of them out, or give both")
+    if args.job is not None and args.parallel is not None:
+        raise BayesTunerError("--parallel is for simulated and replayed runs; those of a real job are made one after the other")
+    return strategies
+
+
+def _simulated(args: argparse.Namespace) -> Subject:
+    from functools import partial
+
     from bayestuner.simulate.platform import SimulatedJob, large_space, small_space
-    from bayestuner.tune.comparing import compare
 
-    space = {"large": large_space, "small": small_space}[args.space]()
-    folder = args.out if args.out is not None else Path(f"{args.simulate}.compare")
-
-    def job(seed: int) -> SimulatedJob:
-        return SimulatedJob(args.simulate, space, noise=args.noise, seed=seed)
-
+    space = small_space() if args.space == "small" else large_space()
+    noise = args.noise or 0.0
     truth = SimulatedJob(args.simulate, space)
-    what = {"simulated": args.simulate, "rows": space.n_rows, "noise": args.noise, "budget": args.budget}
-    tell = _progress(len(strategies) * len(seeds))
-    curves = compare(job, strategies, seeds=seeds, budget=args.budget, folder=folder, what=what, tell=tell)
     optimum = float(truth.table.metrics["power_w"][truth.optimum])
-    noise = f", readings with {100 * args.noise:g} % noise" if args.noise else ""
-    label = f"{args.simulate}, {space.n_rows} configurations, SIMULATED{noise}; goal: {truth.goal}; optimum {optimum:.1f} W"
-    return curves, _facts(truth.goal, label, folder, optimum, simulated=True)
+    noisy = f", readings with {100 * noise:g} % noise" if noise else ""
+    label = f"{args.simulate}, {space.n_rows} configurations, SIMULATED{noisy}; goal: {truth.goal}; optimum {optimum:.1f} W"
+    what = {"simulated": args.simulate, "rows": space.n_rows, "noise": noise}
+    evaluator = partial(SimulatedJob, args.simulate, space, noise=noise)
+    return Subject(args.simulate, "simulated", truth.goal, space.n_rows, label, what, optimum, evaluator=evaluator)
 
 
-def _real(args: argparse.Namespace, strategies: list[str], seeds: range) -> tuple[list[Curve], dict[str, Any]]:
-    from bayestuner.cli.progress import make_progress
+def _replayed(args: argparse.Namespace) -> Subject:
+    from functools import partial
+
+    from bayestuner.goal import Goal
+    from bayestuner.simulate.replay import TableJob
+    from bayestuner.simulate.tables import ESTIMATED, read_table
+
+    table = read_table(args.table)
+    objective = args.maximize or args.minimize or ("power_w" if "power_w" in table.metrics else "cpu_s_per_item")
+    bounds = args.subject_to if args.subject_to is not None else ["throughput >= 60%"]
+    truth = TableJob(table, Goal(**{"maximize" if args.maximize else "minimize": objective}, subject_to=bounds))
+    optimum, n = float(truth.objective[truth.optimum]), table.space.n_rows
+    estimated = any(metric.startswith(ESTIMATED) for metric in truth.goal.metrics)
+    power = ", power ESTIMATED by a model and not measured" if estimated else ""
+    label = f"replay of measured table {args.table.name}: {table.job}, {n} configurations{power}; goal: {truth.goal}; optimum {optimum:.4g}"
+    what = {"table": args.table.name, "digest": table.digest, "goal": str(truth.goal)}
+    evaluator = partial(TableJob, table, truth.goal)
+    return Subject(args.table.stem, "replayed", truth.goal, n, label, what, optimum, estimated, evaluator=evaluator)
+
+
+def _real(args: argparse.Namespace) -> Subject:
     from bayestuner.measure.job import load_job
-    from bayestuner.tune.comparing import compare_job
 
     job = load_job(args.job)
-    folder = args.out if args.out is not None else Path(f"{job.name}.compare")
-    progress = make_progress(sys.stderr)
+    n = len(job.space)
+    return Subject(job.name, "real", job.goal, n, f"{job.name}, {n} configurations, real runs; goal: {job.goal}", {}, job=job)
+
+
+def _search(args: argparse.Namespace, subject: Subject, strategies: list[str], budget: int, folder: Path) -> list[Curve]:
+    import os
+
+    from bayestuner.cli.progress import make_progress
+    from bayestuner.cli.signals import Stopped
+    from bayestuner.tune.comparing import compare, compare_job
+
+    seeds = range(args.repeats if args.repeats is not None else 3 if subject.job else 30)
     try:
-        curves = compare_job(job, strategies, seeds=seeds, budget=args.budget, folder=folder, progress=progress)
-    finally:
-        progress.close()
-    label = f"{job.name}, {len(job.space)} configurations, real runs; goal: {job.goal}"
-    return curves, _facts(job.goal, label, folder, None, simulated=False)
+        if subject.evaluator is not None:
+            parallel = args.parallel if args.parallel is not None else len(os.sched_getaffinity(0))
+            what = {**subject.what, "budget": budget}
+            return compare(
+                subject.evaluator, strategies, seeds=seeds, budget=budget, folder=folder, what=what, tell=show_search, parallel=parallel
+            )
+        assert subject.job is not None  # noqa: S101
+        progress = make_progress(sys.stderr)
+        try:
+            return compare_job(subject.job, strategies, seeds=seeds, budget=budget, folder=folder, progress=progress)
+        finally:
+            progress.close()
+    except Stopped as stop:
+        finished = "run" if subject.job is not None else "search"
+        stop.message = f"{stop.message}; every finished {finished} is kept in {folder}, go on with: {_again(args)}"
+        raise
 
 
-def _facts(goal: Goal, label: str, folder: Path, optimum: float | None, *, simulated: bool) -> dict[str, Any]:
-    lower = goal.direction == "minimize"
-    return {"label": label, "objective": goal.objective, "lower": lower, "optimum": optimum, "folder": str(folder), "simulated": simulated}
+def _again(args: argparse.Namespace) -> str:
+    """The command that goes on."""
+    words = ["bayestuner", "compare"]
+    for name in (
+        "job",
+        "simulate",
+        "table",
+        "strategies",
+        "budget",
+        "repeats",
+        "out",
+        "plot",
+        "parallel",
+        "space",
+        "noise",
+        "minimize",
+        "maximize",
+    ):
+        value = getattr(args, name)
+        if value is not None:
+            words += [f"--{name}", str(value)]
+    words += [word for bound in args.subject_to or () for word in ("--subject-to", bound)]
+    return shlex.join([*words, *(["--json"] if args.json else [])])
 
 
-def _progress(total: int) -> Callable[[Curve], None]:
+def show_search(news: SearchNews) -> None:
     """A line on stderr that counts the searches, where that is a terminal."""
-    done = 0
+    from bayestuner.report.words import duration
 
-    def tell(curve: Curve) -> None:
-        nonlocal done
-        done += 1
-        if sys.stderr.isatty():
-            end = "\n" if done == total else ""
-            print(f"\rsearch {done} of {total}: {curve.strategy}, seed {curve.seed}\x1b[K", end=end, file=sys.stderr, flush=True)
+    if sys.stderr.isatty():
+        left = f", about {duration(news.seconds_left)} left" if news.seconds_left else ""
+        text = f"search {news.k} of {news.n}: {news.curve.strategy}, seed {news.curve.seed}{' (kept)' if news.kept else ''}{left}"
+        print(f"\r{text}\x1b[K", end="\n" if news.k == news.n else "", file=sys.stderr, flush=True)
 
-    return tell
+
+def _facts(subject: Subject, budget: int, folder: Path) -> dict[str, Any]:
+    return {
+        "label": subject.label,
+        "kind": subject.kind,
+        "simulated": subject.kind == "simulated",
+        "estimated": subject.estimated,
+        "goal": str(subject.goal),
+        "objective": subject.goal.objective,
+        "lower": subject.goal.direction == "minimize",
+        "optimum": subject.optimum,
+        "configurations": subject.n_rows,
+        "budget": budget,
+        "folder": str(folder),
+    }
 
 
 def _emit(curves: list[Curve], facts: dict[str, Any]) -> None:
@@ -131,3 +276,15 @@ def _emit(curves: list[Curve], facts: dict[str, Any]) -> None:
     from bayestuner.cli.json_forms import VERSION, emit
 
     emit({"version": VERSION, **facts, "curves": [asdict(c) for c in curves]})
+
+
+def _budget(text: str) -> int | str:
+    if text == ALL:
+        return ALL
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, or all, not {text!r}")
+    return value

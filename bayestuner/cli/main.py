@@ -20,6 +20,7 @@ from bayestuner.errors import (
     MissingExtra,
     RuntimeFolderUnusable,
     StoreError,
+    WorkerLost,
 )
 
 COMMANDS = ("tune", "show", "retarget", "compare", "doctor", "measure-grid", "zoo")
@@ -66,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _code_of(error: BayesTunerError) -> int:
-    if isinstance(error, (MeterUnavailable, IsolationUnavailable, KnobUnavailable, RuntimeFolderUnusable, MissingExtra)):
+    if isinstance(error, (MeterUnavailable, IsolationUnavailable, KnobUnavailable, RuntimeFolderUnusable, MissingExtra, WorkerLost)):
         return exit_codes.MACHINE_LACKS
     if isinstance(error, MachineBusy):
         return exit_codes.MACHINE_BUSY

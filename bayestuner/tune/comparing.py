@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,8 +20,16 @@ from bayestuner.study.study import Study
 from bayestuner.trial import Config, Outcome, Trial
 from bayestuner.tune.entry import tune
 from bayestuner.tune.news import Progress
+from bayestuner.tune.processes import over_processes
 
 CURVES = "curves.jsonl"
+WHOLE = frozenset({"exhaustive"})
+"""Strategies that search the whole space, and once, where a run costs nothing: what others are held against."""
+
+WORTH_S = 5.0  # of work left: below that, starting processes (a second or so each) takes longer than it saves
+
+Task = tuple[str, int]
+"""Strategy and seed of a search."""
 
 
 class Evaluator(Protocol):
@@ -71,50 +82,75 @@ class Curve:
         failed = 0
         for values, duration_s in trials:
             failed += not values
-            if values and goal.feasible(values) and (leader is None or goal.better(values, leader)):
+            meets = bool(values) and not goal.relative and goal.feasible(values)  # relative still: its reference failed
+            if meets and (leader is None or goal.better(values, leader)):
                 leader = values
             best.append(None if leader is None else leader[goal.objective])
             elapsed.append(duration_s + (elapsed[-1] if elapsed else 0.0))
         return cls(strategy, seed, tuple(best), tuple(elapsed), failed)
 
 
+@dataclass(frozen=True, slots=True)
+class SearchNews:
+    """A search that is done: k of n. `kept`: it was made by an earlier call. `seconds_left` is None where nothing tells yet."""
+
+    k: int
+    n: int
+    curve: Curve
+    kept: bool
+    seconds_left: float | None
+
+
+Tell = Callable[[SearchNews], None]
+
+
 def compare(
-    evaluator: Callable[[int], Evaluator],
+    evaluator: Callable[..., Evaluator],
     strategies: Sequence[str],
     *,
     seeds: Sequence[int],
     budget: int,
     folder: Path,
     what: Mapping[str, Any],
-    tell: Callable[[Curve], None] = lambda curve: None,
+    tell: Tell = lambda news: None,
+    parallel: int = 1,
 ) -> list[Curve]:
     """Let every strategy search once for each seed; curves that are in `folder` from an earlier call are taken from there.
+
+    An exhaustive search runs the whole space, whatever the budget, and once: it is what the others are held against.
 
     Parameters
     ----------
     evaluator : callable
-        ``evaluator(seed)`` makes the job anew, so that every search meets the same noise and failures.
+        ``evaluator(seed=seed)`` makes the job anew, so that every search meets the same noise and failures. For more than one process
+        it must be sendable to them, such as a `functools.partial` of a class.
     what : dict
         What is compared on, JSON-able: a folder takes curves of one thing only.
     tell : callable
-        Called with every curve, as it is there.
+        Called with every curve as it is there, those kept first.
+    parallel : int
+        Processes to search in, at most; the curves don't depend on it. Where little is left to do there is only this one.
 
     Raises
     ------
     StoreError
         The folder holds a comparison of something else, or can't be written.
+    WorkerLost
+        A process was ended from outside.
     """
     kept = _Kept(folder, what)
-    curves = []
-    for seed in seeds:
-        for strategy in strategies:
-            curve = kept.find(strategy, seed)
-            if curve is None:
-                curve = _search(strategy, seed, evaluator(seed), budget)
-                kept.add(curve)
-            tell(curve)
-            curves.append(curve)
-    return curves
+    tasks = [(strategy, seed) for seed in seeds for strategy in strategies if strategy not in WHOLE or seed == seeds[0]]
+    made = [task for task in tasks if kept.find(task) is not None]
+    for k, task in enumerate(made, 1):
+        tell(SearchNews(k, len(tasks), kept[task], True, None))
+    todo = [task for task in tasks if task not in made]
+    begun = time.monotonic()
+    with closing(_searches(partial(_search, evaluator, budget), todo, parallel)) as searches:
+        for k, curve in enumerate(searches, 1):
+            kept.add(curve)
+            left_s = (time.monotonic() - begun) / k * (len(todo) - k)
+            tell(SearchNews(len(made) + k, len(tasks), curve, False, left_s))
+    return [kept[task] for task in tasks]
 
 
 def compare_job(
@@ -125,29 +161,47 @@ def compare_job(
     budget: int,
     folder: Path,
     progress: Progress | None = None,
-    tell: Callable[[Curve], None] = lambda curve: None,
 ) -> list[Curve]:
     """The same with real test runs: each search is a study of its own in `folder`, without the repeats at the end.
 
     Strategies take turns, so that a slow change of the machine favours none. Raises what `tune` raises.
     """
     job = replace(job, measure=replace(job.measure, repeats=0))
+    progress = progress or Progress()
+    tasks = [(strategy, seed) for seed in seeds for strategy in strategies]
     curves = []
-    for seed in seeds:
-        for strategy in strategies:
-            path = folder / f"{strategy}-{seed}"
-            tune(job, study_path=path, progress=progress, budget=budget, seed=seed, strategy=strategy)
-            with Study.open(path, read_only=True) as study:
-                curve = _curve_of_study(strategy, seed, study)
-            tell(curve)
-            curves.append(curve)
+    for k, (strategy, seed) in enumerate(tasks, 1):
+        progress.note(f"search {k} of {len(tasks)}: {strategy}, seed {seed}")
+        path = folder / f"{strategy}-{seed}"
+        tune(job, study_path=path, progress=progress, budget=budget, seed=seed, strategy=strategy)
+        with Study.open(path, read_only=True) as study:
+            curves.append(_curve_of_study(strategy, seed, study))
     return curves
 
 
-def _search(strategy: str, seed: int, job: Evaluator, budget: int) -> Curve:
-    searcher = make_strategy(strategy, job.space, job.goal, seed=seed, budget=budget)
+def _searches(search: Callable[[Task], Curve], tasks: Sequence[Task], parallel: int) -> Generator[Curve, None, None]:
+    """Make searches here until each strategy's last one tells what the rest will take, then over processes where that is long enough."""
+    took_s: dict[str, float] = {}
+    for done, task in enumerate(tasks):
+        rest = tasks[done:]
+        if parallel > 1 and all(strategy in took_s for strategy, _ in rest) and sum(took_s[strategy] for strategy, _ in rest) > WORTH_S:
+            with closing(over_processes(search, rest, processes=parallel)) as made:
+                for _, curve in made:
+                    yield curve
+            return
+        begun = time.monotonic()
+        curve = search(task)
+        took_s[task[0]] = time.monotonic() - begun
+        yield curve
+
+
+def _search(evaluator: Callable[..., Evaluator], budget: int, task: Task) -> Curve:
+    strategy, seed = task
+    job = evaluator(seed=seed)
+    runs = len(job.space) if strategy in WHOLE else budget
+    searcher = make_strategy(strategy, job.space, job.goal, seed=seed, budget=runs)
     told: list[tuple[Trial, float]] = []
-    for _ in range(budget):
+    for _ in range(runs):
         before_s = job.elapsed_s
         try:
             trial = searcher.ask()
@@ -169,35 +223,42 @@ class _Kept:
 
     def __init__(self, folder: Path, what: Mapping[str, Any]) -> None:
         self.path = folder / CURVES
-        self._curves: dict[tuple[str, int], Curve] = {}
+        self._curves: dict[Task, Curve] = {}
         try:
-            if self.path.exists():
-                self._read(what)
-            else:
+            text = self.path.read_text() if self.path.exists() else ""
+            whole = text[: text.rfind("\n") + 1]  # a line that a kill cut short is dropped
+            if whole:
+                self._read(whole, what)
+            if not whole or whole != text:
                 folder.mkdir(parents=True, exist_ok=True)
-                self.path.write_text(json.dumps(dict(what)) + "\n")
+                self.path.write_text(whole or json.dumps(dict(what)) + "\n")
         except OSError as error:
             raise StoreError(f"the comparison can't be kept in {folder}: {error.strerror}; name another folder with --out") from error
 
-    def find(self, strategy: str, seed: int) -> Curve | None:
+    def find(self, task: Task) -> Curve | None:
         """The curve of a search made before."""
-        return self._curves.get((strategy, seed))
+        return self._curves.get(task)
+
+    def __getitem__(self, task: Task) -> Curve:
+        return self._curves[task]
 
     def add(self, curve: Curve) -> None:
         """Append a curve."""
-        with self.path.open("a") as stream:
-            stream.write(json.dumps(asdict(curve)) + "\n")
+        try:
+            with self.path.open("a") as stream:
+                stream.write(json.dumps(asdict(curve)) + "\n")
+        except OSError as error:
+            raise StoreError(f"can't write {self.path}: {error.strerror}; what was made before is kept") from error
+        self._curves[curve.strategy, curve.seed] = curve
 
-    def _read(self, what: Mapping[str, Any]) -> None:
-        text = self.path.read_text()
-        whole = text[: text.rfind("\n") + 1]  # a line that a kill cut short is dropped
-        found, *lines = (json.loads(line) for line in whole.splitlines()) if whole else ({},)
+    def _read(self, whole: str, what: Mapping[str, Any]) -> None:
+        try:
+            found, *lines = (json.loads(line) for line in whole.splitlines())
+            curves = [Curve(c["strategy"], c["seed"], tuple(c["best"]), tuple(c["elapsed_s"]), c["failed"]) for c in lines]
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{self.path} is damaged: {error!r}; move it away, or name another folder with --out") from error
         if found != dict(what):
             raise StoreError(
                 f"{self.path.parent} holds a comparison of something else ({found}, not {dict(what)}); name another with --out"
             )
-        if whole != text:
-            self.path.write_text(whole)
-        for line in lines:
-            curve = Curve(line["strategy"], line["seed"], tuple(line["best"]), tuple(line["elapsed_s"]), line["failed"])
-            self._curves[curve.strategy, curve.seed] = curve
+        self._curves = {(curve.strategy, curve.seed): curve for curve in curves}

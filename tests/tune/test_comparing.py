@@ -1,14 +1,20 @@
 """Strategies are compared on the same searches whenever they are made, and what was made is not made again."""
 
 import json
+import math
+import multiprocessing
+import os
+from functools import partial
 
 import pytest
 
-from bayestuner.errors import StoreError
+from bayestuner.errors import StoreError, WorkerLost
 from bayestuner.goal import Goal
-from bayestuner.report.comparison import best_after, comparison_table, plot_comparison
+from bayestuner.report.comparison import best_after
 from bayestuner.simulate.platform import SimulatedJob, small_space
+from bayestuner.tune import comparing
 from bayestuner.tune.comparing import CURVES, Curve, compare
+from bayestuner.tune.processes import over_processes
 
 GOAL = Goal(minimize="power_w", subject_to=["throughput >= 10"])
 WHAT = {"simulated": "resnet_v2"}
@@ -78,23 +84,69 @@ def test_a_strategy_that_ends_keeps_its_last():
     assert [float(best_after([curve], n, lower=True)[0]) for n in (1, 2, 20)] == [float("inf"), 7.0, 7.0]
 
 
-CURVES_OF_TWO = [
-    Curve("bayes", 0, (None, 110.0, 100.0), (60.0, 120.0, 180.0), 1),
-    Curve("bayes", 1, (130.0, 120.0, 104.0), (60.0, 120.0, 300.0), 0),
-    Curve("random", 0, (None, None, None), (60.0, 120.0, 180.0), 3),
-]
+def test_an_exhaustive_search_runs_the_whole_space_once(tmp_path):
+    make = Counting()
+    curves = compare(make, ["random", "exhaustive"], seeds=[4, 5, 6], budget=3, folder=tmp_path, what=WHAT)
+    assert [(c.strategy, c.seed, len(c.best)) for c in curves] == [
+        ("random", 4, 3), ("exhaustive", 4, 224), ("random", 5, 3), ("random", 6, 3),
+    ]  # fmt: skip
+    assert make.runs == 3 * 3 + 224
 
 
-def test_the_table_counts_a_search_that_found_nothing_as_infinitely_bad():
-    lines = comparison_table(CURVES_OF_TWO, "power_w", 3, optimum=100.0).splitlines()
-    assert "worse than the optimum" in lines[0]
-    assert lines[4].split() == ["bayes", "2", "0", "(0", "to", "4)", "100", "%", "0.5", "4.0", "min"]
-    assert lines[5].split()[:3] == ["random", "1", "-"]
+def test_over_processes_the_curves_are_the_same_and_kept_as_they_come(tmp_path, monkeypatch):
+    job = partial(SimulatedJob, "resnet_v2", small_space(), noise=0.01)
+    options = {"seeds": range(3), "budget": 6, "what": WHAT}
+    alone = compare(job, ["bayes", "random"], folder=tmp_path / "one", **options)
+    monkeypatch.setattr(comparing, "WORTH_S", 0.0)
+    told, lines = [], []
+
+    def tell(news):
+        told.append((news.k, news.n, news.kept))
+        lines.append(len((tmp_path / "two" / CURVES).read_text().splitlines()))
+
+    assert compare(job, ["bayes", "random"], folder=tmp_path / "two", parallel=2, tell=tell, **options) == alone
+    assert told == [(k, 6, False) for k in range(1, 7)]
+    assert lines == list(range(2, 8))
+    assert multiprocessing.active_children() == []
+    assert compare(job, ["bayes", "random"], folder=tmp_path / "two", parallel=2, tell=tell, **options) == alone
+    assert told[6:] == [(k, 6, True) for k in range(1, 7)]
 
 
-def test_the_plot_is_drawn_where_something_was_found(tmp_path):
-    plot_comparison(CURVES_OF_TWO, "power_w", tmp_path / "c.svg", "two searches", 3)
-    text = (tmp_path / "c.svg").read_text()
-    assert "<!-- bayes -->" in text
-    assert "<!-- random -->" not in text  # which found nothing
-    assert json.dumps("two searches")[1:-1] in text
+def test_where_little_is_left_to_do_no_process_is_started(tmp_path, monkeypatch):
+    monkeypatch.setattr(comparing, "over_processes", None)
+    job = partial(SimulatedJob, "resnet_v2", small_space())
+    assert len(compare(job, ["random"], seeds=range(5), budget=3, folder=tmp_path, what=WHAT, parallel=8)) == 5
+
+
+def test_processes_end_with_the_first_mistake_and_at_once_when_left():
+    with pytest.raises(ValueError, match="math domain error"):
+        list(over_processes(math.sqrt, [1.0, -1.0], processes=2))
+    assert multiprocessing.active_children() == []
+    made = over_processes(math.factorial, [3, 900_000, 900_000], processes=2)
+    assert next(made) == (3, 6)
+    made.close()
+    assert multiprocessing.active_children() == []
+
+
+def test_a_process_that_is_killed_is_a_sentence():
+    with pytest.raises(WorkerLost, match="ended from outside, perhaps for memory"):
+        list(over_processes(os._exit, [1], processes=1))
+
+
+def test_a_search_whose_reference_failed_has_found_nothing():
+    goal = Goal(minimize="power_w", subject_to=["throughput >= 60%"])
+    runs = [({}, 1.0), ({"power_w": 50.0, "throughput": 5.0}, 2.0)]
+    assert Curve.of("random", 0, goal, runs) == Curve("random", 0, (None, None), (1.0, 3.0), 1)
+
+
+@pytest.mark.parametrize("text", ["no json\n", json.dumps(WHAT) + "\n{}\n"])
+def test_a_damaged_folder_is_a_sentence(tmp_path, text):
+    (tmp_path / CURVES).write_text(text)
+    with pytest.raises(StoreError, match=r"curves\.jsonl is damaged: .*; move it away, or name another folder with --out"):
+        compare(Counting(), ["random"], seeds=[0], budget=2, folder=tmp_path, what=WHAT)
+
+
+def test_a_head_that_a_kill_cut_short_is_written_again(tmp_path):
+    (tmp_path / CURVES).write_text('{"simu')
+    assert len(compare(Counting(), ["random"], seeds=[0], budget=2, folder=tmp_path, what=WHAT)) == 1
+    assert json.loads((tmp_path / CURVES).read_text().splitlines()[0]) == WHAT
