@@ -53,7 +53,7 @@ def comparison_table(
         "found",
         "runs failed",
         "search time",
-        *(["of exhaustive"] if whole_s else []),
+        *(["of all runs"] if whole_s else []),
     ]
     rows, below = [], []
     for strategy, own in strategies.items():
@@ -127,7 +127,7 @@ def plot_comparison(
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = by_runs.get_legend_handles_labels()
     if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(handles), 4), fontsize=8, frameon=False)
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(handles), 5), fontsize=8, frameon=False)
     figure.suptitle("\n".join([*textwrap.wrap(label, 125), _what_is_drawn(searches)]), fontsize=8.5)
     figure.savefig(path, dpi=140)
     plt.close(figure)
@@ -187,10 +187,12 @@ def _number(value: float | None, lower: bool) -> float:
 
 def _spread(values: FloatArray, optimum: float | None, lower: bool) -> str:
     """Median (quartiles), the better one first."""
+    digits = 4
     if optimum is not None:
+        digits = 3
         values = 100.0 * (1.0 if lower else -1.0) * (values - optimum) / abs(optimum)
         lower = True
     ordered = np.sort(values) if lower else np.sort(values)[::-1]
     low, middle, high = (ordered[max(int(np.ceil(q / 100.0 * ordered.size)) - 1, 0)] + 0.0 for q in QUARTILES)
-    texts = [f"{v:.4g}" if np.isfinite(v) else "-" for v in (low, middle, high)]
+    texts = [f"{v:.{digits}g}" if np.isfinite(v) else "-" for v in (low, middle, high)]
     return f"{texts[1]} ({texts[0]} to {texts[2]})" if values.size > 1 else texts[1]

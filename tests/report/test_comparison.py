@@ -28,7 +28,7 @@ def test_the_table_counts_a_search_that_found_nothing_as_infinitely_bad():
 def test_a_search_of_the_whole_space_is_what_the_others_are_held_against():
     text = comparison_table([*CURVES, WHOLE], "power_w", 3, optimum=100.0)
     assert text.splitlines()[-1] == "exhaustive: all 4 runs, 40 min 00 s, 2 failed; best found: 0 % worse than the optimum"
-    assert text.splitlines()[2].endswith("of exhaustive")
+    assert text.splitlines()[2].endswith("search time  of all runs")
     assert text.splitlines()[4].endswith("  10 %")
     alone = comparison_table([WHOLE], "power_w", 3)
     assert alone.splitlines()[-1] == "exhaustive: all 4 runs, 40 min 00 s, 2 failed; best found: 100"
