@@ -34,7 +34,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--job", metavar="JOB.toml", type=Path, help="a real job: every search makes its own test runs")
-    what.add_argument("--simulate", metavar="NAME", help="one of the paper's jobs on its server, SIMULATED")
+    what.add_argument("--simulate", metavar="NAME", help="one of the paper's jobs on its server, or NAME+NAME that share it, SIMULATED")
     what.add_argument("--table", metavar="TABLE.csv", type=Path, help="real runs that measure-grid has put into a table, replayed")
     parser.add_argument(
         "--strategies", metavar="NAMES", default="bayes,annealing,random", help="separated by commas (default: %(default)s)"
@@ -151,17 +151,17 @@ def _check(args: argparse.Namespace) -> list[str]:
 def _simulated(args: argparse.Namespace) -> Subject:
     from functools import partial
 
-    from bayestuner.simulate.platform import SimulatedJob, large_space, small_space
+    from bayestuner.simulate.select import simulation
 
-    space = small_space() if args.space == "small" else large_space()
+    make, space = simulation(args.simulate, args.space)
     noise = args.noise or 0.0
-    truth = SimulatedJob(args.simulate, space)
+    truth = make(space)
     optimum = float(truth.table.metrics["power_w"][truth.optimum])
     noisy = f", readings with {100 * noise:g} % noise" if noise else ""
-    label = f"{args.simulate}, {space.n_rows} configurations, SIMULATED{noisy}; goal: {truth.goal}; optimum {optimum:.1f} W"
+    label = f"{args.simulate}, {len(space)} configurations, SIMULATED{noisy}; goal: {truth.goal}; optimum {optimum:.1f} W"
     what = {"simulated": args.simulate, "rows": space.n_rows, "noise": noise}
-    evaluator = partial(SimulatedJob, args.simulate, space, noise=noise)
-    return Subject(args.simulate, "simulated", truth.goal, space.n_rows, label, what, optimum, evaluator=evaluator)
+    evaluator = partial(make, space, noise=noise)
+    return Subject(args.simulate, "simulated", truth.goal, len(space), label, what, optimum, evaluator=evaluator)
 
 
 def _replayed(args: argparse.Namespace) -> Subject:

@@ -1,37 +1,20 @@
 """A job on the paper's server, SIMULATED: what every configuration gives, and test runs that read it with noise, drift and failures.
 
-The model of a batch of b items on c cores (all times in seconds):
-
-    t = (batch_s + b serial_s) (base / f)  +  max(b 2 gmac / (32 f efficiency width) (1 + stall spill),  traffic / bandwidth)
-
-with `width` the cores that a batch keeps busy (a core of the second socket adds less), `spill` the part of its working set beyond the L3
-cache, and f the frequency that the first package settles at under its power limit, found together with how busy its cores are.
+How long a batch takes stands in `bayestuner.simulate.work`; here the frequency that the first package settles at under its power limit is
+found together with how busy its cores are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import numpy as np
-import numpy.typing as npt
 
-from bayestuner.errors import InvalidSpace, RunFailed
+from bayestuner.errors import InvalidSpace
 from bayestuner.goal import Goal
 from bayestuner.simulate.profiles import Profile, profile
+from bayestuner.simulate.runs import Behaviour, FloatArray, SimulatedRuns
 from bayestuner.simulate.server import E5_2680_V4, Server
+from bayestuner.simulate.work import FIRST_ACTIVITY, ROUNDS, Work, damped
 from bayestuner.space import Integer, Ordinal, Space
-from bayestuner.trial import Config, Failed, Measured, Outcome, Reading
-
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-
-FLOP_PER_CYCLE = 32.0  # two AVX2 multiply-adds of eight floats
-STREAMING = 0.7  # share of the memory's peak that a program reaches (STREAM on Haswell-EP and later, roughly)
-BOTH_SOCKETS = 1.6  # bandwidth with cores on both, of one's: most pages lie on the first. Assumed.
-BUSY = 0.95  # activity of a core that computes, of pure vectorised code. Assumed.
-WAITING = 0.12  # activity of a core whose thread spins for work, which runtimes do between operators. Assumed.
-FLAG = "simulated"
 
 METRICS = ("power_w", "throughput", "latency_p50_s", "energy_j_per_item", "cpu_s_per_item", "memory_peak_bytes")
 
@@ -46,59 +29,30 @@ def small_space() -> Space:
     return Space(Integer("cores", 4, 28, 4), Ordinal("memory_gib", [2, 4, 6, 8], more_is="safer"), Integer("batch_size", 4, 32, 4))
 
 
-@dataclass(frozen=True)
-class Behaviour:
-    """What a job does in each of m configurations, without noise; nan where it is killed for memory.
-
-    Attributes
-    ----------
-    metrics : dict
-        Each of `METRICS` -> (m,).
-    oom : ndarray of bool, (m,)
-    ghz : ndarray, (m,)
-        Frequency of the first package.
-    """
-
-    metrics: Mapping[str, FloatArray]
-    oom: BoolArray
-    ghz: FloatArray
-
-
 def behaviour(job: Profile, cores: FloatArray, memory_gib: FloatArray, batch: FloatArray, server: Server = E5_2680_V4) -> Behaviour:
     """Work out the model for m configurations at once: cores, memory_gib, batch (m,).
 
     Cores are taken from the first socket until it is full, as the runner takes them.
     """
     near, far = np.minimum(cores, server.cores_per_socket), np.maximum(cores - server.cores_per_socket, 0.0)
-    sockets = np.where(far > 0, 2.0, 1.0)
-    wanted = job.grain * np.sqrt(batch)
-    width = np.minimum(near, wanted) + job.remote * np.minimum(far, np.maximum(wanted - near, 0.0))
-    working_mib = batch * job.activations_mib
-    spill = np.maximum(1.0 - sockets * server.l3_mib / working_mib, 0.0)
-    traffic_gb = (job.weights_mib + 32.0 * spill * working_mib) * 2**20 / 1e9  # spilt data crosses between layers again and again
-    feed_s = traffic_gb / (STREAMING * server.dram_gb_per_s * np.where(far > 0, BOTH_SOCKETS, 1.0))
-    activity = np.full(cores.shape, 0.5)
-    for _ in range(40):  # frequency and activity settle together
+    work = Work.of(job, near, far, batch, np.where(far > 0, 2.0, 1.0) * server.l3_mib, server)
+    activity = np.full(cores.shape, FIRST_ACTIVITY)
+    for _ in range(ROUNDS):
         ghz = server.frequency_ghz(near, activity)
-        serial_s = (job.batch_s + batch * job.serial_s) * server.base_ghz / ghz
-        compute_s = batch * 2.0 * job.gmac / (FLOP_PER_CYCLE * ghz * job.efficiency * width) * (1.0 + job.stall * spill)
-        parallel_s = np.maximum(compute_s, feed_s)
-        batch_s = serial_s + parallel_s
-        busy_s = parallel_s * width + serial_s
-        busy = busy_s / (batch_s * cores)
-        activity = 0.5 * (activity + BUSY * busy + WAITING * (1.0 - busy))
+        batch_s, busy = work.pace(ghz)
+        activity = damped(activity, busy)
     power_w = (
         server.package_w(near, activity, ghz, far)
         + server.package_w(far, activity, ghz, near)
-        + server.dram_w(traffic_gb / batch_s)
+        + server.dram_w(work.traffic_gb / batch_s)
     )  # fmt: skip
-    peak_bytes = (job.memory_mib[0] + job.memory_mib[1] * batch) * 2**20
+    peak_bytes = work.peak_bytes()
     oom = peak_bytes > memory_gib * 2**30
     figures = (power_w, batch / batch_s, batch_s, power_w * batch_s / batch, cores * batch_s / batch, peak_bytes)
     return Behaviour({name: np.where(oom, np.nan, values) for name, values in zip(METRICS, figures, strict=True)}, oom, ghz)
 
 
-class SimulatedJob:
+class SimulatedJob(SimulatedRuns):
     """One of the paper's jobs on the paper's server. SIMULATED: its outcomes carry the flag ``simulated``.
 
     Called with a configuration it is an `evaluate` for `bayestuner.optimize`.
@@ -142,54 +96,13 @@ class SimulatedJob:
         server: Server = E5_2680_V4,
     ) -> None:
         self.profile = profile(name)
-        self.space = space if space is not None else large_space()
-        self.goal = Goal(minimize="power_w", subject_to=[f"throughput >= {self.profile.constraint:g}"])
-        self.noise, self.drift, self.transient = float(noise), float(drift), float(transient)
-        self.elapsed_s = 0.0
-        self.table = behaviour(self.profile, *_columns(self.space), server)
-        self._rng = np.random.default_rng(seed)
-        self.duration_s = self._durations(server)
-
-    def run(self, config: Config) -> Outcome:
-        """Make one simulated test run."""
-        row = self.space.row(config)
-        self.elapsed_s += float(self.duration_s[row])
-        if self.transient and self._rng.random() < self.transient:
-            return Failed("transient", "simulated: the machine was at fault")
-        if self.table.oom[row]:
-            return Failed("oom", "simulated: killed for memory")
-        values = {name: float(column[row]) for name, column in self.table.metrics.items()}
-        for name in ("power_w", "throughput"):
-            values[name] *= 1.0 + self.noise * self._rng.standard_normal() if self.noise else 1.0
-        values["power_w"] *= 1.0 + self.drift * self.elapsed_s / 3600.0
-        return Measured({name: self._reading(name, value) for name, value in values.items()}, (FLAG,))
-
-    def __call__(self, config: Config) -> dict[str, Reading]:
-        """As `run`; raises `RunFailed` for a run that fails."""
-        outcome = self.run(config)
-        if isinstance(outcome, Failed):
-            raise RunFailed(outcome.kind, outcome.message)
-        return dict(outcome.metrics)
-
-    @property
-    def feasible(self) -> BoolArray:
-        """Which rows meet the goal, (n_rows,)."""
-        throughput = self.table.metrics["throughput"]
-        return ~self.table.oom & (np.nan_to_num(throughput) >= self.profile.constraint)
-
-    @property
-    def optimum(self) -> int:
-        """The row that meets the goal with the least power, without noise."""
-        return int(np.where(self.feasible, self.table.metrics["power_w"], np.inf).argmin())
-
-    def _reading(self, name: str, value: float) -> Reading:
-        noisy = self.noise and name in ("power_w", "throughput")
-        return Reading(value, sd=self.noise * value if noisy else None)
-
-    def _durations(self, server: Server) -> FloatArray:
-        items = items_per_run(self.profile, server)
-        run_s = items / self.table.metrics["throughput"]
-        return self.profile.startup_s + np.where(self.table.oom, 0.0, run_s)
+        space = space if space is not None else large_space()
+        goal = Goal(minimize="power_w", subject_to=[f"throughput >= {self.profile.constraint:g}"])
+        table = behaviour(self.profile, *_columns(space), server)
+        took_s = np.where(table.oom, 0.0, items_per_run(self.profile, server) / table.metrics["throughput"])
+        duration_s = self.profile.startup_s + took_s
+        noisy = ("power_w", "throughput")
+        super().__init__(space, goal, table, duration_s, noisy, noise=noise, drift=drift, transient=transient, seed=seed)
 
 
 def items_per_run(job: Profile, server: Server = E5_2680_V4) -> float:
@@ -204,10 +117,11 @@ def _columns(space: Space) -> tuple[FloatArray, FloatArray, FloatArray]:
     wanted = ("cores", "memory_gib", "batch_size")
     if set(space.names) != set(wanted):
         raise InvalidSpace(f"a simulated job has the knobs {', '.join(wanted)}; the space has {', '.join(space.names)}")
-    codes = space.codes(np.arange(space.n_rows))
+    cores, memory_gib, batch = (column(space, name) for name in wanted)
+    return cores, memory_gib, batch
 
-    def column(name: str) -> FloatArray:
-        d = space.names.index(name)
-        return np.asarray(np.asarray(space.knobs[d].values, dtype=np.float64)[codes[:, d]])
 
-    return column("cores"), column("memory_gib"), column("batch_size")
+def column(space: Space, name: str) -> FloatArray:
+    """Values of a knob whose values are numbers at every row, (n_rows,)."""
+    d = space.names.index(name)
+    return np.asarray(np.asarray(space.knobs[d].values, dtype=np.float64)[space.codes(np.arange(space.n_rows))[:, d]])

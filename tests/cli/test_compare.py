@@ -44,6 +44,15 @@ def test_a_simulated_comparison_says_so_and_gives_each_strategy_the_same_runs(tm
     ]
 
 
+def test_jobs_that_share_the_simulated_server_are_compared_as_one(tmp_path):
+    arguments = ["compare", "--simulate", "text_cnn+mobilenet_v2", "--strategies", "random", "--repeats", 1, "--budget", 3]
+    done = run_cli(*arguments, "--out", tmp_path / "kept")
+    assert done.returncode == 0, done.stderr
+    assert "42588 configurations, SIMULATED" in done.stdout
+    assert "text_cnn_throughput >= 3750, mobilenet_v2_throughput >= 37.5" in done.stdout
+    assert "has one size" in run_cli(*arguments, "--space", "small", "--out", tmp_path / "other").stderr
+
+
 @pytest.mark.cgroup
 @needs_cgroup
 def test_real_searches_are_studies_that_are_not_made_twice(tmp_path):
