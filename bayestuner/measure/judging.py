@@ -96,6 +96,8 @@ def failure(job: Job, evidence: Evidence) -> Failed | None:
         return Failed("timeout", _too_slow(job, evidence) + _last_words(evidence))
     if seen.exit_status not in (None, 0):
         return Failed("error", f"the job ended with {status_words(seen.exit_status)}{_last_words(evidence)}")
+    if seen.stop == "neighbour":
+        return Failed("transient", "a run made at the same time ended before both were measured")
     if seen.window is None and seen.stop != "fault":
         return Failed("error", _too_few(job, evidence) + _last_words(evidence))
     return None

@@ -21,6 +21,7 @@ from bayestuner.measure.sampling import Sampler, Span
 from bayestuner.measure.signals import signals_wait
 from bayestuner.measure.steady import Window, power_is_tight
 from bayestuner.measure.streams import Streams
+from bayestuner.measure.together import Seat
 from bayestuner.measure.topology import Topology, read_topology
 from bayestuner.measure.user import hand_over
 from bayestuner.measure.watch import Seen, stop_gently, watch
@@ -81,7 +82,7 @@ class Runner:
         self.topology = topology or read_topology(policy=job.measure.core_policy)
         self.knobs = knobs or KnobSetter()
 
-    def run(self, config: Config, *, at_least: float | None = None) -> RunRecord:
+    def run(self, config: Config, *, at_least: float | None = None, seat: Seat | None = None) -> RunRecord:
         """Make one test run of `config`.
 
         Whatever ends it, KeyboardInterrupt included, every process it started is dead, its group removed and every setting put back
@@ -92,6 +93,8 @@ class Runner:
         config : dict
         at_least : float, optional
             A bound on the throughput: the run ends early where it is clear that it is missed by far.
+        seat : Seat, optional
+            Among runs of other runners that are made at the same time.
 
         Raises
         ------
@@ -111,8 +114,10 @@ class Runner:
                 with signals_wait():
                     group = self.isolation.create(placement.limits)
                     settings.apply()
-                record = self._run_in(group, streams, placement, config, at_least)
+                record = self._run_in(group, streams, placement, config, at_least, seat)
             finally:
+                if seat is not None:
+                    seat.leave()
                 try:
                     left = _removed(group)
                 finally:
@@ -129,9 +134,14 @@ class Runner:
         record.details["duration_s"] = time.monotonic() - begun
         return record
 
-    def _run_in(self, group: RunGroup, streams: Streams, placement: Placement, config: Config, at_least: float | None) -> RunRecord:
+    def _run_in(
+        self, group: RunGroup, streams: Streams, placement: Placement, config: Config, at_least: float | None, seat: Seat | None
+    ) -> RunRecord:
         walks = self.isolation.name == "affinity"
-        sampler = Sampler(self.meter, group, use_every=_WALK_EVERY if walks else 1, hz=self.job.measure.energy_hz)
+        if seat is not None:
+            seat.enter(group)
+        beside_s = seat.beside_s if seat is not None else lambda: 0.0
+        sampler = Sampler(self.meter, group, use_every=_WALK_EVERY if walks else 1, hz=self.job.measure.energy_hz, beside_s=beside_s)
         sampler.start()
         start_ns = time.monotonic_ns()
         try:
@@ -152,6 +162,7 @@ class Runner:
                 warmup_s=self.warmup_s,
                 at_least=at_least,
                 power_is_tight=lambda window: self._power_is_tight(sampler, window),
+                seat=seat,
             )
             conditions.look(last=True)
         finally:

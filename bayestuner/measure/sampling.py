@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,8 @@ class Sampler:
         Readings of the meter in a second, up to 1000.
     cpu : int, optional
         Where the extension's thread reads the meter; by default the lowest CPU of this process that the group may not use, if there is one.
+    beside_s : callable
+        CPU seconds, so far, of what is no noise although it is outside the group: a run made at the same time.
 
     Attributes
     ----------
@@ -83,7 +85,9 @@ class Sampler:
         *,
         hz: float = DEFAULT_HZ,
         cpu: int | None = None,
+        beside_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        self._beside_s = beside_s
         self.fault: BayesTunerError | OSError | None = None
         if cpu is None:
             cpu = housekeeping_cpu(group.actual.cpuset_cpus, os.sched_getaffinity(0))
@@ -152,7 +156,7 @@ class Sampler:
             self._cpu.append((stamp_ns, self._usage.cpu_s))
         busy_s = machine_busy_s(self._stat)
         if busy_s is not None:
-            self._busy.append((stamp_ns, busy_s))
+            self._busy.append((stamp_ns, busy_s - self._beside_s()))
 
     def powers_w(self, start_ns: int, end_ns: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         """Mean power between neighbouring readings between two moments, (k,); also while it runs."""

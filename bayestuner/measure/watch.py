@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -12,10 +13,12 @@ from bayestuner.measure.job import MeasureSettings
 from bayestuner.measure.protocol import Reports
 from bayestuner.measure.steady import Window, find_window, is_tight, misses_by_far, warmup_floor
 from bayestuner.measure.streams import Streams
+from bayestuner.measure.together import Seat
 
-Stop = Literal["tight", "missed", "max_seconds", "not_ready", "too_slow", "exited", "closed", "oom", "fault"]
+Stop = Literal["tight", "missed", "max_seconds", "not_ready", "too_slow", "exited", "closed", "oom", "fault", "neighbour"]
 """Why watching ended: figures tight enough; clear that the throughput misses its bound by far; longest window over; not ready in time;
-too few batches in time; the job ended; it closed its reports; the kernel killed for memory; the meter or the group failed."""
+too few batches in time; the job ended; it closed its reports; the kernel killed for memory; the meter or the group failed; a run
+made at the same time ended too early."""
 
 _TURN_S = 0.05
 _REST_S = 0.01  # a job of thousands of batches a second must not wake us for each: its stamps are its own, nothing is lost by waiting
@@ -62,6 +65,7 @@ def watch(
     warmup_s: float = 0.0,
     at_least: float | None = None,
     power_is_tight: Callable[[Window], bool] = lambda _: True,
+    seat: Seat | None = None,
 ) -> Seen:
     """Read reports until there is a reason to stop; the job is left as it is.
 
@@ -77,8 +81,10 @@ def watch(
         A bound on the throughput; a run that misses it by far isn't measured to the end.
     power_is_tight : callable
         Whether a window whose throughput is tight needs no more time for its power.
+    seat : Seat, optional
+        Among runs that are made at the same time.
     """
-    assess = _Assessment(reports, settings, warmup_s, at_least, power_is_tight)
+    assess = _Assessment(reports, settings, warmup_s, at_least, power_is_tight, seat)
     source = "reports" if "reports" in streams.open else "stdout"
     stop: Stop | None = None
     ended = _Ended()
@@ -94,6 +100,8 @@ def watch(
             stop = "exited"
         elif source not in streams.open:  # and the child still runs
             stop = "closed"
+        elif seat is not None and seat.broken:
+            stop = "neighbour"
         elif reports.ready_ns is None:
             stop = "not_ready" if now_ns - start_ns > settings.startup_timeout_s * 1e9 else None
         else:
@@ -119,7 +127,9 @@ class _Assessment:
         warmup_s: float,
         at_least: float | None,
         power_is_tight: Callable[[Window], bool],
+        seat: Seat | None,
     ) -> None:
+        self._seat = seat
         self._reports = reports
         self._settings = settings
         self._warmup_s = warmup_s
@@ -134,15 +144,44 @@ class _Assessment:
         """The window of the batches so far; of a job that ended within its warm-up, what there is."""
         reports = self._reports
         floor = self._floor()
+        if self._seat is not None:
+            end = len(reports.stamps_ns) if self._seat.end_ns is None else bisect_right(reports.stamps_ns, self._seat.end_ns)
+            return find_window(reports.stamps_ns[:end], reports.items[:end], floor)
         return find_window(reports.stamps_ns, reports.items, floor) or (find_window(reports.stamps_ns, reports.items) if floor else None)
 
     def _floor(self) -> int:
-        ready_ns = self._reports.ready_ns
-        return 0 if ready_ns is None else warmup_floor(self._reports.stamps_ns, ready_ns, self._warmup_s)
+        ready_ns, stamps = self._reports.ready_ns, self._reports.stamps_ns
+        floor = 0 if ready_ns is None else warmup_floor(stamps, ready_ns, self._warmup_s)
+        if self._seat is None:
+            return floor
+        begin_ns = self._seat.begin_ns
+        return len(stamps) if begin_ns is None else max(floor, bisect_left(stamps, begin_ns))
 
     def verdict(self, now_ns: int) -> Stop | None:
-        """A reason to stop, or None. The longest window is counted from the end of the warm-up on, the grace from ready."""
-        ready_ns = self._reports.ready_ns
+        """A reason to stop, or None; beside other runs, not before they have one too."""
+        seat = self._seat
+        if seat is None:
+            return self._own_verdict(now_ns, self._reports.ready_ns)
+        if seat.begin_ns is None:
+            return self._warming(now_ns, seat)
+        stop = self._own_verdict(now_ns, seat.begin_ns)
+        if stop is not None and stop != "too_slow":
+            seat.measured(now_ns)
+            return stop if seat.end_ns is not None else None
+        return stop
+
+    def _warming(self, now_ns: int, seat: Seat) -> Stop | None:
+        """Of a run that is ready, while others may not be."""
+        ready_ns, stamps = self._reports.ready_ns, self._reports.stamps_ns
+        if ready_ns is None:
+            return None
+        if len(stamps) > warmup_floor(stamps, ready_ns, self._warmup_s):
+            seat.warm(now_ns)
+            return None
+        return "too_slow" if now_ns - ready_ns > self._grace_ns else None
+
+    def _own_verdict(self, now_ns: int, ready_ns: int | None) -> Stop | None:
+        """The longest window is counted from the end of the warm-up on, the grace from ready."""
         if ready_ns is None or (now_ns < self._next_ns and not self._reports.full):
             return None
         self._next_ns = now_ns + max(100_000_000, (now_ns - ready_ns) // 20)
