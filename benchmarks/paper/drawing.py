@@ -1,4 +1,4 @@
-"""Plots and tables as files, the same to the byte each time they are made."""
+"""Plots, tables and text of the report; files are the same to the byte each time they are made."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ mpl.rcParams.update({"svg.hashsalt": "bayestuner", "font.size": 9, "axes.spines.
 
 from matplotlib import pyplot as plt  # noqa: E402 - after the backend is chosen
 
-COLORS = {"BayesTuner": "#1b6ca8", "annealing": "#d9822b", "random": "#9a9a9a", "BatchSizer": "#7a5195", "AIMD": "#3b8c5a"}
+COLORS = {
+    "BayesTuner": "#1b6ca8", "Spearmint": "#6fb1d8", "CherryPick": "#c0504d", "annealing": "#d9822b", "random": "#9a9a9a",
+    "BatchSizer": "#7a5195", "AIMD": "#3b8c5a",
+}  # fmt: skip
 
 
 def axes(columns: int = 1, rows: int = 1, size: tuple[float, float] = (6.5, 3.8)) -> tuple[Any, Any]:
@@ -43,3 +46,13 @@ def markdown(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A table for the report."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines)
+
+
+def percent(mean: float, half: float) -> str:
+    """A share and half its interval; the interval is left out where nothing varies."""
+    return f"{100 * mean:.2f} ± {100 * half:.2f}" if half else f"{100 * mean:.2f}"
+
+
+def section(title: str, *paragraphs: str) -> str:
+    """A section of the report."""
+    return "\n\n".join([f"## {title}", *paragraphs])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +18,12 @@ from bayestuner.errors import SpaceExhausted
 from bayestuner.search.aimd import AIMD
 from bayestuner.search.annealing import Annealing
 from bayestuner.search.batch_sizer import BatchSizer
+from bayestuner.search.cherry_pick import CherryPick
 from bayestuner.search.random_search import RandomSearch
+from bayestuner.search.spearmint import Spearmint
 from bayestuner.simulate.platform import SimulatedJob, large_space, small_space
 from bayestuner.simulate.profiles import PROFILES
+from bayestuner.simulate.runs import SimulatedRuns
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -25,10 +31,15 @@ JOBS = tuple(PROFILES)
 BUDGET = 20
 SPACES = {"small": small_space, "large": large_space}
 
+T = TypeVar("T")
+MIN_PARALLEL = 8  # seeds, below which a worker's start costs more than it saves
+
 Maker = Callable[[bt.Space, bt.Goal, int], Any]
 
 STRATEGIES: dict[str, Maker] = {
     "BayesTuner": lambda space, goal, seed: bt.Tuner(space, goal, seed=seed, budget=BUDGET),
+    "Spearmint": lambda space, goal, seed: Spearmint(space, goal, seed=seed),
+    "CherryPick": lambda space, goal, seed: CherryPick(space, goal, seed=seed),
     "annealing": lambda space, goal, seed: Annealing(space, goal, seed=seed, budget=BUDGET),
     "random": lambda space, goal, seed: RandomSearch(space, goal, seed=seed),
     "BatchSizer": lambda space, goal, seed: BatchSizer(space, goal),
@@ -63,19 +74,12 @@ def job_of(name: str, space: str) -> SimulatedJob:
     return SimulatedJob(name, SPACES[space]())
 
 
-def search(strategy: str, name: str, space: str, seed: int, noise: float) -> Search:
+def search(strategy: str, name: str, space: str, noise: float, seed: int) -> Search:
     """Let a strategy make BUDGET runs."""
     truth = job_of(name, space)
     job = SimulatedJob(name, truth.space, noise=noise, seed=seed)
     tuner = STRATEGIES[strategy](job.space, job.goal, seed)
-    rows: list[int] = []
-    for _ in range(BUDGET):
-        try:
-            trial = tuner.ask()
-        except SpaceExhausted:  # it has come to an end of its own
-            break
-        rows.append(trial.row)
-        tuner.tell_outcome(trial, job.run(trial.config))
+    rows = rows_of(tuner, job, BUDGET)
     power_w, feasible = truth.table.metrics["power_w"], truth.feasible
     best = np.minimum.accumulate(np.where(feasible[rows], power_w[rows], np.inf))
     best = np.where(np.isfinite(best), best, power_w[feasible].max())
@@ -83,11 +87,38 @@ def search(strategy: str, name: str, space: str, seed: int, noise: float) -> Sea
     return Search(rows, gap, job.elapsed_s)
 
 
+def rows_of(tuner: Any, job: SimulatedRuns, budget: int) -> list[int]:
+    """The rows that a strategy runs, in order; fewer than `budget` where it comes to an end of its own."""
+    rows: list[int] = []
+    for _ in range(budget):
+        try:
+            trial = tuner.ask()
+        except SpaceExhausted:
+            break
+        rows.append(trial.row)
+        tuner.tell_outcome(trial, job.run(trial.config))
+    return rows
+
+
+@functools.cache
+def workers() -> ProcessPoolExecutor:
+    """One for each CPU, started when first used; the results do not depend on them."""
+    return ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=multiprocessing.get_context("spawn"))
+
+
+def each_seed(run: Callable[..., T], *arguments: Any, seeds: int) -> list[T]:
+    """``run(*arguments, seed)`` for every seed, on all CPUs where there are enough of them to be worth it."""
+    calls = [functools.partial(run, *arguments, seed) for seed in range(seeds)]
+    if seeds < MIN_PARALLEL:
+        return [call() for call in calls]
+    return [future.result() for future in [workers().submit(call) for call in calls]]
+
+
 @functools.cache
 def searches(strategy: str, name: str, space: str, seeds: int, noise: float = 0.0) -> list[Search]:
     """One search for each seed."""
     count = 1 if strategy in DETERMINISTIC and not noise else seeds
-    return [search(strategy, name, space, seed, noise) for seed in range(count)]
+    return each_seed(search, strategy, name, space, noise, seeds=count)
 
 
 def interval(values: FloatArray, draws: int = 2000) -> tuple[float, float]:

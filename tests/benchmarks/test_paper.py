@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.paper import searches
-from benchmarks.paper.exhibits import EXHIBITS, percent
+from benchmarks.paper import colocation, searches, trade_off
+from benchmarks.paper.drawing import percent
+from benchmarks.paper.exhibits import EXHIBITS
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,7 +49,7 @@ def test_the_report_in_docs_has_every_exhibit_and_says_what_it_is():
 
 
 def test_a_gap_is_the_best_feasible_power_over_the_optimum_s():
-    found = searches.search("random", "resnet_v2", "small", 3, 0.0)
+    found = searches.search("random", "resnet_v2", "small", 0.0, 3)
     job = searches.job_of("resnet_v2", "small")
     power_w = job.table.metrics["power_w"]
     best = min(power_w[row] for row in found.rows if job.feasible[row])
@@ -58,7 +59,7 @@ def test_a_gap_is_the_best_feasible_power_over_the_optimum_s():
 
 
 def test_a_strategy_that_has_ended_keeps_its_last():
-    found = searches.search("BatchSizer", "resnet_v2", "large", 0, 0.0)
+    found = searches.search("BatchSizer", "resnet_v2", "large", 0.0, 0)
     assert len(found.rows) <= 6
     assert found.gap.size == searches.BUDGET
     assert found.gap[-1] == found.gap[len(found.rows) - 1]
@@ -67,10 +68,39 @@ def test_a_strategy_that_has_ended_keeps_its_last():
 def test_every_strategy_meets_the_same_failures_and_knows_only_goal_and_space():
     truth = searches.job_of("nasnet_large", "large")
     for strategy in searches.STRATEGIES:
-        found = searches.search(strategy, "nasnet_large", "large", 0, 0.0)
+        found = searches.search(strategy, "nasnet_large", "large", 0.0, 0)
         assert len(set(found.rows)) == len(found.rows)
         assert all(truth.space.is_allowed(row) for row in found.rows)
 
 
 def test_percent_leaves_out_an_interval_of_nothing():
     assert (percent(0.0123, 0.004), percent(0.2, 0.0)) == ("1.23 ± 0.40", "20.00")
+
+
+def test_searches_on_several_processes_are_those_of_one(monkeypatch):
+    alone = searches.each_seed(searches.search, "annealing", "resnet_v2", "small", 0.01, seeds=3)
+    monkeypatch.setattr(searches, "MIN_PARALLEL", 2)
+    together = searches.each_seed(searches.search, "annealing", "resnet_v2", "small", 0.01, seeds=3)
+    assert [s.rows for s in together] == [s.rows for s in alone]
+
+
+def test_a_division_of_the_server_is_held_against_the_best_one():
+    pair = colocation.PAIRS[0]
+    job = colocation.truth_of(pair)
+    gaps = colocation.gaps_of("random", pair, 0)
+    assert gaps.size == colocation.RUNS
+    assert (gaps >= 0.0).all()
+    assert (np.diff(gaps[np.isfinite(gaps)]) <= 0.0).all()
+    assert job.feasible[job.optimum]
+
+
+def test_one_trade_off_search_is_judged_at_every_threshold():
+    job = searches.job_of("resnet_v2", "small")
+    bounds = trade_off.thresholds(job)
+    assert bounds.size == len(trade_off.SHARES)
+    every = range(job.space.n_rows)
+    assert trade_off.gaps(job, [bounds], [list(every)]) == pytest.approx([0.0])  # nothing is missed by running everything
+    throughput = job.table.metrics["throughput"]
+    slowest = int(np.nanargmin(throughput))
+    assert trade_off.gaps(job, [bounds], [[slowest]])[0] > 0.1  # meets none of them: as bad as can be
+    assert (trade_off.area(job, [job.optimum]) < 1.0) and trade_off.area(job, list(every)) == pytest.approx(1.0)
