@@ -28,6 +28,19 @@ def alive(pid):
     return state not in "ZX"
 
 
+def children_of(pid):
+    """Processes whose parent is `pid`, zombies too."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            found.add(int(stat.parent.name))
+    return found
+
+
 def assert_all_dead(pid_file):
     """Every process that noted its pid is gone (within a few seconds: killing is not instant on a loaded machine)."""
     pids = [int(line) for line in Path(pid_file).read_text().split()]

@@ -7,9 +7,10 @@ HPCA 2020) the machine is divided among the jobs, and a division is judged by ru
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ from bayestuner.tune.news import Progress
 POWER = "power_w"
 KINDS = ("cores", "memory", "argument", "environment")
 WORST = ("oom", "timeout", "error", "transient")
-_JOIN_S = 0.2
+_TURN_S = 0.2
+_LONGEST_END_S = 60.0  # for a run to kill its job and remove its group, which has limits of its own
 
 
 class Colocation:
@@ -121,8 +123,7 @@ class Colocation:
             finally:
                 seat.leave()
 
-        threads = [threading.Thread(target=work, args=(k,), name=f"bayestuner-{job.name}") for k, job in enumerate(self.jobs)]
-        _wait_for(threads, together)
+        _wait_for([partial(work, k) for k in range(len(self.jobs))], together)
         if faults:
             raise faults[0]
         done = [record for record in records if record is not None]
@@ -252,18 +253,30 @@ def _check_jobs(jobs: Sequence[Job]) -> None:
             raise InvalidSpace(f"the name {job.name!r} can't begin a knob's name; use letters, digits and underscores in [job] name")
 
 
-def _wait_for(threads: Sequence[threading.Thread], together: Together) -> None:
-    """Start them and wait; whatever interrupts the wait ends their runs first."""
-    started: list[threading.Thread] = []
+def _wait_for(works: Sequence[Callable[[], None]], together: Together) -> None:
+    """Do them all at once and wait; whatever interrupts the wait ends their runs first.
+
+    Not by Thread.join: in Python 3.11 and 3.12 one that an exception interrupts takes the thread for ended.
+    """
+    ends = [threading.Event() for _ in works]
+    begun = 0
+
+    def do(k: int) -> None:
+        try:
+            works[k]()
+        finally:
+            ends[k].set()
+
     try:
-        for thread in threads:
+        for k in range(len(works)):
+            thread = threading.Thread(target=do, args=(k,), name=f"bayestuner-run-{k}")
+            begun = k + 1  # before it starts: an interrupt may come meanwhile
             thread.start()
-            started.append(thread)
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(_JOIN_S)
+        for end in ends:
+            while not end.wait(_TURN_S):
+                pass
     except BaseException:
         together.stop()
-        for thread in started:
-            thread.join()
+        for end in ends[:begun]:
+            end.wait(_LONGEST_END_S)
         raise

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks.paper.exhibits import EXHIBITS
+from benchmarks.paper.searches import end_workers
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -37,9 +38,12 @@ def main() -> None:
     folder = args.docs / "paper"
     folder.mkdir(parents=True, exist_ok=True)
     sections = []
-    for name in args.exhibits or EXHIBITS:
-        sections.append(EXHIBITS[name](folder, args.seeds))
-        print(sections[-1], end="\n\n", flush=True)
+    try:
+        for name in args.exhibits or EXHIBITS:
+            sections.append(EXHIBITS[name](folder, args.seeds))
+            print(sections[-1], end="\n\n", flush=True)
+    finally:
+        end_workers()
     if not args.exhibits:
         report = "\n\n".join([INTRODUCTION.format(seeds=args.seeds), *sections]) + "\n"
         (args.docs / "paper.md").write_text(report)

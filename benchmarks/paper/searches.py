@@ -106,6 +106,13 @@ def workers() -> ProcessPoolExecutor:
     return ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=multiprocessing.get_context("spawn"))
 
 
+def end_workers() -> None:
+    """End them; they would else live as long as this process."""
+    if workers.cache_info().currsize:
+        workers().shutdown(cancel_futures=True)
+        workers.cache_clear()
+
+
 def each_seed(run: Callable[..., T], *arguments: Any, seeds: int) -> list[T]:
     """``run(*arguments, seed)`` for every seed, on all CPUs where there are enough of them to be worth it."""
     calls = [functools.partial(run, *arguments, seed) for seed in range(seeds)]

@@ -1,6 +1,7 @@
 """The paper's exhibits are made from real searches of the simulated jobs, say that they are simulated, and come out the same each time."""
 
 import csv
+import multiprocessing
 import subprocess
 import sys
 from pathlib import Path
@@ -80,7 +81,11 @@ def test_percent_leaves_out_an_interval_of_nothing():
 def test_searches_on_several_processes_are_those_of_one(monkeypatch):
     alone = searches.each_seed(searches.search, "annealing", "resnet_v2", "small", 0.01, seeds=3)
     monkeypatch.setattr(searches, "MIN_PARALLEL", 2)
-    together = searches.each_seed(searches.search, "annealing", "resnet_v2", "small", 0.01, seeds=3)
+    try:
+        together = searches.each_seed(searches.search, "annealing", "resnet_v2", "small", 0.01, seeds=3)
+    finally:
+        searches.end_workers()
+    assert multiprocessing.active_children() == []
     assert [s.rows for s in together] == [s.rows for s in alone]
 
 

@@ -1,5 +1,6 @@
 """Energy and CPU time between samples, and what a sampler does when its sources fail."""
 
+import os
 import time
 
 import pytest
@@ -65,6 +66,24 @@ def test_what_lies_between_two_stamps():
     assert span.cpu_parts_s == pytest.approx([seconds / 2] * 2, rel=1e-3)
     assert span.power_w == pytest.approx(50.0)
     assert span.outside_cpu_s >= 0.0
+
+
+def test_a_run_at_the_same_time_is_not_outside(tmp_path):
+    """The machine works 2.5 s a second, of which the group has 1 and its neighbour another."""
+    hz = os.sysconf("SC_CLK_TCK")
+
+    def outside(**options):
+        sampler = Sampler(None, Group(), proc=tmp_path, **options)
+        for _ in range(2):
+            busy_ticks = round(2.5 * hz * time.monotonic_ns() / 1e9)
+            (tmp_path / "stat").write_text(f"cpu {busy_ticks} 0 0 0 0 0 0 0\n")
+            sampler.sample(last=True)
+            time.sleep(1.0)
+        (first, _), (last, _) = sampler._busy
+        return sampler.span([first, last]).outside_cpu_s / ((last - first) / 1e9)
+
+    assert outside() == pytest.approx(1.5, abs=0.1)
+    assert outside(beside_s=lambda: time.monotonic_ns() / 1e9) == pytest.approx(0.5, abs=0.1)
 
 
 def test_outside_of_the_samples_nothing_is_known():

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from leftovers import children_of
 from patience import PATIENCE_S, ended
 
 from bayestuner.measure.cgroup.isolation import GroupFault, Launch
@@ -174,11 +175,11 @@ class TestEveryWay:
             spawn(job(["true"]), Placement(join=(tmp_path / "gone" / "cgroup.procs",)))
 
     def test_a_failed_start_leaves_no_process(self, job):
+        before = children_of(os.getpid())  # Python's own helpers may be among them
         for _ in range(5):
             with pytest.raises(FileNotFoundError):
                 spawn(job(["/no/such/program"]), ANYWHERE)
-        with pytest.raises(ChildProcessError):
-            os.waitpid(-1, os.WNOHANG)
+        assert children_of(os.getpid()) <= before
 
     def test_it_dies_with_a_tuner_that_is_killed(self, tmp_path):
         lines = [
