@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SPACES = ("large", "small")
 ALL = "all"
+REAL = "real runs"
+ESTIMATED_POWER = "power ESTIMATED by a model and not measured"
 PLOTS = (".png", ".svg", ".pdf")
 
 
@@ -113,6 +115,7 @@ def run(args: argparse.Namespace) -> int:
     budget = subject.n_rows if args.budget == ALL else args.budget
     folder = args.out if args.out is not None else Path(f"{subject.name}.compare")
     curves = _search(args, subject, strategies, budget, folder)
+    subject = _saying_estimated(subject, curves, folder)
     facts = _facts(subject, budget, folder)
     options = {"lower": facts["lower"], "optimum": subject.optimum}
     if args.plot is not None:
@@ -177,7 +180,7 @@ def _replayed(args: argparse.Namespace) -> Subject:
     truth = TableJob(table, Goal(**{"maximize" if args.maximize else "minimize": objective}, subject_to=bounds))
     optimum, n = float(truth.objective[truth.optimum]), table.space.n_rows
     estimated = any(metric.startswith(ESTIMATED) for metric in truth.goal.metrics)
-    power = ", power ESTIMATED by a model and not measured" if estimated else ""
+    power = f", {ESTIMATED_POWER}" if estimated else ""
     label = f"replay of measured table {args.table.name}: {table.job}, {n} configurations{power}; goal: {truth.goal}; optimum {optimum:.4g}"
     what = {"table": args.table.name, "digest": table.digest, "goal": str(truth.goal)}
     evaluator = partial(TableJob, table, truth.goal)
@@ -189,7 +192,24 @@ def _real(args: argparse.Namespace) -> Subject:
 
     job = load_job(args.job)
     n = len(job.space)
-    return Subject(job.name, "real", job.goal, n, f"{job.name}, {n} configurations, real runs; goal: {job.goal}", {}, job=job)
+    return Subject(job.name, "real", job.goal, n, f"{job.name}, {n} configurations, {REAL}; goal: {job.goal}", {}, job=job)
+
+
+def _saying_estimated(subject: Subject, curves: list[Curve], folder: Path) -> Subject:
+    """The subject, its label saying so where the goal is over power that a real job's runs had from the estimate."""
+    from dataclasses import replace
+
+    from bayestuner.measure.metrics import POWER_METRICS
+    from bayestuner.study.study import Study
+    from bayestuner.study.summary import summarise
+
+    if subject.job is None or not POWER_METRICS & set(subject.goal.metrics):
+        return subject
+    for curve in curves:
+        with Study.open(folder / f"{curve.strategy}-{curve.seed}", read_only=True) as study:
+            if summarise(study).estimated:
+                return replace(subject, estimated=True, label=subject.label.replace(REAL, f"{REAL}, {ESTIMATED_POWER}"))
+    return subject
 
 
 def _search(args: argparse.Namespace, subject: Subject, strategies: list[str], budget: int, folder: Path) -> list[Curve]:

@@ -13,8 +13,12 @@ from jobs import bayestuner, processes_of, write_job
 from leftovers import alive
 from measured_tables import default_rows, row, write_table
 from patience import wait_for
+from study_doubles import pretend_run, small_space
 
+from bayestuner.cli import compare
 from bayestuner.cli.compare import show_search
+from bayestuner.goal import Goal
+from bayestuner.measure.job import load_job
 from bayestuner.study.study import Study
 from bayestuner.tune.comparing import Curve, SearchNews
 
@@ -230,3 +234,18 @@ def test_what_is_wrong_with_a_table_is_one_sentence(tmp_path):
     assert "has no 'power_w'; a goal can use estimated_power_w" in unknown.stderr
     budget = run_cli("compare", "--table", tmp_path / "t.csv", "--budget", "none")
     assert "expected a whole number of at least 1, or all, not 'none'" in budget.stderr
+
+
+@pytest.mark.parametrize("estimated", [True, False])
+def test_real_runs_whose_power_was_estimated_say_so(tmp_path, estimated):
+    goal = Goal(minimize="power_w", subject_to=["throughput >= 20"])
+    details = {"power_source": "model" if estimated else "perf", "estimated": estimated, "duration_s": 2.0}
+    with Study.create(tmp_path / "random-0", small_space(), goal, "random", 0, 2, name="toy", job={"unit": "image"}) as study:
+        config = {"cores": 2, "memory_mib": 512, "batch_size": 8}
+        study.tell(study.adopt(config, "search"), pretend_run(config), details)
+    job = load_job(write_job(tmp_path, minimize="memory_mib"))
+    subject = compare.Subject("toy", "real", goal, 48, "toy, 48 configurations, real runs; goal: x", {}, job=job)
+    curve = Curve("random", 0, (40.0,), (2.0,), 0)
+    said = compare._saying_estimated(subject, [curve], tmp_path)
+    assert said.estimated is estimated
+    assert ("real runs, power ESTIMATED by a model and not measured; goal" in said.label) is estimated
