@@ -102,7 +102,7 @@ def rows_of(tuner: Any, job: SimulatedRuns, budget: int) -> list[int]:
 
 @functools.cache
 def workers() -> ProcessPoolExecutor:
-    """One for each CPU, started when first used; the results do not depend on them."""
+    """One for each CPU, kept from exhibit to exhibit (`over_processes` starts anew each time); the results do not depend on them."""
     return ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=multiprocessing.get_context("spawn"))
 
 
