@@ -90,6 +90,44 @@ def test_imports_follow_the_arrows(path):
             assert not (top and (room, parts[0]) in LAZY), f"{where} at the top; import it inside the function that needs it"
 
 
+def module_of(path: Path) -> str:
+    parts = ("bayestuner", *path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_modules(path: Path, modules: set[str]) -> set[str]:
+    """Files of the package that one file imports, inside functions and for type checkers included."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            deeper = {f"{node.module}.{alias.name}" for alias in node.names} & modules
+            found |= deeper or {node.module}
+    return found & modules
+
+
+def cycles(arrows: dict[str, set[str]]) -> list[str]:
+    """What is left of a graph when every node without arrows out of it is taken away, again and again: cycles and what leads to them."""
+    left = {node: set(targets) for node, targets in arrows.items()}
+    while ends := [node for node, targets in left.items() if not targets & left.keys()]:
+        for node in ends:
+            del left[node]
+    return sorted(left)
+
+
+def test_no_two_files_import_each_other_in_a_circle():
+    modules = {module_of(path) for path in FILES}
+    arrows = {module_of(path): imported_modules(path, modules) - {module_of(path)} for path in FILES}
+    assert sum(map(len, arrows.values())) > 2 * len(FILES), "the walk finds hardly any import"
+    assert cycles(arrows) == []
+
+
+def test_the_search_for_circles_finds_one():
+    assert cycles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["a", "b", "c"]
+    assert cycles({"a": {"b", "d"}, "b": {"d"}, "d": set()}) == []
+
+
 def test_the_walk_finds_a_forbidden_import(tmp_path):
     bad = tmp_path / "bad.py"
     bad.write_text("from bayestuner.surrogate import gp\nimport bayestuner.search\n")

@@ -62,7 +62,7 @@ class Runner:
     topology : Topology, optional
         By default this machine's.
     knobs : KnobSetter, optional
-        For knobs that are settings of the machine (`bayestuner.measure.actuators.select.open_knobs`); by default there are none.
+        For knobs that are settings of the machine (`bayestuner.measure.open_knobs.open_knobs`); by default there are none.
     """
 
     def __init__(

@@ -19,7 +19,8 @@ import numpy as np
 from bayestuner.errors import BayesTunerError
 from bayestuner.measure.cgroup.isolation import GroupUsage, RunGroup
 from bayestuner.measure.energy.meter import EnergyMeter
-from bayestuner.measure.energy.recorder import DEFAULT_HZ, Recording, housekeeping_cpu
+from bayestuner.measure.energy.recorder import DEFAULT_HZ, housekeeping_cpu
+from bayestuner.measure.energy.recording import Recording
 from bayestuner.measure.energy.track import EnergyTrack
 
 PERIOD_S = 0.1

@@ -1,7 +1,4 @@
-"""What may stand in a job file: one table that checks the file and writes docs/job-file.md.
-
-``python -m bayestuner.measure.schema`` prints the reference.
-"""
+"""What may stand in a job file: one table that checks the file and, by `schema_reference`, writes docs/job-file.md."""
 
 from __future__ import annotations
 
@@ -442,11 +439,3 @@ def _pattern_problem(value: str) -> str | None:
     except re.error as error:
         return f"not a regular expression: {error}"
     return None
-
-
-if __name__ == "__main__":
-    import sys
-
-    from bayestuner.measure.schema_reference import reference_markdown
-
-    sys.stdout.write(reference_markdown())

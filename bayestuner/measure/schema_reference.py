@@ -1,7 +1,8 @@
-"""docs/job-file.md, written from the table that checks job files: `python -m bayestuner.measure.schema` prints it."""
+"""docs/job-file.md, written from the table that checks job files: `python -m bayestuner.measure.schema_reference` prints it."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,7 +12,7 @@ from bayestuner.measure.schema import KNOB_KINDS, REQUIRED, SECTIONS, TYPES, Key
 _INTRO = """\
 # The job file
 
-<!-- Made by `python -m bayestuner.measure.schema > docs/job-file.md` from the table that also checks job files; don't edit. -->
+<!-- Made by `python -m bayestuner.measure.schema_reference > docs/job-file.md` from the table that also checks job files; don't edit. -->
 
 A job file is TOML. It says what to run, what may be changed about it, what counts as good, and how much effort a search may take.
 Every mistake in a file is reported at once, each with its key.
@@ -124,3 +125,7 @@ def _toml(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_toml, value)) + "]"
     return f"{value:g}"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference_markdown())

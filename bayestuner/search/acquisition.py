@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bayestuner.search.climbing import climb
 from bayestuner.search.packed import NO_FLOOR, NO_ROWS, KnobValues, ModelBound, Packed, Skip, goal_arrays
 from bayestuner.space import Space
 
@@ -101,12 +102,14 @@ class Scorer:
             Rows with a smaller log P(feasible) are out.
         """
         if not self.exact:
-            from bayestuner.search.climbing import climb
-
             if not isinstance(skip, Skip) or isinstance(known, np.ndarray):
                 raise ValueError(f"a grid of {self.space.n_rows} rows takes no arrays over its rows; give a Skip and KnobValues")
             options = {"objective": objective, "known": known, "best": best, "log_floor": log_floor}
-            return climb(self, count, lambda codes: self.values(mode, packed, bounds, codes, **options), packed, skip)
+
+            def values_at(codes: IntArray) -> FloatArray:
+                return self.values(mode, packed, bounds, codes, **options)
+
+            return climb(self.shape, self.starts, count, values_at, packed, skip)
         goal = goal_arrays(bounds, objective, known, best, log_floor)
         free = skip if isinstance(skip, Skip) else Skip(allowed=~skip)
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from bayestuner.search.acquisition import Scorer
-    from bayestuner.search.packed import Packed, Skip
+from bayestuner.search.packed import Packed, Skip
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -22,13 +19,21 @@ ALL_LEVELS = 16  # a knob of no more levels is tried at all of them; another at 
 
 
 def climb(
-    scorer: Scorer, count: int, values_at: Callable[[IntArray], FloatArray], packed: Packed, skip: Skip
+    shape: IntArray, starts: IntArray, count: int, values_at: Callable[[IntArray], FloatArray], packed: Packed, skip: Skip
 ) -> tuple[IntArray, FloatArray]:
     """The best rows (count,) and values (count,) found; -1 and -inf where there are fewer. Deterministic.
 
     Climbs over rows that are out as well (the best neighbourhood is often that of a row already tried), but does not return them.
+
+    Parameters
+    ----------
+    shape : ndarray of int, (d,)
+        Levels of each knob.
+    starts : ndarray of int, (d,)
+        Of the space's `Geometry`.
+    values_at : callable
+        ``values_at(codes (m, d)) -> values (m,)``: what is to be climbed.
     """
-    shape = scorer.shape
     sample = np.stack([np.random.default_rng([axis]).integers(0, size, SAMPLE) for axis, size in enumerate(shape)], axis=1)
     tried = [packed.codes[m, :n] for m, n in enumerate(packed.n_obs)]
     codes = np.unique(np.concatenate([sample, *tried]), axis=0)
@@ -55,7 +60,7 @@ def climb(
         height = top[better]
         at, kept = np.unique(at, axis=0, return_index=True)
         height = height[kept]
-    return ranked(scorer, count, np.concatenate(seen_codes), np.concatenate(seen_values), skip)
+    return ranked(shape, starts, count, np.concatenate(seen_codes), np.concatenate(seen_values), skip)
 
 
 def moves(shape: IntArray) -> IntArray:
@@ -71,12 +76,12 @@ def moves(shape: IntArray) -> IntArray:
     return np.array(out)
 
 
-def ranked(scorer: Scorer, count: int, codes: IntArray, values: FloatArray, skip: Skip) -> tuple[IntArray, FloatArray]:
+def ranked(shape: IntArray, starts: IntArray, count: int, codes: IntArray, values: FloatArray, skip: Skip) -> tuple[IntArray, FloatArray]:
     """The best `count` of the given codes that are not out, ties by the lowest row."""
-    rows = np.ravel_multi_index(tuple(codes.T), tuple(int(s) for s in scorer.shape)).astype(np.int64)
+    rows = np.ravel_multi_index(tuple(codes.T), tuple(int(s) for s in shape)).astype(np.int64)
     rows, first = np.unique(rows, return_index=True)
     codes, values = codes[first], values[first]
-    free = ~skip.out(rows, codes, scorer.starts) & (values > -np.inf)
+    free = ~skip.out(rows, codes, starts) & (values > -np.inf)
     rows, values = rows[free], values[free]
     order = np.lexsort((rows, -values))[:count]
     out_rows, out_values = np.full(count, -1, dtype=np.int64), np.full(count, -np.inf)

@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from bayestuner.measure.actuators.select import open_knobs
 from bayestuner.measure.job import Job
 from bayestuner.measure.lock import machine_lock
+from bayestuner.measure.open_knobs import open_knobs
 from bayestuner.measure.placement import cpus_of
 from bayestuner.measure.runner import Runner
 from bayestuner.measure.topology import read_topology

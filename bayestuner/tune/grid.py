@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from bayestuner.errors import InvalidSpace, RunFailed
-from bayestuner.measure.actuators.select import open_knobs
 from bayestuner.measure.cgroup.isolation import GroupFault
 from bayestuner.measure.command import text_of
 from bayestuner.measure.job import Job
 from bayestuner.measure.lock import machine_lock
+from bayestuner.measure.open_knobs import open_knobs
 from bayestuner.measure.placement import cpus_of
 from bayestuner.measure.runner import Runner, RunRecord
 from bayestuner.measure.table import Provenance, Table

@@ -46,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.instances > 1 and options.member is None:
             from bayestuner.zoo.parent import run_instances
 
-            return run_instances(options, sys.argv[1:] if argv is None else argv)
+            began = run_instances(options, sys.argv[1:] if argv is None else argv, ALONE_SECONDS)
+            return EXIT_OK if began else EXIT_INTERRUPTED
         return _run(options)
     except InstanceFailed as failure:
         return _complain(failure.said.removeprefix("bayestuner.zoo: ") or failure, failure.code if failure.code > 0 else EXIT_FAILED)

@@ -14,24 +14,33 @@ from bayestuner.zoo.tally import Tally, own_peak_bytes, show
 _PARENTS_OWN = ("--instances", "--threads", "--seconds")
 
 
-def run_instances(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+def run_instances(options: argparse.Namespace, arguments: Sequence[str], seconds_alone: float) -> bool:
     """Run ``options.instances`` processes with the same arguments; see ``python -m bayestuner.zoo --help``.
+
+    Parameters
+    ----------
+    seconds_alone : float
+        How long they run outside BayesTuner where ``--seconds`` says nothing.
+
+    Returns
+    -------
+    bool
+        False where they were interrupted before all of them had loaded their model; inside BayesTuner, which knows, always True.
 
     Raises
     ------
     InstanceFailed
         One of them failed; the others have ended too.
     """
-    from bayestuner.zoo.job import ALONE_SECONDS, EXIT_INTERRUPTED, EXIT_OK
-
     net = registry.spec(options.name)
     threads = options.threads or session.granted_cores()
     passed_on = _without(arguments, _PARENTS_OWN)
     if "BAYESTUNER_FD" in os.environ:
         if options.seconds:
             passed_on += ["--seconds", str(options.seconds)]
-        return _run(passed_on, shares(threads, options.instances), int(os.environ["BAYESTUNER_FD"]))
-    passed_on += ["--seconds", str(options.seconds or ALONE_SECONDS)]
+        _run(passed_on, shares(threads, options.instances), int(os.environ["BAYESTUNER_FD"]))
+        return True
+    passed_on += ["--seconds", str(options.seconds or seconds_alone)]
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as reports, Instances(passed_on, shares(threads, options.instances), writer) as instances:
         os.close(writer)
@@ -46,16 +55,15 @@ def run_instances(options: argparse.Namespace, arguments: Sequence[str]) -> int:
             tally.latencies_s.append(int(latency_ns) / 1e9)
         instances.wait()
     if not loaded:
-        return EXIT_INTERRUPTED
+        return False
     tally.duration_s = (last_ns - begun_ns) / 1e9
     tally.memory_peak_bytes = instances.memory_peak_bytes + own_peak_bytes()
     show(tally.as_dict(net.name, net.unit), as_json=options.json)
-    return EXIT_OK
+    return True
 
 
-def _run(arguments: Sequence[str], threads: Sequence[int], report_fd: int) -> int:
+def _run(arguments: Sequence[str], threads: Sequence[int], report_fd: int) -> None:
     from bayestuner.measure.reporter import ready
-    from bayestuner.zoo.job import EXIT_OK
 
     with Instances(arguments, threads, report_fd) as instances:
         instances.handle_signals()
@@ -64,7 +72,6 @@ def _run(arguments: Sequence[str], threads: Sequence[int], report_fd: int) -> in
         instances.go()
         os.close(report_fd)  # that its end is the instances' end
         instances.wait()
-    return EXIT_OK
 
 
 def _without(arguments: Sequence[str], flags: Sequence[str]) -> list[str]:

@@ -17,7 +17,8 @@ from bayestuner.measure.energy.counting import CountingMeter
 from bayestuner.measure.energy.counts import Counter
 from bayestuner.measure.energy.powercap import open_powercap
 from bayestuner.measure.energy.reader import Source, SourceKind, native_reader
-from bayestuner.measure.energy.recorder import Recorder, ThreadRecorder, open_recorder
+from bayestuner.measure.energy.recorder import ThreadRecorder, open_recorder
+from bayestuner.measure.energy.recording import Recorder
 from bayestuner.measure.energy.roots import Roots
 from benchmarks.measuring import tree
 

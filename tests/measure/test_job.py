@@ -269,4 +269,4 @@ def test_with_goal(tmp_path):
 
 def test_the_reference_is_up_to_date():
     committed = Path(__file__).parents[2] / "docs" / "job-file.md"
-    assert committed.read_text() == reference_markdown(), "run: python -m bayestuner.measure.schema > docs/job-file.md"
+    assert committed.read_text() == reference_markdown(), "run: python -m bayestuner.measure.schema_reference > docs/job-file.md"

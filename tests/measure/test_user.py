@@ -16,7 +16,8 @@ from patience import ended
 from bayestuner.errors import InvalidJob
 from bayestuner.measure.cgroup import spawn as spawn_module
 from bayestuner.measure.cgroup.isolation import Launch, Limits
-from bayestuner.measure.cgroup.spawn import Placement, spawn
+from bayestuner.measure.cgroup.spawn import spawn
+from bayestuner.measure.cgroup.spawn_request import Placement
 from bayestuner.measure.job import parse_job
 from bayestuner.measure.placement import environment
 from bayestuner.measure.runner import Runner
@@ -125,7 +126,8 @@ def test_it_is_gone_once_its_tuner_was_killed(public, way):
     lines = [
         "import sys, time",
         "from bayestuner.measure.cgroup.isolation import Launch",
-        "from bayestuner.measure.cgroup.spawn import Placement, spawn",
+        "from bayestuner.measure.cgroup.spawn import spawn",
+        "from bayestuner.measure.cgroup.spawn_request import Placement",
         "from bayestuner.measure.user import credentials_of",
         'sys.modules["bayestuner._native"] = None' if way == "shim" else "",
         "launch = Launch(['sleep', '1000'], {'PATH': '/usr/bin:/bin'}, '/', 1, 1, credentials=credentials_of('nobody'))",

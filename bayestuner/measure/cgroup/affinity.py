@@ -18,7 +18,8 @@ from bayestuner.measure.cgroup.child import PidChild
 from bayestuner.measure.cgroup.isolation import Child, GroupFault, GroupUsage, Isolation, Launch, Limits, RunGroup
 from bayestuner.measure.cgroup.killing import send_to_members, wait_until
 from bayestuner.measure.cgroup.names import is_stale, new_name, owner_of
-from bayestuner.measure.cgroup.spawn import Placement, spawn
+from bayestuner.measure.cgroup.spawn import spawn
+from bayestuner.measure.cgroup.spawn_request import Placement
 
 MARK = "BAYESTUNER_GROUP"
 EMPTY_TIMEOUT_S = 20.0

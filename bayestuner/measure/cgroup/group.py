@@ -14,7 +14,8 @@ from bayestuner.measure.cgroup.cpulist import parse_list
 from bayestuner.measure.cgroup.files import CgroupFiles, explain, subtree
 from bayestuner.measure.cgroup.isolation import Child, GroupFault, GroupUsage, Launch, Limits, RunGroup
 from bayestuner.measure.cgroup.killing import send_to_members, wait_until
-from bayestuner.measure.cgroup.spawn import Placement, spawn
+from bayestuner.measure.cgroup.spawn import spawn
+from bayestuner.measure.cgroup.spawn_request import Placement
 
 EMPTY_TIMEOUT_S = 20.0
 RMDIR_TIMEOUT_S = 10.0

@@ -8,7 +8,7 @@ from typing import Any
 
 from bayestuner.measure.cgroup.child import PidChild
 from bayestuner.measure.cgroup.isolation import Launch
-from bayestuner.measure.cgroup.spawn import Descriptors, Placement, SpawnFault, dies_with_this_thread
+from bayestuner.measure.cgroup.spawn_request import Descriptors, Placement, SpawnFault, dies_with_this_thread
 
 
 def spawn_native(program: str, launch: Launch, placement: Placement, opened: Descriptors) -> PidChild:

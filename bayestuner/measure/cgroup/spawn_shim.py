@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bayestuner.measure.cgroup.child import PidChild
 from bayestuner.measure.cgroup.isolation import Launch
-from bayestuner.measure.cgroup.spawn import Descriptors, Placement, SpawnFault, dies_with_this_thread
+from bayestuner.measure.cgroup.spawn_request import Descriptors, Placement, SpawnFault, dies_with_this_thread
 
 _SHIM = Path(__file__).with_name("shim.py")
 _FIRST_FREE_FD = 3

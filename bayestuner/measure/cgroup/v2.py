@@ -13,7 +13,7 @@ from bayestuner.measure.cgroup.group import FolderGroup, require_ancestors, requ
 from bayestuner.measure.cgroup.isolation import GroupFault, GroupUsage, Isolation, Limits, MemoryStress, RunGroup
 from bayestuner.measure.cgroup.killing import wait_until
 from bayestuner.measure.cgroup.names import new_name
-from bayestuner.measure.cgroup.spawn import Placement
+from bayestuner.measure.cgroup.spawn_request import Placement
 from bayestuner.measure.cgroup.sweeping import find_stale
 
 _FREEZE_TIMEOUT_S = 1.0

@@ -12,7 +12,7 @@ from bayestuner.errors import BayesTunerError
 from bayestuner.measure.energy.counting import CountingMeter
 from bayestuner.measure.energy.meter import EnergySample
 from bayestuner.measure.energy.reader import Reading, source_table
-from bayestuner.measure.energy.recorder import Recording
+from bayestuner.measure.energy.recording import Recording
 
 PATIENCE_S = 120.0
 """The ring holds this long without a `collect`."""

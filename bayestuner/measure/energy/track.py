@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from bayestuner.measure.energy.meter import EnergyMeter
-from bayestuner.measure.energy.recorder import DEFAULT_HZ, Recorder, Recording, open_recorder
+from bayestuner.measure.energy.recorder import DEFAULT_HZ, open_recorder
+from bayestuner.measure.energy.recording import Recorder, Recording
 from bayestuner.measure.energy.series import EnergySeries
 from bayestuner.measure.energy.sum import SumMeter
 

@@ -9,11 +9,11 @@ from actuator_fakes import TURBO_KHZ, ClampingKernel, server
 from jobs import bayestuner, write_job
 
 from bayestuner.errors import InvalidJob, KnobUnavailable
-from bayestuner.measure.actuators import select as select_module
+from bayestuner.measure import open_knobs as open_knobs_module
 from bayestuner.measure.actuators.cpu_frequency import open_cpu_frequency
 from bayestuner.measure.actuators.power_cap import open_power_cap
-from bayestuner.measure.actuators.select import open_knobs
 from bayestuner.measure.actuators.setting import KnobFault
+from bayestuner.measure.open_knobs import open_knobs
 from bayestuner.measure.platform import KnobOffer
 from bayestuner.measure.runner import Runner
 from bayestuner.trial import Measured
@@ -41,7 +41,7 @@ def roots(tmp_path, monkeypatch, kernel):
             "power_cap": KnobOffer("", lambda: open_power_cap(roots, kernel)),
         }
 
-    monkeypatch.setattr(select_module, "built_in", offers)
+    monkeypatch.setattr(open_knobs_module, "built_in", offers)
     return roots
 
 

@@ -16,8 +16,9 @@ from leftovers import children_of
 from patience import PATIENCE_S, ended
 
 from bayestuner.measure.cgroup.isolation import GroupFault, Launch
-from bayestuner.measure.cgroup.spawn import Placement, find_program, spawn
+from bayestuner.measure.cgroup.spawn import find_program, spawn
 from bayestuner.measure.cgroup.spawn_native import cpu_mask
+from bayestuner.measure.cgroup.spawn_request import Placement
 
 ANYWHERE = Placement()
 
@@ -88,7 +89,8 @@ class TestEveryWay:
         script = f"""
             import os, sys
             from bayestuner.measure.cgroup.isolation import Launch
-            from bayestuner.measure.cgroup.spawn import Placement, spawn
+            from bayestuner.measure.cgroup.spawn import spawn
+            from bayestuner.measure.cgroup.spawn_request import Placement
             {'sys.modules["bayestuner._native"] = None' if sys.modules.get("bayestuner._native", 1) is None else ""}
             launch = Launch(["sh", "-c", "echo out; echo err >&2"], dict(os.environ), "/", 2, 1)
             sys.exit(spawn(launch, Placement()).wait(60))
@@ -101,7 +103,8 @@ class TestEveryWay:
         lines = [
             "import os, sys",
             "from bayestuner.measure.cgroup.isolation import Launch",
-            "from bayestuner.measure.cgroup.spawn import Placement, spawn",
+            "from bayestuner.measure.cgroup.spawn import spawn",
+            "from bayestuner.measure.cgroup.spawn_request import Placement",
             'sys.modules["bayestuner._native"] = None' if sys.modules.get("bayestuner._native", 1) is None else "",
             f"out = os.open({str(tmp_path / 'out')!r}, os.O_WRONLY | os.O_CREAT)",
             "os.set_inheritable(out, False)",
@@ -185,7 +188,8 @@ class TestEveryWay:
         lines = [
             "import os, sys, time",
             "from bayestuner.measure.cgroup.isolation import Launch",
-            "from bayestuner.measure.cgroup.spawn import Placement, spawn",
+            "from bayestuner.measure.cgroup.spawn import spawn",
+            "from bayestuner.measure.cgroup.spawn_request import Placement",
             'sys.modules["bayestuner._native"] = None' if sys.modules.get("bayestuner._native", 1) is None else "",
             "child = spawn(Launch(['sleep', '1000'], {'PATH': os.defpath}, '/', 1, 1), Placement())",
             "print(child.pid, flush=True)",

@@ -9,7 +9,8 @@ from patience import PATIENCE_S, wait_for
 from bayestuner.measure.cgroup.files import CgroupFiles
 from bayestuner.measure.cgroup.isolation import GroupFault, Limits
 from bayestuner.measure.cgroup.names import new_name
-from bayestuner.measure.cgroup.spawn import Placement, extension_is_built, spawn
+from bayestuner.measure.cgroup.spawn import extension_is_built, spawn
+from bayestuner.measure.cgroup.spawn_request import Placement
 from bayestuner.measure.cgroup.v2 import V2Isolation
 
 pytestmark = pytest.mark.cgroup
