@@ -14,9 +14,9 @@ from bayestuner._version import __version__
 if TYPE_CHECKING:
     from bayestuner.errors import BayesTunerError, RunFailed, SpaceExhausted
     from bayestuner.goal import AtLeast, AtMost, Bound, Goal
+    from bayestuner.search.engine.stopping import ExpectedImprovement, RegretBound, WallClock
+    from bayestuner.search.engine.tuner import Tuner
     from bayestuner.search.optimize import Result, optimize
-    from bayestuner.search.stopping import ExpectedImprovement, RegretBound, WallClock
-    from bayestuner.search.tuner import Tuner
     from bayestuner.space import Categorical, Integer, Ordinal, Space
     from bayestuner.trial import Failed, Measured, Reading, Trial
 

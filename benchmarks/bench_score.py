@@ -6,7 +6,7 @@ pytest benchmarks/bench_score.py --benchmark-columns=median,min,iqr
 import numpy as np
 import pytest
 
-from bayestuner.search.acquisition import EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE, ModelBound, Packed
+from bayestuner.search.engine.acquisition import EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE, ModelBound, Packed
 from benchmarks.scoring import PAPER, ScoringProblem
 
 SIZES = [5, 20, 50, 100, 200]

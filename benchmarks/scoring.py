@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from bayestuner.search.acquisition import EXPECTED_IMPROVEMENT, ModelBound, Packed, Scorer, Skip
+from bayestuner.search.engine.acquisition import EXPECTED_IMPROVEMENT, ModelBound, Packed, Scorer, Skip
 from bayestuner.space import Integer, Space
 from bayestuner.surrogate.covariance import Geometry
 from bayestuner.surrogate.fit import Priors

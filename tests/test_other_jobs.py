@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bayestuner.measure.command import text_of
-from bayestuner.measure.job import load_job
+from bayestuner.measure.job.command import text_of
+from bayestuner.measure.job.job import load_job
 from bayestuner.tune.grid import measure_grid
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -109,7 +109,7 @@ def load(*options, server, report_fd=None):
 
 def loaded(*options, delay_s, more=()):
     """What the load generator reports of a server that takes `delay_s` for an answer."""
-    from bayestuner.measure.protocol import PipeReports
+    from bayestuner.measure.run.protocol import PipeReports
 
     read, write = os.pipe()
     process = load(*options, server=[sys.executable, "-c", SERVER, "@PORT@", str(delay_s), *more], report_fd=write)

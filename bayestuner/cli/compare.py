@@ -14,7 +14,7 @@ from bayestuner.cli import exit_codes
 
 if TYPE_CHECKING:
     from bayestuner.goal import Goal
-    from bayestuner.measure.job import Job
+    from bayestuner.measure.job.job import Job
     from bayestuner.tune.comparing import Curve, Evaluator, SearchNews
 
 SPACES = ("large", "small")
@@ -188,7 +188,7 @@ def _replayed(args: argparse.Namespace) -> Subject:
 
 
 def _real(args: argparse.Namespace) -> Subject:
-    from bayestuner.measure.job import load_job
+    from bayestuner.measure.job.job import load_job
 
     job = load_job(args.job)
     n = len(job.space)

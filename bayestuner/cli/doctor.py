@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     """Print what the probe found."""
     import sys
 
-    from bayestuner.measure.probe import IDLE_S, probe
+    from bayestuner.measure.doctor.probe import IDLE_S, probe
 
     report = probe(idle_s=0.0 if args.quick else IDLE_S)
     if args.json:

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure, show progress, say how to go on."""
     from bayestuner.cli.signals import Stopped
     from bayestuner.errors import RunFailed
-    from bayestuner.measure.job import load_job
+    from bayestuner.measure.job.job import load_job
     from bayestuner.tune.grid import measure_grid
 
     again = _again(args)
@@ -73,7 +73,7 @@ def _again(args: argparse.Namespace) -> str:
 
 
 def _progress() -> GridProgress:
-    from bayestuner.measure.job import Job
+    from bayestuner.measure.job.job import Job
     from bayestuner.measure.metrics import POWER_METRICS
     from bayestuner.measure.table import Table
     from bayestuner.report.words import duration, quantity

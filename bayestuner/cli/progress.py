@@ -11,7 +11,7 @@ from typing import TextIO
 
 from bayestuner.measure.cgroup.isolation import Isolation
 from bayestuner.measure.energy.meter import EnergyMeter
-from bayestuner.measure.job import Job
+from bayestuner.measure.job.job import Job
 from bayestuner.measure.metrics import POWER_METRICS
 from bayestuner.report.result import came_to
 from bayestuner.report.words import duration, label, quantity

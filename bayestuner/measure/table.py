@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bayestuner.errors import StoreError
-from bayestuner.measure.command import text_of
+from bayestuner.measure.job.command import text_of
 from bayestuner.measure.metrics import METRICS, POWER_METRICS
 from bayestuner.trial import Config, Failed, Measured, Outcome
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import textwrap
 
-from bayestuner.measure.noise import Noise
-from bayestuner.measure.probe import Report
-from bayestuner.measure.probe_items import Item
+from bayestuner.measure.doctor.items import Item
+from bayestuner.measure.doctor.probe import Report
+from bayestuner.measure.machine.noise import Noise
 
 _TITLES = {
     "meter": "power meters, in the order they are tried",

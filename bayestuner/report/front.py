@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bayestuner.goal import Goal
 from bayestuner.report.tables import plain_table
 from bayestuner.report.words import label, quantity
-from bayestuner.search.pareto import Judge, TradeOffGoal, front_of
+from bayestuner.search.strategies.pareto import Judge, TradeOffGoal, front_of
 from bayestuner.trial import Trial
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bayestuner.errors import RunFailed, SpaceExhausted
 from bayestuner.goal import Goal
-from bayestuner.search.stopping import StoppingRule, first_reason
+from bayestuner.search.engine.stopping import StoppingRule, first_reason
 from bayestuner.search.strategy import Recommendation, Strategy
 from bayestuner.space import Space
 from bayestuner.trial import Config, Reading, Trial
@@ -72,7 +72,7 @@ def optimize(
     (7, True, 'in')
     """
     if strategy is None:
-        from bayestuner.search.tuner import Tuner
+        from bayestuner.search.engine.tuner import Tuner
 
         strategy = Tuner(space, goal, seed=seed, budget=budget)
     stop_reason = None

@@ -11,15 +11,15 @@ from bayestuner.search.strategy import Strategy
 from bayestuner.space import Space
 
 _HOME = {
-    "bayes": ("bayestuner.search.tuner", "Tuner"),
-    "random": ("bayestuner.search.random_search", "RandomSearch"),
-    "exhaustive": ("bayestuner.search.exhaustive", "ExhaustiveSearch"),
-    "annealing": ("bayestuner.search.annealing", "Annealing"),
-    "batch_sizer": ("bayestuner.search.batch_sizer", "BatchSizer"),
-    "aimd": ("bayestuner.search.aimd", "AIMD"),
-    "cherry_pick": ("bayestuner.search.cherry_pick", "CherryPick"),
-    "spearmint": ("bayestuner.search.spearmint", "Spearmint"),
-    "trade_off": ("bayestuner.search.trade_off", "TradeOff"),
+    "bayes": ("bayestuner.search.engine.tuner", "Tuner"),
+    "random": ("bayestuner.search.strategies.random_search", "RandomSearch"),
+    "exhaustive": ("bayestuner.search.strategies.exhaustive", "ExhaustiveSearch"),
+    "annealing": ("bayestuner.search.strategies.annealing", "Annealing"),
+    "batch_sizer": ("bayestuner.search.strategies.batch_sizer", "BatchSizer"),
+    "aimd": ("bayestuner.search.strategies.aimd", "AIMD"),
+    "cherry_pick": ("bayestuner.search.strategies.cherry_pick", "CherryPick"),
+    "spearmint": ("bayestuner.search.strategies.spearmint", "Spearmint"),
+    "trade_off": ("bayestuner.search.strategies.trade_off", "TradeOff"),
 }
 _PLANS = {"bayes", "annealing", "trade_off"}  # those that are told the budget
 

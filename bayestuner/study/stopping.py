@@ -1,4 +1,4 @@
-"""When a study ends: rules that look at its records, beside those of `bayestuner.search.stopping`, which look at its strategy."""
+"""When a study ends: rules that look at its records, beside those of `bayestuner.search.engine.stopping`, which look at its strategy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bayestuner.search.stopping import StoppingRule
+from bayestuner.search.engine.stopping import StoppingRule
 from bayestuner.study.store import Record
 from bayestuner.trial import Failed
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from bayestuner.errors import InvalidTell, SpaceExhausted, StoreError
 from bayestuner.goal import Goal
-from bayestuner.search.stopping import StoppingRule, WallClock
+from bayestuner.search.engine.stopping import StoppingRule, WallClock
 from bayestuner.search.strategy import Recommendation, Strategy
 from bayestuner.space import Space
 from bayestuner.study.codec import goal_from_json, goal_to_json, space_from_json, space_to_json

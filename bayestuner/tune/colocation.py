@@ -18,13 +18,13 @@ from bayestuner.errors import InvalidGoal, InvalidSpace, IsolationUnavailable, M
 from bayestuner.goal import Goal
 from bayestuner.measure.cgroup.isolation import GroupFault, Isolation
 from bayestuner.measure.energy.meter import EnergyMeter
-from bayestuner.measure.job import Job
-from bayestuner.measure.lock import machine_lock
+from bayestuner.measure.job.job import Job
+from bayestuner.measure.machine.lock import machine_lock
+from bayestuner.measure.machine.topology import Topology, read_topology
 from bayestuner.measure.metrics import METRICS, POWER_METRICS
-from bayestuner.measure.runner import Runner, RunRecord
-from bayestuner.measure.together import Together
-from bayestuner.measure.topology import Topology, read_topology
-from bayestuner.measure.warmup import warmup_s
+from bayestuner.measure.run.runner import Runner, RunRecord
+from bayestuner.measure.run.together import Together
+from bayestuner.measure.run.warmup import warmup_s
 from bayestuner.space import Categorical, Knob, Ordinal, Space
 from bayestuner.trial import Config, Failed, Measured, Outcome, Reading
 from bayestuner.tune.machine import open_machine

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from bayestuner.errors import SpaceExhausted, StoreError
 from bayestuner.goal import Goal
-from bayestuner.measure.job import Job
+from bayestuner.measure.job.job import Job
 from bayestuner.space import Space
 from bayestuner.study.registry import make_strategy
 from bayestuner.study.study import Study

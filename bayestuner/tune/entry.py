@@ -7,13 +7,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from bayestuner.measure.job import Job
-from bayestuner.measure.lock import machine_lock
-from bayestuner.measure.open_knobs import open_knobs
-from bayestuner.measure.placement import cpus_of
-from bayestuner.measure.runner import Runner
-from bayestuner.measure.topology import read_topology
-from bayestuner.measure.warmup import warmup_s
+from bayestuner.measure.job.job import Job
+from bayestuner.measure.machine.lock import machine_lock
+from bayestuner.measure.machine.topology import read_topology
+from bayestuner.measure.run.knobs import open_knobs
+from bayestuner.measure.run.placement import cpus_of
+from bayestuner.measure.run.runner import Runner
+from bayestuner.measure.run.warmup import warmup_s
 from bayestuner.study.stopping import Rule
 from bayestuner.study.study import Study
 from bayestuner.study.summary import Summary, summarise

@@ -13,16 +13,16 @@ from typing import Any
 
 from bayestuner.errors import InvalidSpace, RunFailed
 from bayestuner.measure.cgroup.isolation import GroupFault
-from bayestuner.measure.command import text_of
-from bayestuner.measure.job import Job
-from bayestuner.measure.lock import machine_lock
-from bayestuner.measure.open_knobs import open_knobs
-from bayestuner.measure.placement import cpus_of
-from bayestuner.measure.runner import Runner, RunRecord
+from bayestuner.measure.job.command import text_of
+from bayestuner.measure.job.job import Job
+from bayestuner.measure.machine.lock import machine_lock
+from bayestuner.measure.machine.temperature import Cooldown
+from bayestuner.measure.machine.topology import read_topology
+from bayestuner.measure.run.knobs import open_knobs
+from bayestuner.measure.run.placement import cpus_of
+from bayestuner.measure.run.runner import Runner, RunRecord
+from bayestuner.measure.run.warmup import warmup_s
 from bayestuner.measure.table import Provenance, Table
-from bayestuner.measure.temperature import Cooldown
-from bayestuner.measure.topology import read_topology
-from bayestuner.measure.warmup import warmup_s
 from bayestuner.space import Categorical
 from bayestuner.trial import Config, Failed, Outcome
 from bayestuner.tune.machine import open_machine

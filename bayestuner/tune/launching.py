@@ -8,10 +8,10 @@ from typing import Any
 
 from bayestuner.errors import InvalidTell
 from bayestuner.measure.cgroup.isolation import GroupFault
-from bayestuner.measure.job import Job
-from bayestuner.measure.judging import DISTURBED
-from bayestuner.measure.runner import Runner, RunRecord
-from bayestuner.measure.temperature import Cooldown
+from bayestuner.measure.job.job import Job
+from bayestuner.measure.machine.temperature import Cooldown
+from bayestuner.measure.run.judging import DISTURBED
+from bayestuner.measure.run.runner import Runner, RunRecord
 from bayestuner.study.codec import outcome_to_json
 from bayestuner.study.stopping import costs_budget
 from bayestuner.study.store import Record, Role

@@ -8,9 +8,9 @@ from bayestuner.errors import MeterUnavailable
 from bayestuner.measure.actuators.select import undo_left_behind
 from bayestuner.measure.cgroup.isolation import Isolation, Refusal
 from bayestuner.measure.energy.meter import EnergyMeter
-from bayestuner.measure.job import Job
+from bayestuner.measure.job.job import Job
+from bayestuner.measure.machine.preflight import preflight
 from bayestuner.measure.platform import open_meters
-from bayestuner.measure.preflight import preflight
 from bayestuner.study.provenance import machine_facts
 from bayestuner.tune.news import Progress
 

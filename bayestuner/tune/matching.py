@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bayestuner.errors import StoreError
-from bayestuner.measure.job import Job
+from bayestuner.measure.job.job import Job
 from bayestuner.study.codec import goal_to_json, space_to_json
 from bayestuner.study.study import Study
 

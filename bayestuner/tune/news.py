@@ -8,7 +8,7 @@ from typing import Any
 
 from bayestuner.measure.cgroup.isolation import Isolation
 from bayestuner.measure.energy.meter import EnergyMeter
-from bayestuner.measure.job import Job
+from bayestuner.measure.job.job import Job
 from bayestuner.study.store import Role
 from bayestuner.study.study import Study
 from bayestuner.trial import Config, Outcome, Trial

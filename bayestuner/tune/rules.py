@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bayestuner.measure.job import Job
-from bayestuner.search.stopping import ExpectedImprovement, RegretBound, StoppingRule, WallClock
+from bayestuner.measure.job.job import Job
+from bayestuner.search.engine.stopping import ExpectedImprovement, RegretBound, StoppingRule, WallClock
 from bayestuner.study.stopping import costs_budget
 from bayestuner.study.store import Record
 from bayestuner.study.study import Study

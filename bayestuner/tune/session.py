@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bayestuner.measure.job import Job
-from bayestuner.measure.placement import cpus_of, environment
-from bayestuner.measure.runner import Runner
-from bayestuner.measure.temperature import Cooldown
-from bayestuner.measure.topology import read_topology
-from bayestuner.search import warmup
-from bayestuner.search.stopping import StoppingRule, WallClock
+from bayestuner.measure.job.job import Job
+from bayestuner.measure.machine.temperature import Cooldown
+from bayestuner.measure.machine.topology import read_topology
+from bayestuner.measure.run.placement import cpus_of, environment
+from bayestuner.measure.run.runner import Runner
+from bayestuner.search.engine import warmup
+from bayestuner.search.engine.stopping import StoppingRule, WallClock
 from bayestuner.study.stopping import Rule, costs_budget
 from bayestuner.study.study import Study
 from bayestuner.trial import Config, Failed

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bayestuner.measure.energy.meter import EnergyMeter, MeterFault
-from bayestuner.measure.idle import idle_drift, measure_idle
-from bayestuner.measure.job import Job
+from bayestuner.measure.job.job import Job
+from bayestuner.measure.run.idle import idle_drift, measure_idle
 from bayestuner.study.drift import drift_since_first
 from bayestuner.study.stopping import costs_budget
 from bayestuner.study.study import Study

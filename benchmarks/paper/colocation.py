@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bayestuner.search.annealing import Annealing
-from bayestuner.search.random_search import RandomSearch
-from bayestuner.search.tuner import Tuner
+from bayestuner.search.engine.tuner import Tuner
+from bayestuner.search.strategies.annealing import Annealing
+from bayestuner.search.strategies.random_search import RandomSearch
 from bayestuner.simulate.colocation import SimulatedColocation, shared_space
 from benchmarks.paper import drawing
 from benchmarks.paper.drawing import percent, section

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 import bayestuner as bt
-from bayestuner.search.acquisition import EXPECTED_IMPROVEMENT
-from bayestuner.search.packed import Packed
+from bayestuner.search.engine.acquisition import EXPECTED_IMPROVEMENT
+from bayestuner.search.engine.packed import Packed
 from benchmarks.paper import drawing
 from benchmarks.paper.colocation import colocation
 from benchmarks.paper.drawing import percent, section

@@ -15,12 +15,12 @@ import numpy.typing as npt
 
 import bayestuner as bt
 from bayestuner.errors import SpaceExhausted
-from bayestuner.search.aimd import AIMD
-from bayestuner.search.annealing import Annealing
-from bayestuner.search.batch_sizer import BatchSizer
-from bayestuner.search.cherry_pick import CherryPick
-from bayestuner.search.random_search import RandomSearch
-from bayestuner.search.spearmint import Spearmint
+from bayestuner.search.strategies.aimd import AIMD
+from bayestuner.search.strategies.annealing import Annealing
+from bayestuner.search.strategies.batch_sizer import BatchSizer
+from bayestuner.search.strategies.cherry_pick import CherryPick
+from bayestuner.search.strategies.random_search import RandomSearch
+from bayestuner.search.strategies.spearmint import Spearmint
 from bayestuner.simulate.platform import SimulatedJob, large_space, small_space
 from bayestuner.simulate.profiles import PROFILES
 from bayestuner.simulate.runs import SimulatedRuns

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 import bayestuner as bt
-from bayestuner.search.pareto import hypervolume, non_dominated
-from bayestuner.search.random_search import RandomSearch
-from bayestuner.search.trade_off import TradeOff
+from bayestuner.search.strategies.pareto import hypervolume, non_dominated
+from bayestuner.search.strategies.random_search import RandomSearch
+from bayestuner.search.strategies.trade_off import TradeOff
 from bayestuner.simulate.platform import SimulatedJob
 from benchmarks.paper import drawing
 from benchmarks.paper.drawing import percent, section

@@ -10,10 +10,10 @@ from importlib import import_module
 from typing import Any
 
 import bayestuner as bt
-from bayestuner.search.aimd import AIMD
-from bayestuner.search.annealing import Annealing
-from bayestuner.search.batch_sizer import BatchSizer
-from bayestuner.search.random_search import RandomSearch
+from bayestuner.search.strategies.aimd import AIMD
+from bayestuner.search.strategies.annealing import Annealing
+from bayestuner.search.strategies.batch_sizer import BatchSizer
+from bayestuner.search.strategies.random_search import RandomSearch
 from bayestuner.surrogate.covariance import Geometry
 from bayestuner.surrogate.fit import Priors
 from benchmarks.search_quality.problems import Problem
@@ -56,13 +56,13 @@ TUNERS: dict[str, Maker] = {
     "annealing-ours": _annealing,
     "batch_sizer": lambda problem, seed, _: BatchSizer(problem.space, problem.goal, seed=seed),
     "aimd": lambda problem, seed, _: AIMD(problem.space, problem.goal, seed=seed),
-    "design-2": _bayes({"bayestuner.search.design:N_DESIGN": 2}),
-    "design-4": _bayes({"bayestuner.search.design:N_DESIGN": 4}),
-    "design-5": _bayes({"bayestuner.search.design:N_DESIGN": 5}),
-    "far-limits": _bayes({"bayestuner.search.tuner:REACH": 1e300}),
-    "price-first": _bayes({"bayestuner.search.tuner:FEASIBILITY_FIRST": 1}),
+    "design-2": _bayes({"bayestuner.search.engine.design:N_DESIGN": 2}),
+    "design-4": _bayes({"bayestuner.search.engine.design:N_DESIGN": 4}),
+    "design-5": _bayes({"bayestuner.search.engine.design:N_DESIGN": 5}),
+    "far-limits": _bayes({"bayestuner.search.engine.tuner:REACH": 1e300}),
+    "price-first": _bayes({"bayestuner.search.engine.tuner:FEASIBILITY_FIRST": 1}),
     "log-only": _bayes({"bayestuner.surrogate.metric:COMPARE_AT": frozenset()}),
-    "no-warp": _bayes({"bayestuner.search.posterior:Geometry": _Unwarped}),
+    "no-warp": _bayes({"bayestuner.search.engine.posterior:Geometry": _Unwarped}),
     "ard": _bayes(form="ard"),
     "matern32": _bayes(family="matern32"),
     "rbf": _bayes(family="rbf"),

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 
 from bayestuner._core.hypervolume import add_log_chance, expected_hypervolume_improvement
-from bayestuner.search.pareto import hypervolume, non_dominated
+from bayestuner.search.strategies.pareto import hypervolume, non_dominated
 
 FRONT = np.array([[-1.2, 0.9], [-0.4, 0.1], [0.3, -0.8]])
 REFERENCE = np.array([1.5, 1.4])

@@ -8,7 +8,7 @@ import pytest
 from core.problems import from_python
 
 from bayestuner._core import normal
-from bayestuner.search import acquisition
+from bayestuner.search.engine import acquisition
 
 log_ei, log_h, log_ndtr = from_python(normal.log_ei), from_python(normal.log_h), from_python(normal.log_ndtr)
 

@@ -11,9 +11,18 @@ from scipy.stats import norm
 from bayestuner import _core
 from bayestuner._core import covariance, screen
 from bayestuner._core.score import score
-from bayestuner.search import acquisition, climbing
-from bayestuner.search.acquisition import EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE, KnobValues, ModelBound, Packed, Scorer, Skip
-from bayestuner.search.hints import Hints
+from bayestuner.search.engine import acquisition, climbing
+from bayestuner.search.engine.acquisition import (
+    EXPECTED_IMPROVEMENT,
+    LOWEST_MEAN,
+    MOST_FEASIBLE,
+    KnobValues,
+    ModelBound,
+    Packed,
+    Scorer,
+    Skip,
+)
+from bayestuner.search.engine.hints import Hints
 from bayestuner.space import Categorical, Integer, Ordinal, Space
 from bayestuner.surrogate import covariance as surrogate_covariance
 from bayestuner.surrogate.gp import GaussianProcess

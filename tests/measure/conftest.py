@@ -7,9 +7,9 @@ from energy_fakes import fake_roots
 from leftovers import own_groups
 
 from bayestuner.measure.cgroup.select import open_isolation
-from bayestuner.measure.job import parse_job
+from bayestuner.measure.job.job import parse_job
 
-JOBS = Path(__file__).parent / "jobs"
+JOBS = Path(__file__).parent / "programs"
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,7 @@ def isolation():
 
 @pytest.fixture
 def make_job(tmp_path):
-    """``make_job(script, *words, knobs=..., job=..., **measure)``: a Job around one of the scripts in tests/measure/jobs."""
+    """``make_job(script, *words, knobs=..., job=..., **measure)``: a Job around one of the scripts in tests/measure/programs."""
 
     def make(script, *words, knobs='cores = { kind = "cores", min = 1, max = 1 }', job="", **measure):
         settings = {

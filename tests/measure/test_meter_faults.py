@@ -14,7 +14,7 @@ from energy_fakes import PACKAGE_INFO, PACKAGE_LIMIT, UNIT_ESU14, fake_roots, pu
 
 from bayestuner.measure.cgroup.spawn import extension_is_built
 from bayestuner.measure.energy.msr import open_msr
-from bayestuner.measure.runner import Runner
+from bayestuner.measure.run.runner import Runner
 from bayestuner.trial import Failed, Measured
 
 pytestmark = [

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-from bayestuner.measure.protocol import PipeReports
+from bayestuner.measure.run.protocol import PipeReports
 
 
 def child(code, fd=None, **env):
@@ -50,4 +50,4 @@ def test_it_loads_nothing_heavy():
     done = child("import sys, json, bayestuner.measure.reporter; print(json.dumps(sorted(sys.modules)))")
     loaded = set(json.loads(done.stdout))
     assert not {m.split(".")[0] for m in loaded} & {"numpy", "numba", "scipy", "cffi"}
-    assert "bayestuner.measure.job" not in loaded
+    assert "bayestuner.measure.job.job" not in loaded

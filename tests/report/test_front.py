@@ -6,7 +6,7 @@ from study_doubles import pretend_run, small_goal, small_space
 from bayestuner.errors import InvalidGoal
 from bayestuner.goal import Goal
 from bayestuner.report.front import front_text
-from bayestuner.search.random_search import RandomSearch
+from bayestuner.search.strategies.random_search import RandomSearch
 
 
 def searched(goal):

@@ -7,13 +7,13 @@ import pytest
 
 from bayestuner.errors import InvalidGoal, InvalidTell, NoRecommendation, SpaceExhausted
 from bayestuner.goal import Goal
-from bayestuner.search.annealing import Annealing
-from bayestuner.search.cherry_pick import CherryPick
-from bayestuner.search.exhaustive import ExhaustiveSearch
-from bayestuner.search.random_search import RandomSearch
-from bayestuner.search.spearmint import Spearmint
-from bayestuner.search.trade_off import TradeOff
-from bayestuner.search.tuner import Tuner
+from bayestuner.search.engine.tuner import Tuner
+from bayestuner.search.strategies.annealing import Annealing
+from bayestuner.search.strategies.cherry_pick import CherryPick
+from bayestuner.search.strategies.exhaustive import ExhaustiveSearch
+from bayestuner.search.strategies.random_search import RandomSearch
+from bayestuner.search.strategies.spearmint import Spearmint
+from bayestuner.search.strategies.trade_off import TradeOff
 from bayestuner.space import Categorical, Integer, Ordinal, Space
 from bayestuner.trial import Measured, Reading
 

@@ -12,7 +12,7 @@ from study_doubles import pretend_run, small_goal, small_space
 
 from bayestuner.errors import InvalidTell, StoreError
 from bayestuner.goal import Goal
-from bayestuner.search.stopping import WallClock
+from bayestuner.search.engine.stopping import WallClock
 from bayestuner.space import Integer, Space
 from bayestuner.study.registry import UnknownStrategy, strategy_names
 from bayestuner.study.study import Study

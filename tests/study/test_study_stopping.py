@@ -4,7 +4,7 @@ import pytest
 from study_doubles import pretend_run, small_goal, small_space
 
 from bayestuner.goal import Goal
-from bayestuner.search.stopping import ExpectedImprovement, RegretBound, StoppingRule, WallClock
+from bayestuner.search.engine.stopping import ExpectedImprovement, RegretBound, StoppingRule, WallClock
 from bayestuner.study.study import Study
 from bayestuner.trial import Measured, Reading
 

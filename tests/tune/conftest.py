@@ -3,8 +3,8 @@
 import pytest
 from tune_doubles import JOB, ScriptedRunner, Told
 
-from bayestuner.measure.job import parse_job
-from bayestuner.measure.temperature import Cooldown
+from bayestuner.measure.job.job import parse_job
+from bayestuner.measure.machine.temperature import Cooldown
 from bayestuner.study.study import Study
 from bayestuner.tune.launching import Launcher
 

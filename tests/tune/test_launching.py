@@ -4,7 +4,7 @@ import pytest
 from tune_doubles import measured
 
 from bayestuner.measure.cgroup.isolation import GroupFault
-from bayestuner.measure.runner import RunRecord
+from bayestuner.measure.run.runner import RunRecord
 from bayestuner.trial import Failed
 
 

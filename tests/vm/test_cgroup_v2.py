@@ -18,13 +18,13 @@ from bayestuner.measure.cgroup.hierarchy import discover
 from bayestuner.measure.cgroup.isolation import GroupFault, Launch, Limits
 from bayestuner.measure.cgroup.select import open_isolation
 from bayestuner.measure.cgroup.v2 import V2Isolation
-from bayestuner.measure.job import parse_job
-from bayestuner.measure.runner import Runner
+from bayestuner.measure.job.job import parse_job
+from bayestuner.measure.run.runner import Runner
 from bayestuner.trial import Failed, Measured
 
 pytestmark = pytest.mark.vm
 TOP = Path("/sys/fs/cgroup")
-JOBS = Path(__file__).parents[1] / "measure" / "jobs"
+JOBS = Path(__file__).parents[1] / "measure" / "programs"
 MIB = 2**20
 
 

@@ -3,7 +3,7 @@
 import pytest
 from vm.injector import Drivers
 
-from bayestuner.measure.probe import probe
+from bayestuner.measure.doctor.probe import probe
 
 pytestmark = pytest.mark.vm
 SOURCES = ("perf", "powercap", "msr")

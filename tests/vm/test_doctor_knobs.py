@@ -7,7 +7,7 @@ import sys
 import pytest
 from vm.injector import Drivers
 
-from bayestuner.measure.probe import probe
+from bayestuner.measure.doctor.probe import probe
 from bayestuner.report.doctor import doctor_text
 
 pytestmark = pytest.mark.vm
@@ -34,7 +34,7 @@ def test_a_server_with_everything_but_a_clock():
 
 AS_NOBODY = """
 import json, os
-from bayestuner.measure.probe import probe
+from bayestuner.measure.doctor.probe import probe
 from bayestuner.report.doctor import doctor_text
 probe(idle_s=0)  # everything is imported before the interpreter's own files may be out of reach
 os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)

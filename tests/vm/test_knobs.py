@@ -19,10 +19,10 @@ from bayestuner.measure.actuators.select import undo_left_behind
 from bayestuner.measure.actuators.setting import KnobFault, OpenKnob, Settings
 from bayestuner.measure.cgroup.isolation import Launch, Limits
 from bayestuner.measure.cgroup.select import open_isolation
-from bayestuner.measure.core_order import CorePolicy
 from bayestuner.measure.energy.counting import Refused
-from bayestuner.measure.topology import read_topology
-from bayestuner.measure.user import credentials_of, reach_problem
+from bayestuner.measure.job.user import credentials_of, reach_problem
+from bayestuner.measure.machine.core_order import CorePolicy
+from bayestuner.measure.machine.topology import read_topology
 
 pytestmark = pytest.mark.vm
 WINDOW_S = 2.0
@@ -98,7 +98,7 @@ def test_what_a_killed_tuner_left_is_put_back(unlocked, tmp_path, monkeypatch):
         "import os, signal\n"
         "from bayestuner.measure.actuators.power_cap import open_power_cap\n"
         "from bayestuner.measure.actuators.setting import OpenKnob, Settings\n"
-        "from bayestuner.measure.runtime import make_runtime_folder\n"
+        "from bayestuner.measure.machine.runtime import make_runtime_folder\n"
         "knob = OpenKnob('cap_w', 'power_cap', open_power_cap(), 1e6, '')\n"
         "Settings([knob], {'cap_w': 70}, (0,), make_runtime_folder()).apply()\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bayestuner.measure.protocol import PipeReports
+from bayestuner.measure.run.protocol import PipeReports
 from bayestuner.zoo.instances import shares
 
 pytest.importorskip("onnx")

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from bayestuner.goal import AtLeast, Goal
-from bayestuner.measure.command import fill
-from bayestuner.measure.job import load_job
+from bayestuner.measure.job.command import fill
+from bayestuner.measure.job.job import load_job
 from bayestuner.zoo import job as zoo_job
 from bayestuner.zoo import registry
 

@@ -11,8 +11,8 @@ from bayestuner.measure.actuators.power_cap import UNITS as POWER_UNITS
 from bayestuner.measure.actuators.power_cap import open_power_cap
 from bayestuner.measure.actuators.sysfs import SysfsSettings
 from bayestuner.measure.energy.roots import Roots
+from bayestuner.measure.machine.runtime import runtime_folder
 from bayestuner.measure.platform import Door, KnobOffer, load_platform
-from bayestuner.measure.runtime import runtime_folder
 
 
 def built_in(roots: Roots | None = None) -> dict[str, KnobOffer]:

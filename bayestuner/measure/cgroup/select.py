@@ -15,9 +15,9 @@ from bayestuner.measure.cgroup.delegation import NotDelegated, prepare_base
 from bayestuner.measure.cgroup.files import CgroupFiles, explain
 from bayestuner.measure.cgroup.hierarchy import V1_CONTROLLERS, Hierarchies, discover
 from bayestuner.measure.cgroup.isolation import GroupFault, Isolation, Launch, Limits, Refusal
+from bayestuner.measure.cgroup.signals import signals_wait
 from bayestuner.measure.cgroup.v1 import V1Isolation
 from bayestuner.measure.cgroup.v2 import V2Isolation
-from bayestuner.measure.signals import signals_wait
 
 CONTROLLER = {"cores": "cpuset", "memory": "memory"}
 _PROBE_MEMORY_BYTES = 64 * 2**20

@@ -16,7 +16,7 @@ from patience import wait_for
 from bayestuner.measure.cgroup.isolation import GroupUsage, Limits
 from bayestuner.measure.energy.meter import MeterFault
 from bayestuner.measure.energy.msr import open_msr
-from bayestuner.measure.sampling import Sampler
+from bayestuner.measure.run.sampling import Sampler
 
 pytestmark = [
     pytest.mark.usefixtures("way"),

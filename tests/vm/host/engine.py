@@ -15,7 +15,7 @@ def main() -> None:
 
     binding.get_host_cpu_features = dict  # how wide the engine's vectors are goes by the CPU it runs on, not by the one it compiles for
     import bayestuner as bt
-    from bayestuner.search import warmup
+    from bayestuner.search.engine import warmup
 
     warmup.wait()
     space = bt.Space(bt.Integer("a", 1, 4), bt.Integer("b", 1, 4))

@@ -1,0 +1,257 @@
+"""What this machine offers, and for each thing missing why and how to get it: the facts behind `bayestuner doctor`. Needs no root."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import stat
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bayestuner.errors import IsolationUnavailable, MachineBusy, RuntimeFolderUnusable
+from bayestuner.measure.actuators.journal import left_behind
+from bayestuner.measure.actuators.select import undo_left_behind
+from bayestuner.measure.cgroup.select import open_isolation, systemd_run_line
+from bayestuner.measure.doctor.items import Item, refused
+from bayestuner.measure.doctor.knobs import knob_items, platform_items
+from bayestuner.measure.energy.counting import Refused
+from bayestuner.measure.energy.cpus import cpu_model, read_text
+from bayestuner.measure.energy.roots import Roots
+from bayestuner.measure.energy.select import MEASURED, OPENERS
+from bayestuner.measure.machine.core_order import CorePolicy
+from bayestuner.measure.machine.lock import holder_of_machine, machine_lock
+from bayestuner.measure.machine.noise import Noise, look_at_noise
+from bayestuner.measure.machine.runtime import runtime_folder
+from bayestuner.measure.machine.topology import Topology, read_topology
+
+IDLE_S = 5.0
+HYPERVISORS = (
+    "QEMU",
+    "KVM",
+    "VMware",
+    "Xen",
+    "innotek",
+    "Microsoft Corporation Virtual",
+    "Amazon EC2",
+    "Google Compute Engine",
+    "OpenStack",
+)
+"""How virtual machines name themselves in DMI, for those that don't set the CPU's hypervisor flag."""
+DEFAULT_POLICY = CorePolicy(housekeeping_cores="auto")
+BOUNDARIES = {
+    "pkg": "every socket's package: cores, caches, memory controllers; not the memory itself, disks, fans or the power supply's losses",
+    "pkg+dram": "every socket's package and memory; not disks, fans, other devices or the power supply's losses",
+    "psys": "the whole board as its own controller counts it; not the power supply's losses",
+    "model": "nothing is measured; figures would be reckoned from CPU time, and say so everywhere",
+    "": "there is neither a meter nor an estimate",
+}
+"""What a figure of power would cover, by the meter's boundary."""
+LIMITS = (("cores", "CPU cores (cpuset)"), ("memory", "memory limit"))
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything `bayestuner doctor` says.
+
+    Attributes
+    ----------
+    machine : dict
+        cpu, packages, numa_nodes, cores, cpus (usable by this process), kernel, virtual, vendor, product.
+    items : tuple of Item
+    boundary : str
+        What power figures would cover: ``pkg``, ``pkg+dram``, or ``model`` where only the estimate works.
+    covers : str
+        The same in words.
+    outside_load : float or None
+        Share of all CPUs that was busy while this process slept; None where it wasn't looked at.
+    noise : Noise or None
+        How quiet the machine is; None where it wasn't looked at.
+    notices : tuple of str
+        What was put back after a BayesTuner that was killed, and who is measuring now.
+    verdict : str
+        What can be minimised here, in a sentence.
+    """
+
+    machine: dict[str, Any]
+    items: tuple[Item, ...]
+    boundary: str
+    covers: str
+    outside_load: float | None
+    noise: Noise | None
+    notices: tuple[str, ...]
+    verdict: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as JSON-able data."""
+        return asdict(self)
+
+
+def probe(*, roots: Roots | None = None, idle_s: float = IDLE_S) -> Report:
+    """Try everything a run could need, and put back what a BayesTuner that was killed left set.
+
+    Parameters
+    ----------
+    roots : Roots, optional
+    idle_s : float
+        Seconds spent looking at how quiet the machine is; 0: not at all.
+    """
+    roots = roots or Roots()
+    notices = _put_back(roots)
+    topology = read_topology(roots.sysfs, policy=DEFAULT_POLICY)
+    meters, boundary = _meters(roots)
+    limits = _limits(topology)
+    noise = _noise(roots, meters, idle_s) if idle_s > 0 else None
+    return Report(
+        machine=_machine(roots, topology),
+        items=(*meters, *limits, *knob_items(roots, topology), *platform_items(), _extension(), *_extras(), _cache()),
+        boundary=boundary,
+        covers=BOUNDARIES.get(boundary, boundary),
+        outside_load=None if noise is None else noise.outside_load,
+        noise=noise,
+        notices=tuple(notices),
+        verdict=_verdict(meters, limits),
+    )
+
+
+def _put_back(roots: Roots) -> list[str]:
+    """Undo what is left set, where there is anything and nobody is measuring; and say who is."""
+    holder = holder_of_machine()
+    if holder is not None:
+        return [f"{holder} is measuring on this machine now"]
+    if not left_behind(runtime_folder()):
+        return []
+    try:
+        with machine_lock("doctor"):
+            done, failed = undo_left_behind(roots)
+    except (MachineBusy, RuntimeFolderUnusable) as error:
+        return [str(error)]
+    return [*done, *failed]
+
+
+def _noise(roots: Roots, meters: Sequence[Item], seconds: float) -> Noise | None:
+    source = next((m.what for m in meters if m.usable and m.what in MEASURED), None)
+    try:
+        meter = OPENERS[source](roots) if source is not None else None
+    except Refused:
+        meter = None
+    try:
+        return look_at_noise(roots.proc_path("stat"), seconds, meter)
+    finally:
+        if meter is not None:
+            meter.close()
+
+
+def _machine(roots: Roots, topology: Topology) -> dict[str, Any]:
+    cpu = cpu_model(roots)
+    vendor, product = (read_text(roots.sys_path(f"class/dmi/id/{name}")) or "" for name in ("sys_vendor", "product_name"))
+    return {
+        "cpu": cpu.name or platform.machine(),
+        "packages": len(topology.packages),
+        "numa_nodes": len({c.node for c in topology.cpus}),
+        "cores": len({(c.package, c.core) for c in topology.cpus}),
+        "cpus": len(topology.numbers),
+        "cpus_for_jobs": topology.max_cores,
+        "housekeeping_cpus": list(topology.housekeeping),
+        "kernel": platform.release(),
+        "virtual": cpu.hypervisor or any(name in f"{vendor} {product}" for name in HYPERVISORS),
+        "vendor": vendor,
+        "product": product,
+    }
+
+
+def _meters(roots: Roots) -> tuple[list[Item], str]:
+    items = []
+    boundary = ""
+    for source, opener in OPENERS.items():
+        try:
+            meter = opener(roots)
+        except Refused as refusal:
+            items.append(refused("meter", refusal.refusal.what, refusal.refusal))
+            continue
+        notes = "; ".join(getattr(meter, "notes", ()))
+        detail = notes if meter.estimated else f"{meter.boundary}: {', '.join(meter.domains)}" + (f"; {notes}" if notes else "")
+        boundary = boundary or meter.boundary
+        meter.close()
+        items.append(Item("meter", source, True, detail))
+    return items, boundary
+
+
+def _limits(topology: Topology) -> list[Item]:
+    items = []
+    for need, what in LIMITS:
+        try:
+            isolation, refusals = open_isolation(frozenset({need}))
+        except IsolationUnavailable as error:
+            reason, _, remedy = str(error).rpartition("): ")  # the message ends with what to do
+            items.append(
+                Item("limit", what, False, reason=f"{reason})" if reason else remedy, remedy=remedy if reason else systemd_run_line())
+            )
+            continue
+        passed_over = "; ".join(f"not {r.what}: {r.reason}" for r in refusals)
+        most = f'; "all" is {topology.max_cores} CPU(s){_kept(topology)}' if need == "cores" else ""
+        items.append(Item("limit", what, True, isolation.name + most + (f" ({passed_over})" if passed_over else "")))
+    weaker = 'CPU cores without memory, which a job may leave; taken only where [measure] isolation = "affinity-allowed"'
+    return [*items, Item("limit", "affinity fallback", True, weaker)]
+
+
+def _kept(topology: Topology) -> str:
+    kept = topology.housekeeping
+    return f", CPU {' and '.join(map(str, kept))} kept free for housekeeping" if kept else ""
+
+
+def _extension() -> Item:
+    lost = "perf events can't be read, readings of energy wait for Python, and runs start through a slower launcher"
+    try:
+        from bayestuner._native import lib
+    except ImportError as error:
+        remedy = "install a C compiler and Python's headers, then reinstall BayesTuner"
+        return Item("extension", "C extension", False, reason=f"not built ({error}); {lost}", remedy=remedy)
+    return Item("extension", "C extension", True, f"interface version {lib.bt_abi_version()}")
+
+
+def _extras() -> list[Item]:
+    items = []
+    for extra, modules in (("zoo", ("onnx", "onnxruntime")), ("plot", ("matplotlib",))):
+        missing = [m for m in modules if importlib.util.find_spec(m) is None]
+        if missing:
+            remedy = f"pip install 'bayestuner[{extra}]'"
+            items.append(Item("extra", f"[{extra}]", False, reason=f"{' and '.join(missing)} not installed", remedy=remedy))
+        else:
+            items.append(Item("extra", f"[{extra}]", True, ", ".join(modules)))
+    return items
+
+
+def _cache() -> Item:
+    """Whether machine code can be kept on disk; the folder is chosen as the engine chooses it (this room may not import it)."""
+    what = "compiled-code cache"
+    own = os.environ.get("BAYESTUNER_CACHE")
+    base = Path(own or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = base / "compiled" if own else base / "bayestuner" / "compiled"
+    existing = next((path for path in (folder, *folder.parents) if os.path.exists(path)), folder)  # noqa: PTH110 - exists() raises EACCES
+    if existing == folder and existing.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        reason = f"{existing} can be written by others, and what lies in it is run"
+        return Item(
+            "extension", what, False, reason=reason, remedy=f"chmod go-w {existing}, or set BAYESTUNER_CACHE to a folder of your own"
+        )
+    if os.access(existing, os.W_OK | os.X_OK) and existing.is_dir():
+        return Item("extension", what, True, str(folder))
+    reason = f"{existing} can't be written, so the engine is compiled anew in every process"
+    return Item("extension", what, False, reason=reason, remedy="set BAYESTUNER_CACHE to a folder of your own")
+
+
+def _verdict(meters: Sequence[Item], limits: Sequence[Item]) -> str:
+    measured = next((m.what for m in meters if m.usable and m.what in MEASURED), None)
+    if measured:
+        power = f"power_w can be minimised here, measured by {measured}"
+    else:
+        who = "here" if os.geteuid() == 0 else "for this user"
+        power = (
+            f"no power meter works {who}: minimise cpu_s_per_item or cores, which are measured, or accept an estimate of power by adding "
+            '"model" to [measure] energy'
+        )
+    missing = [item.what for item in limits if not item.usable]
+    root = "" if os.geteuid() == 0 else " (not root: some limits may need it)"
+    return power + (f"; not possible: {', '.join(missing)}{root}" if missing else "")

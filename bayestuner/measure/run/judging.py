@@ -1,0 +1,272 @@
+"""From what was seen of a run to its outcome: metrics with their standard errors, or the failure in one sentence."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bayestuner.measure.job.job import Job
+from bayestuner.measure.run.conditions import Changes
+from bayestuner.measure.run.protocol import Reports
+from bayestuner.measure.run.sampling import Span
+from bayestuner.measure.run.steady import Window, latencies_s, mean_interval, power_is_tight, quantiles
+from bayestuner.measure.run.watch import Seen
+from bayestuner.trial import Failed, Measured, Reading
+
+OUTSIDE_SHARE = 0.05
+"""More than this share of the machine's CPU time used by others makes a run contended."""
+
+STOLEN_SHARE = 0.005
+"""More than this share of it given to others by the hypervisor makes a run stolen from."""
+
+SWAPPED_BYTES = 2**20
+REFAULTED_SHARE_PER_S = 0.01
+STALL_SHARE = 0.05
+"""A job thrashes that reads more than a hundredth of its memory limit again every second, or waits for memory a twentieth of the time."""
+
+DISTURBED = frozenset({"contended", "stolen", "swapped", "throttled"})
+"""Flags of what came from outside the job: another run of the same configuration may be spared it."""
+
+_DISTURBED_SD = 0.02
+
+_PART_S = 0.3  # three samples
+_TICK_S = 0.05  # /proc/stat counts in ticks of 10 ms on every CPU
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that a verdict rests on.
+
+    Attributes
+    ----------
+    tail : list of str
+        Last lines of the job's output and errors.
+    oom_kills : int or None
+    memory_peak_bytes : int or None
+    memory_max : int or None
+        The limit in force.
+    n_cores : int
+    estimated : bool
+        Power is a model's estimate.
+    reports_on_pipe : bool
+    """
+
+    seen: Seen
+    reports: Reports
+    span: Span | None
+    tail: list[str]
+    oom_kills: int | None
+    memory_peak_bytes: int | None
+    memory_max: int | None
+    n_cores: int
+    estimated: bool
+    reports_on_pipe: bool
+    changes: Changes = field(default_factory=Changes)
+    warm: bool = True
+
+
+def judge(job: Job, evidence: Evidence) -> Measured | Failed:
+    """The outcome of a run that was started."""
+    failed = failure(job, evidence)
+    if failed is not None:
+        return failed
+    window, span = evidence.seen.window, evidence.span
+    if window is None or span is None:
+        return Failed("error", _too_few(job, evidence))
+    flags, widening = doubts(job, window, span, evidence)
+    return Measured(metrics(evidence, window, span, widening), flags)
+
+
+def failure(job: Job, evidence: Evidence) -> Failed | None:
+    """Why the run failed, or None."""
+    seen = evidence.seen
+    if evidence.oom_kills:
+        limit = f" of {evidence.memory_max / 2**20:.0f} MiB" if evidence.memory_max else ""
+        return Failed("oom", f"killed for memory at its limit{limit}")
+    if evidence.reports.faults > max(3, len(evidence.reports.stamps_ns) // 100):
+        first = evidence.reports.first_fault
+        return Failed("error", f"{evidence.reports.faults} of the job's report lines make no sense, the first {first}")
+    if seen.stop == "not_ready":
+        return Failed("timeout", _not_ready(job, evidence) + _last_words(evidence))
+    if seen.stop == "too_slow":
+        return Failed("timeout", _too_slow(job, evidence) + _last_words(evidence))
+    if seen.exit_status not in (None, 0):
+        return Failed("error", f"the job ended with {status_words(seen.exit_status)}{_last_words(evidence)}")
+    if seen.stop == "neighbour":
+        return Failed("transient", "a run made at the same time ended before both were measured")
+    if seen.window is None and seen.stop != "fault":
+        return Failed("error", _too_few(job, evidence) + _last_words(evidence))
+    return None
+
+
+def _not_ready(job: Job, evidence: Evidence) -> str:
+    after = f"after {job.measure.startup_timeout_s:g} s (measure.startup_timeout_s)"
+    if evidence.reports.faults:
+        return f"the job reported nothing usable {after}; first report line {evidence.reports.first_fault}"
+    if evidence.reports_on_pipe and not evidence.reports.n_bytes:
+        return (
+            f"the job reported nothing {after}; it must write 'ready' and 'done' lines to the pipe in BAYESTUNER_FD "
+            "(bayestuner.measure.reporter), or the job file needs throughput_regex"
+        )
+    if not evidence.reports_on_pipe:
+        return f"no line of the job's output says ready or matches throughput_regex {after}"
+    return f"the job was not ready {after}"
+
+
+def _too_slow(job: Job, evidence: Evidence) -> str:
+    reports, end_ns = evidence.reports, evidence.seen.end_ns
+    n, ready_ns = len(reports.stamps_ns), reports.ready_ns or end_ns
+    seconds = (end_ns - ready_ns) / 1e9
+    bound = throughput_at_most(evidence)
+    limit = f", so its throughput is at most {bound:.3g} {job.unit}s/s" if bound is not None else ""
+    garbage = f"; {reports.faults} report lines made no sense, the first {reports.first_fault}" if reports.faults else ""
+    return f"{n} batches in {seconds:.1f} s after ready, too few to measure{limit}{garbage}"
+
+
+def throughput_at_most(evidence: Evidence) -> float | None:
+    """What the throughput can be at most, from batches too few to measure it; None where no batch says how many items one has."""
+    reports = evidence.reports
+    if not len(reports.items) or reports.ready_ns is None:
+        return None
+    seconds = (evidence.seen.end_ns - reports.ready_ns) / 1e9
+    return (sum(reports.items) + max(reports.items)) / seconds
+
+
+def _too_few(job: Job, evidence: Evidence) -> str:
+    n = len(evidence.reports.stamps_ns)
+    what = {"closed": "closed its reports"}.get(evidence.seen.stop, "ended with status 0")
+    if evidence.reports.ready_ns is None:
+        reported = "before it reported anything"
+    else:
+        reported = f"after {n} batch{'es' * (n != 1)}, too few to measure"
+    garbage = f" (first report line that made no sense: {evidence.reports.first_fault})" if evidence.reports.faults else ""
+    return f"the job {what} {reported}{garbage}; it must go on in the foreground until it is stopped by SIGTERM"
+
+
+def _last_words(evidence: Evidence) -> str:
+    if not evidence.tail:
+        return "; it printed nothing"
+    return "; it last printed: " + " | ".join(line.strip() for line in evidence.tail[-3:])
+
+
+def status_words(status: int | None) -> str:
+    """``exit status 3`` or ``signal SIGSEGV``."""
+    if status is not None and status < 0:
+        try:
+            return f"signal {signal.Signals(-status).name}"
+        except ValueError:
+            return f"signal {-status}"
+    return f"exit status {status}"
+
+
+def doubts(job: Job, window: Window, span: Span, evidence: Evidence) -> tuple[tuple[str, ...], float]:
+    """What makes the figures doubtful, and the relative standard deviation to add to them for it."""
+    flags = []
+    widening = 0.0
+    if abs(window.drift) > 2.0 * job.measure.relative_error or not evidence.warm:
+        flags.append("unsteady")
+        widening = math.hypot(widening, window.drift / 2.0)
+    if evidence.seen.stop == "missed":
+        flags.append("cut_short")
+    elif (
+        window.relative_error > job.measure.relative_error
+        or window.duration_s < job.measure.min_seconds
+        or not (evidence.estimated or power_is_tight(span.power_w, relative_error=job.measure.relative_error))
+    ):
+        flags.append("imprecise")
+    outside = outside_share(span, window)
+    if outside is not None and outside > OUTSIDE_SHARE + _TICK_S / window.duration_s:
+        flags.append("contended")
+        widening = math.hypot(widening, min(outside, 1.0) / 2.0)
+    disturbances = _disturbances(evidence.changes, window)
+    if disturbances:
+        flags += disturbances
+        widening = math.hypot(widening, _DISTURBED_SD)
+    if thrashes(evidence.changes, evidence.memory_max):
+        flags.append("thrashing")
+    if evidence.estimated:
+        flags.append("estimated_power")
+    return tuple(flags), widening
+
+
+def _disturbances(changes: Changes, window: Window) -> list[str]:
+    """What the machine did to the run."""
+    found = []
+    if changes.stolen_share is not None and changes.stolen_share > STOLEN_SHARE + _TICK_S / window.duration_s:
+        found.append("stolen")
+    if changes.swapped_bytes is not None and changes.swapped_bytes >= SWAPPED_BYTES:
+        found.append("swapped")
+    if changes.throttles:
+        found.append("throttled")
+    return found
+
+
+def thrashes(changes: Changes, memory_max: int | None) -> bool:
+    """Whether the memory limit is too small for the files the job reads: it isn't killed for that, only slowed, by 14 times and more."""
+    refaulted, stall = changes.refaulted_bytes_per_s, changes.memory_stall_share
+    if memory_max is None:
+        return False
+    return (refaulted is not None and refaulted > REFAULTED_SHARE_PER_S * memory_max) or (stall is not None and stall > STALL_SHARE)
+
+
+def outside_share(span: Span, window: Window) -> float | None:
+    """Share of the machine's CPU time that went to others during the window; None where it can't be known."""
+    if span.outside_cpu_s is None:
+        return None
+    return span.outside_cpu_s / (window.duration_s * (os.cpu_count() or 1))
+
+
+def metrics(evidence: Evidence, window: Window, span: Span, widening: float) -> dict[str, Reading]:
+    """Every metric that is known, with its standard error."""
+    rate = window.throughput
+    share = math.hypot(rate.se / rate.mean if math.isfinite(rate.se) else 1.0, widening)
+    found: dict[str, Reading] = {}
+    if span.energy_j is not None:
+        power_w = span.energy_j / window.duration_s
+        power_share = math.hypot(mean_share(span), widening)
+        found["power_w"] = Reading(power_w, power_share * power_w)
+        energy_j = span.energy_j / window.items
+        found["energy_j_per_item"] = Reading(energy_j, math.hypot(power_share, share) * energy_j)
+    found["throughput"] = Reading(rate.mean, share * rate.mean)
+    p50, p99 = quantiles(latencies_s(evidence.reports.stamps_ns, evidence.reports.latencies_s, window), 0.5, 0.99)
+    found["latency_p50_s"] = Reading(p50)
+    found["latency_p99_s"] = Reading(p99)
+    if span.cpu_s is not None:
+        per_item, used = span.cpu_s / window.items, span.cpu_s / (window.duration_s * evidence.n_cores)
+        found["cpu_s_per_item"] = Reading(per_item, cpu_share(evidence, span) * per_item)
+        found["cpu_utilisation"] = Reading(used)
+    if evidence.memory_peak_bytes is not None:
+        found["memory_peak_bytes"] = Reading(float(evidence.memory_peak_bytes))
+    return found
+
+
+def edges_ns(reports: Reports, window: Window) -> list[int]:
+    """Stamps of the completions that cut a window into parts of at least `_PART_S`, ten at most; its own edges are the outer ones."""
+    parts = max(1, min(10, int(window.duration_s / _PART_S)))
+    picks = [window.first + window.batches * i // parts for i in range(parts + 1)]
+    return [reports.stamps_ns[i] for i in dict.fromkeys(picks)]
+
+
+def cpu_share(evidence: Evidence, span: Span) -> float:
+    """Standard error of the CPU time per item as a share of it, from the parts of the window; 5 % where they are too few to tell."""
+    window = evidence.seen.window
+    if window is None or span.cpu_parts_s.size < 4:
+        return 0.05
+    stamps = evidence.reports.stamps_ns[window.first : window.last + 1]
+    places = np.searchsorted(stamps, span.edges_ns, side="right") - 1
+    totals = np.concatenate([[0.0], np.cumsum(evidence.reports.items[window.first + 1 : window.last + 1])])
+    items = np.diff(totals[places])
+    interval = mean_interval(span.cpu_parts_s[items > 0] / items[items > 0])
+    return interval.se / interval.mean if interval.mean > 0 and math.isfinite(interval.se) else 0.05
+
+
+def mean_share(span: Span) -> float:
+    """Standard error of the mean power as a share of it, from the samples inside the window; 1 % where they are too few to tell."""
+    if span.power_w.size < 4:
+        return 0.01
+    interval = mean_interval(span.power_w)
+    return interval.se / interval.mean if interval.mean > 0 else 0.01

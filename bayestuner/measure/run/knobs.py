@@ -1,0 +1,65 @@
+"""Opening the actuators of a job's knobs that are settings of the machine, each proven before the first run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bayestuner.errors import KnobUnavailable
+from bayestuner.measure.actuators.select import built_in
+from bayestuner.measure.actuators.setting import KnobFault, KnobSetter, OpenKnob
+from bayestuner.measure.energy.counting import Refused
+from bayestuner.measure.energy.roots import Roots
+from bayestuner.measure.job.job import Job
+from bayestuner.measure.machine.runtime import make_runtime_folder
+from bayestuner.measure.platform import load_platforms, offers_of
+
+
+def open_knobs(job: Job, cpus: Sequence[int], *, roots: Roots | None = None) -> KnobSetter:
+    """Open the actuators of a job's knobs, check every value, and prove each by setting its first value once and putting it back.
+
+    Parameters
+    ----------
+    cpus : sequence of int
+        CPUs of the job's largest configuration.
+
+    Raises
+    ------
+    KnobUnavailable
+        The machine lacks one, can't set a value of it, or doesn't do what it is told.
+    PlatformProblem
+        A platform can't be loaded.
+    """
+    offers = {kind: ("", offer) for kind, offer in built_in(roots).items()} | offers_of(load_platforms(job.measure.platforms))
+    knobs = []
+    for knob in job.knobs:
+        if knob.kind not in offers:
+            continue
+        platform, offer = offers[knob.kind]
+        try:
+            opened = OpenKnob(knob.name, knob.kind, offer.open(), knob.scale, platform)
+        except Refused as refused:
+            reason = f"{refused.refusal.reason}; {refused.refusal.remedy}"
+            raise KnobUnavailable(f"the knob {knob.name!r} (kind {knob.kind}) can't be set here: {reason}") from refused
+        for value in knob.knob.values:
+            problem = opened.actuator.problem(opened.value_of(value))
+            if problem:
+                raise KnobUnavailable(f"the knob {knob.name!r} (kind {knob.kind}) can't take {value!r}: {problem}")
+        knobs.append(opened)
+    if not knobs:
+        return KnobSetter()
+    setter = KnobSetter(knobs, make_runtime_folder())
+    _prove(setter, {knob.name: knob.knob.values[0] for knob in job.knobs}, cpus)
+    return setter
+
+
+def _prove(setter: KnobSetter, config: Mapping[str, Any], cpus: Sequence[int]) -> None:
+    settings = setter.settings(config, cpus)
+    try:
+        settings.apply()
+    except KnobFault as error:
+        raise KnobUnavailable(f"a trial of the job's settings failed: {error}") from error
+    finally:
+        problems = settings.restore()
+    if problems:
+        raise KnobUnavailable(f"a setting can't be put back after a trial: {'; '.join(problems)}")

@@ -1,0 +1,94 @@
+"""From a configuration to what is started: CPUs, limits, environment, command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bayestuner.measure.cgroup.isolation import Credentials, Isolation, Limits
+from bayestuner.measure.job.command import resolve_program, text_of
+from bayestuner.measure.job.job import Job
+from bayestuner.measure.job.user import credentials_of, environment_of
+from bayestuner.measure.machine.topology import Topology
+
+STRIPPED = (
+    "OMP_NUM_THREADS",
+    "OMP_THREAD_LIMIT",
+    "OMP_PLACES",
+    "OMP_PROC_BIND",
+    "GOMP_CPU_AFFINITY",
+    "KMP_AFFINITY",
+    "KMP_HW_SUBSET",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
+"""Variables that count or place threads for the whole shell: a job must see the cores of its run and nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What a configuration comes to on this machine."""
+
+    cpus: tuple[int, ...]
+    limits: Limits
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    credentials: Credentials | None = None
+
+
+def place(job: Job, config: Mapping[str, Any], topology: Topology, isolation: Isolation, report_fd: int | None) -> Placement:
+    """Work out CPUs, limits, command and environment of a test run.
+
+    Parameters
+    ----------
+    report_fd : int or None
+        Number of the report pipe's write end in the job; None where the job is read by its output.
+    """
+    cpus = cpus_of(job, config, topology)
+    memory_bytes = job.memory_bytes_of(config)
+    limited = "cores" in job.needs
+    limits = Limits(
+        cpuset_cpus=cpus if limited else None,
+        cpuset_mems=topology.mems_for(cpus, memory_bytes) if limited and isolation.name != "affinity" else None,
+        memory_max=memory_bytes if "memory" in isolation.controls else None,
+    )
+    argv = job.argv(config)
+    argv = (resolve_program(argv[0], job.env), *argv[1:])
+    env = environment(job, config, len(cpus), memory_bytes, report_fd)
+    return Placement(cpus, limits, argv, env, credentials_of(job.user))
+
+
+def cpus_of(job: Job, config: Mapping[str, Any], topology: Topology) -> tuple[int, ...]:
+    """The CPUs of a configuration: those it may use, where the job has no knob for them."""
+    cores, siblings = job.cores_of(config), job.smt_of(config)
+    if siblings is not None:
+        return topology.pick_physical(len(topology.order.firsts) if cores is None else cores, siblings=siblings)
+    return topology.numbers if cores is None else topology.pick_cpus(cores)
+
+
+def environment(job: Job, config: Mapping[str, Any], n_cores: int, memory_bytes: int | None, report_fd: int | None) -> dict[str, str]:
+    """The whole environment of a test run; what the job file sets wins over what is set for it here."""
+    env = {name: value for name, value in os.environ.items() if name not in STRIPPED and not name.startswith("BAYESTUNER_")}
+    if job.user is not None:
+        env = environment_of(job.user, env)
+    env["OMP_NUM_THREADS"] = str(n_cores)
+    if report_fd is None:
+        env.setdefault("PYTHONUNBUFFERED", "1")  # lines of a Python program must come as they are printed
+    env |= job.env
+    for knob in job.knobs:
+        value = text_of(config[knob.name])
+        env[f"BAYESTUNER_{knob.name.upper()}"] = value
+        if knob.variable is not None:
+            env[knob.variable] = value
+    env["BAYESTUNER_CORES"] = str(n_cores)
+    if memory_bytes is not None:
+        env["BAYESTUNER_MEMORY_BYTES"] = str(memory_bytes)
+    if report_fd is not None:
+        env["BAYESTUNER_FD"] = str(report_fd)
+    return env

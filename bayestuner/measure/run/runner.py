@@ -1,0 +1,342 @@
+"""One test run: place, launch, warm up, measure, stop, judge. Nothing it started outlives it, whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Any
+
+from bayestuner.errors import BayesTunerError
+from bayestuner.measure.actuators.setting import KnobSetter
+from bayestuner.measure.cgroup.isolation import Child, GroupFault, GroupUsage, Isolation, Launch, RunGroup
+from bayestuner.measure.cgroup.signals import signals_wait
+from bayestuner.measure.energy.meter import EnergyMeter
+from bayestuner.measure.job.job import Job
+from bayestuner.measure.job.user import hand_over
+from bayestuner.measure.machine.topology import Topology, read_topology
+from bayestuner.measure.run.conditions import Changes, Conditions
+from bayestuner.measure.run.judging import Evidence, edges_ns, judge, outside_share, throughput_at_most
+from bayestuner.measure.run.placement import Placement, place
+from bayestuner.measure.run.protocol import OutputReports, PipeReports, Reports
+from bayestuner.measure.run.sampling import Sampler, Span
+from bayestuner.measure.run.steady import Window, power_is_tight
+from bayestuner.measure.run.streams import Streams
+from bayestuner.measure.run.together import Seat
+from bayestuner.measure.run.watch import Seen, stop_gently, watch
+from bayestuner.trial import Config, Failed, Outcome
+
+_WALK_EVERY = 5
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What a test run came to.
+
+    Attributes
+    ----------
+    outcome : Measured or Failed
+    details : dict
+        JSON-able: config, argv, cpus, mems (NUMA nodes memory was taken from; more than mems_of_cpus where the limit was wider than what
+        those had free), mems_of_cpus, memory_max, isolation, warmup_s, window_s, duration_s, items, batches, power_source, boundary,
+        estimated, relative_error, drift, outside_share, conditions (see `Changes`), throughput_at_most, exit_status, stop, oom_kills,
+        report_faults, first_report_fault, output_bytes, output_tail, recordings (see `Recording`), flags. None for what isn't known.
+    """
+
+    outcome: Outcome
+    details: dict[str, Any]
+
+
+class Runner:
+    """Runs a job's configurations, one at a time.
+
+    Parameters
+    ----------
+    job : Job
+    meter : EnergyMeter or None
+        None: no power is measured. `close` closes it.
+    isolation : Isolation
+    warmup_s : float
+        Shortest warm-up of every run, see `bayestuner.measure.run.warmup.warmup_s`.
+    topology : Topology, optional
+        By default this machine's.
+    knobs : KnobSetter, optional
+        For knobs that are settings of the machine (`bayestuner.measure.run.knobs.open_knobs`); by default there are none.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        meter: EnergyMeter | None,
+        isolation: Isolation,
+        warmup_s: float = 0.0,
+        topology: Topology | None = None,
+        knobs: KnobSetter | None = None,
+    ) -> None:
+        self.job = job
+        self.meter = meter
+        self.isolation = isolation
+        self.warmup_s = warmup_s
+        self.topology = topology or read_topology(policy=job.measure.core_policy)
+        self.knobs = knobs or KnobSetter()
+
+    def run(self, config: Config, *, at_least: float | None = None, seat: Seat | None = None) -> RunRecord:
+        """Make one test run of `config`.
+
+        Whatever ends it, KeyboardInterrupt included, every process it started is dead, its group removed and every setting put back
+        when this returns or raises.
+
+        Parameters
+        ----------
+        config : dict
+        at_least : float, optional
+            A bound on the throughput: the run ends early where it is clear that it is missed by far.
+        seat : Seat, optional
+            Among runs of other runners that are made at the same time.
+
+        Raises
+        ------
+        GroupFault
+            The limits can't be set, or (`KnobFault`) a setting of the machine can't.
+        InvalidSpace
+            `config` isn't one of the job's.
+        """
+        self.job.space.row(config)
+        begun = time.monotonic()
+        by_output = self.job.throughput_regex is not None
+        group: RunGroup | None = None
+        with Streams(with_reports=not by_output) as streams:
+            placement = place(self.job, config, self.topology, self.isolation, None if by_output else streams.write_end("reports"))
+            settings = self.knobs.settings(config, placement.cpus)
+            try:
+                with signals_wait():
+                    group = self.isolation.create(placement.limits)
+                    settings.apply()
+                record = self._run_in(group, streams, placement, config, at_least, seat)
+            finally:
+                if seat is not None:
+                    seat.leave()
+                try:
+                    left = _removed(group)
+                finally:
+                    with signals_wait():
+                        unrestored = settings.restore()
+        if settings.record:
+            record.details["settings"] = settings.record
+        if unrestored:
+            record.details["flags"] = [*record.details["flags"], "not_restored"]
+            record.details["not_restored"] = unrestored
+        if left is not None:
+            record.details["flags"] = [*record.details["flags"], "not_removed"]
+            record.details["not_removed"] = left
+        record.details["duration_s"] = time.monotonic() - begun
+        return record
+
+    def _run_in(
+        self, group: RunGroup, streams: Streams, placement: Placement, config: Config, at_least: float | None, seat: Seat | None
+    ) -> RunRecord:
+        walks = self.isolation.name == "affinity"
+        if seat is not None:
+            seat.enter(group)
+        beside_s = seat.beside_s if seat is not None else lambda: 0.0
+        sampler = Sampler(self.meter, group, use_every=_WALK_EVERY if walks else 1, hz=self.job.measure.energy_hz, beside_s=beside_s)
+        sampler.start()
+        start_ns = time.monotonic_ns()
+        try:
+            child = self._launch(group, streams, placement)
+            if isinstance(child, Failed):
+                return RunRecord(child, self._details(placement, group, config, failure=child))
+            reports = self._reports(start_ns, streams)
+            conditions = Conditions(group, placement.cpus)
+            seen = watch(
+                child,
+                streams,
+                reports,
+                self.job.measure,
+                start_ns=start_ns,
+                oom_killed=lambda: sampler.oom_kills > 0,
+                faulted=lambda: sampler.fault is not None,
+                each_turn=conditions.look,
+                warmup_s=self.warmup_s,
+                at_least=at_least,
+                power_is_tight=lambda window: self._power_is_tight(sampler, window),
+                seat=seat,
+            )
+            conditions.look(last=True)
+        finally:
+            sampler.stop()
+        usage = _usage(group)
+        ended = stop_gently(child, streams) if seen.exit_status is None else seen.exit_status
+        span = sampler.span(edges_ns(reports, seen.window)) if seen.window is not None else None
+        evidence = Evidence(
+            seen=seen,
+            reports=reports,
+            span=span,
+            tail=streams.last_lines(),
+            oom_kills=usage.oom_kills,
+            memory_peak_bytes=usage.memory_peak_bytes,
+            memory_max=group.actual.memory_max,
+            n_cores=len(placement.cpus),
+            estimated=self.meter is not None and self.meter.estimated,
+            reports_on_pipe=isinstance(reports, PipeReports),
+            changes=Changes() if seen.window is None else conditions.changes(seen.window.start_ns, seen.window.end_ns),
+            warm=self._is_warm(seen, reports),
+        )
+        outcome = self._judge(evidence, sampler)
+        details = self._details(placement, group, config, outcome, evidence, ended, start_ns)
+        details["output_bytes"] = streams.output_bytes
+        details["recordings"] = [asdict(recording) for recording in sampler.recordings]
+        return RunRecord(outcome, details)
+
+    def _power_is_tight(self, sampler: Sampler, window: Window) -> bool:
+        """Only a real meter's spread is worth time: an estimate has none of its own."""
+        if self.meter is None or self.meter.estimated:
+            return True
+        return power_is_tight(sampler.powers_w(window.start_ns, window.end_ns), relative_error=self.job.measure.relative_error)
+
+    def _is_warm(self, seen: Seen, reports: Reports) -> bool:
+        """Whether the window begins after the shortest warm-up; that of a job which ended by itself too soon doesn't."""
+        return seen.window is None or reports.ready_ns is None or seen.window.start_ns >= reports.ready_ns + self.warmup_s * 1e9
+
+    def _launch(self, group: RunGroup, streams: Streams, placement: Placement) -> Child | Failed:
+        fds = () if self.job.throughput_regex is not None else (streams.write_end("reports"),)
+        stdio = streams.write_end("stdout"), streams.write_end("stderr")
+        launch = Launch(placement.argv, placement.env, str(self.job.cwd), *stdio, pass_fds=fds, credentials=placement.credentials)
+        if placement.credentials is not None:
+            hand_over((*stdio, *fds), placement.credentials)
+        try:
+            child = group.launch(launch)
+        except (OSError, GroupFault) as error:
+            if _usage(group).oom_kills:
+                return Failed("oom", "killed for memory before it could start; its limit is below what any program needs")
+            if isinstance(error, GroupFault):
+                raise
+            return Failed("error", f"{placement.argv[0]} can't be started: {error.strerror or error}")
+        streams.started()
+        return child
+
+    def _reports(self, start_ns: int, streams: Streams) -> Reports:
+        reports: Reports
+        if self.job.throughput_regex is not None:
+            reports = OutputReports(start_ns, self.job.throughput_regex, self.job.ready_regex)
+            streams.on_data("stdout", reports.feed)
+        else:
+            reports = PipeReports(start_ns)
+            streams.on_data("reports", reports.feed)
+        return reports
+
+    def _judge(self, evidence: Evidence, sampler: Sampler) -> Outcome:
+        outcome = judge(self.job, evidence)
+        if sampler.fault is not None and not (isinstance(outcome, Failed) and outcome.kind == "oom"):
+            return Failed("transient", f"the run could not be measured to its end: {sampler.fault}")
+        return outcome
+
+    def _details(  # every fact of a run in one place
+        self,
+        placement: Placement,
+        group: RunGroup,
+        config: Config,
+        failure: Outcome | None = None,
+        evidence: Evidence | None = None,
+        ended: int | None = None,
+        start_ns: int = 0,
+    ) -> dict[str, Any]:
+        details: dict[str, Any] = {
+            "config": dict(config),
+            "argv": list(placement.argv),
+            "cpus": list(placement.cpus),
+            "mems": None if placement.limits.cpuset_mems is None else list(placement.limits.cpuset_mems),
+            "mems_of_cpus": list(self.topology.mems_of(placement.cpus)),
+            "memory_max": group.actual.memory_max,
+            "isolation": self.isolation.name,
+            "power_source": None if self.meter is None else self.meter.source,
+            "boundary": None if self.meter is None else self.meter.boundary,
+            "estimated": self.meter is not None and self.meter.estimated,
+            "flags": list(getattr(failure, "flags", ())),
+            "exit_status": ended,
+        }
+        if evidence is None:
+            empty = (
+                "warmup_s",
+                "window_s",
+                "items",
+                "batches",
+                "relative_error",
+                "drift",
+                "outside_share",
+                "conditions",
+                "throughput_at_most",
+                "stop",
+            )
+            return details | dict.fromkeys(empty) | {"output_tail": [], "startup_s": None}
+        return details | _seen_details(evidence, start_ns)
+
+    def close(self) -> None:
+        """Put back what could not be put back after a run, and close the meter; may be called twice."""
+        self.knobs.settle()
+        if self.meter is not None:
+            self.meter.close()
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def _seen_details(evidence: Evidence, start_ns: int) -> dict[str, Any]:
+    seen, reports, span = evidence.seen, evidence.reports, evidence.span
+    ready_ns = reports.ready_ns
+    found: dict[str, Any] = {
+        "stop": seen.stop,
+        "startup_s": None if ready_ns is None else (ready_ns - start_ns) / 1e9,
+        "batches_in_all": len(reports.stamps_ns),
+        "oom_kills": evidence.oom_kills,
+        "report_faults": reports.faults,
+        "first_report_fault": reports.first_fault,
+        "output_tail": evidence.tail,
+        "throughput_at_most": throughput_at_most(evidence) if seen.stop == "too_slow" else None,
+        "conditions": None if seen.window is None else asdict(evidence.changes),
+    }
+    return found | _window_details(seen, ready_ns, span)
+
+
+def _window_details(seen: Seen, ready_ns: int | None, span: Span | None) -> dict[str, Any]:
+    window = seen.window
+    if window is None or ready_ns is None:
+        return dict.fromkeys(("warmup_s", "window_s", "items", "batches", "relative_error", "drift", "outside_share"))
+    error = window.relative_error
+    return {
+        "warmup_s": (window.start_ns - ready_ns) / 1e9,
+        "window_s": window.duration_s,
+        "items": window.items,
+        "batches": window.batches,
+        "relative_error": error if error < float("inf") else None,
+        "drift": window.drift,
+        "outside_share": None if span is None else outside_share(span, window),
+    }
+
+
+def _usage(group: RunGroup) -> GroupUsage:
+    try:
+        return group.usage()
+    except (BayesTunerError, OSError):  # removed under us: nothing can be known any more
+        return GroupUsage()
+
+
+def _removed(group: RunGroup | None) -> str | None:
+    """Kill and remove; why it couldn't be removed, or None."""
+    if group is None:
+        return None
+    try:
+        with signals_wait():
+            group.remove()
+    except (BayesTunerError, OSError) as error:
+        return str(error)
+    except BaseException:  # an impatient second Ctrl-C, in the instant before signals were held back or right after
+        with contextlib.suppress(BayesTunerError, OSError):
+            group.remove()
+        raise
+    return None

@@ -1,0 +1,227 @@
+"""Which row to run next: the acquisition scored over the whole grid, on threads where it is large."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bayestuner.search.engine.climbing import climb
+from bayestuner.search.engine.packed import NO_FLOOR, NO_ROWS, KnobValues, ModelBound, Packed, Skip, goal_arrays
+from bayestuner.space import Space
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+__all__ = [
+    "EXPECTED_IMPROVEMENT", "LOWEST_MEAN", "MOST_FEASIBLE", "NO_FLOOR", "KnobValues", "ModelBound", "Packed", "Scorer", "Skip", "log_ndtr",
+]  # fmt: skip
+
+# as in _core.screen; repeated so that importing this room imports no numba (a test compares them)
+EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE = 0, 1, 2
+
+MAX_INNER = 1024  # cells of a product grid that share one outer part, at most
+PER_OUTER = 48  # what an outer part costs, in cells
+MIN_CHUNK = 50_000  # rows below which a thread costs more than it saves
+ROWS_PER_ENTRY = 16  # listed rows a combined table of several knobs must serve for each of its entries
+MAX_ENTRIES = 1024
+MAX_EXACT = 20_000_000
+
+
+class Scorer:
+    """Scores every row of a space under an acquisition and returns the best free ones.
+
+    Parameters
+    ----------
+    space : Space
+    starts, kinds : ndarray
+        Of the space's `Geometry`.
+    threads : int
+        At most this many threads on large grids; the result does not depend on it.
+
+    Attributes
+    ----------
+    exact : bool
+        False for a product grid of more than MAX_EXACT rows: `top` then looks at a sample and climbs from its best rows.
+    """
+
+    def __init__(self, space: Space, starts: IntArray, kinds: IntArray, *, threads: int = 1) -> None:
+        self.space = space
+        self.starts = starts
+        self.kinds = kinds
+        self.threads = threads
+        self.exact = space.table is not None or space.n_rows <= MAX_EXACT
+        self.shape = np.array(space.shape, dtype=np.int64)
+        self._pool: ThreadPoolExecutor | None = None
+        d = len(space.knobs)
+        self.table = space.table if space.table is not None else np.empty((0, d), dtype=np.int32)
+        self.n_inner = inner_knobs(space.shape)
+        edges = group_edges(space.shape, space.n_rows) if space.table is not None else [0]
+        self._edges = np.array(edges, dtype=np.int64)
+        self._groups = combine(self.table, self.shape, edges)
+
+    def best(self, mode: int, packed: Packed, bounds: Sequence[ModelBound], skip: Skip | BoolArray, **options: Any) -> tuple[int, float]:
+        """Best row and its value; (-1, -inf) where every row is skipped or worth nothing. See `top`."""
+        rows, values = self.top(1, mode, packed, bounds, skip, **options)
+        return int(rows[0]), float(values[0])
+
+    def top(
+        self,
+        count: int,
+        mode: int,
+        packed: Packed,
+        bounds: Sequence[ModelBound],
+        skip: Skip | BoolArray,
+        *,
+        objective: int | Sequence[int] = -1,
+        known: FloatArray | KnobValues | None = None,
+        best: float | Sequence[float] = 0.0,
+        log_floor: float = NO_FLOOR,
+    ) -> tuple[IntArray, FloatArray]:
+        """The best rows (count,) and their values (count,), best first, ties by the lowest row; -1 and -inf where there are no more.
+
+        Parameters
+        ----------
+        mode : int
+            EXPECTED_IMPROVEMENT, LOWEST_MEAN or MOST_FEASIBLE.
+        skip : Skip, or ndarray of bool, (n_rows,)
+            Rows not to return.
+        objective : int, or sequence of int, (S,)
+            Index of the objective's model (of each sample of the hyperparameters), or -1 where it is known without a model.
+        known : KnobValues, or ndarray, (n_rows,)
+            The objective where it is known.
+        best : float, or sequence of float, (S,)
+            What is to be improved on, in the objective model's units.
+        log_floor : float
+            Rows with a smaller log P(feasible) are out.
+        """
+        if not self.exact:
+            if not isinstance(skip, Skip) or isinstance(known, np.ndarray):
+                raise ValueError(f"a grid of {self.space.n_rows} rows takes no arrays over its rows; give a Skip and KnobValues")
+            options = {"objective": objective, "known": known, "best": best, "log_floor": log_floor}
+
+            def values_at(codes: IntArray) -> FloatArray:
+                return self.values(mode, packed, bounds, codes, **options)
+
+            return climb(self.shape, self.starts, count, values_at, packed, skip)
+        goal = goal_arrays(bounds, objective, known, best, log_floor)
+        free = skip if isinstance(skip, Skip) else Skip(allowed=~skip)
+
+        def run(first: int, last: int) -> tuple[IntArray, FloatArray]:
+            rows, values = np.full(count, -1, dtype=np.int64), np.full(count, -np.inf)
+            self._score(mode, first, last, packed, free, goal, rows, values)
+            return rows, values
+
+        found = self._spread(run)
+        if len(found) == 1:
+            rows, values = found[0]
+            return rows, values
+        rows, values = (np.concatenate(part) for part in zip(*found, strict=True))
+        order = np.lexsort((np.where(rows < 0, self.space.n_rows, rows), -values))[:count]
+        return rows[order], values[order]
+
+    def values(self, mode: int, packed: Packed, bounds: Sequence[ModelBound], codes: IntArray, **options: Any) -> FloatArray:
+        """The acquisition (m,) at codes (m, d), whether out or not; options as for `top`, `known` as KnobValues."""
+        from bayestuner._core.score import score
+
+        d = self.shape.size
+        table = np.ascontiguousarray(codes, dtype=np.int32)
+        out = np.empty(table.shape[0])
+        arguments: tuple[Any, ...] = (
+            mode, 0, out.size, table, self.shape, self.starts, self.kinds, self.n_inner, table, np.arange(d + 1), *_EVERY, *packed.arrays,
+            *goal_arrays(bounds, **options), NO_ROWS, np.empty(0), _NOTHING, _NOTHING, out,
+        )  # fmt: skip
+        score(*arguments)
+        return out
+
+    def posterior(self, packed: Packed) -> tuple[FloatArray, FloatArray]:
+        """Mean and variance (models, n_rows) of every model at every row."""
+        mean, variance = (np.empty((packed.n_obs.size, self.space.n_rows)) for _ in range(2))
+
+        def run(first: int, last: int) -> None:
+            part = [np.empty((packed.n_obs.size, last - first)) for _ in range(2)]
+            self._score(MOST_FEASIBLE, first, last, packed, Skip(), goal_arrays([]), NO_ROWS, np.empty(0), *part)
+            mean[:, first:last], variance[:, first:last] = part
+
+        self._spread(run)
+        return mean, variance
+
+    def _score(
+        self, mode: int, first: int, last: int, packed: Packed, skip: Skip, goal: tuple[Any, ...], rows: IntArray, values: FloatArray,
+        *moments: FloatArray,
+    ) -> None:  # fmt: skip
+        from bayestuner._core.score import score
+
+        allowed = skip.allowed if skip.allowed is not None else np.empty(0, dtype=np.bool_)
+        arguments: tuple[Any, ...] = (
+            mode, first, last, self.table, self.shape, self.starts, self.kinds, self.n_inner, self._groups, self._edges,
+            allowed, skip.taken, skip.boxes, skip.closed, *packed.arrays, *goal, rows, values, *(moments or (_NOTHING, _NOTHING)),
+            np.empty(0),
+        )  # fmt: skip
+        score(*arguments)
+
+    def _spread(self, run: Callable[[int, int], Any]) -> list[Any]:
+        """Call run(first, last) on parts of the rows, on threads where there are many rows; the results in the order of the rows."""
+        n = self.space.n_rows
+        parts = min(self.threads, n // MIN_CHUNK)
+        if parts <= 1:
+            return [run(0, n)]
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="bayestuner-score")
+        edges = [n * i // parts for i in range(parts + 1)]
+        return list(self._pool.map(run, edges[:-1], edges[1:]))
+
+
+_NOTHING = np.empty((0, 0))
+_EVERY = (np.empty(0, dtype=np.bool_), NO_ROWS, np.empty((0, 0, 2), dtype=np.int64), np.empty(0, dtype=np.bool_))
+
+
+def inner_knobs(shape: Sequence[int]) -> int:
+    """How many trailing knobs of a product grid to take together: whichever number costs least."""
+    best = (math.inf, 1)
+    inner = 1
+    for count, size in enumerate(reversed(shape), start=1):
+        inner *= size
+        if inner > MAX_INNER and count > 1:
+            break
+        outer = math.prod(shape) // inner
+        best = min(best, (outer * (-(-inner // 32) * 32 + PER_OUTER), count))
+    return best[1]
+
+
+def group_edges(shape: Sequence[int], n_rows: int) -> list[int]:
+    """Edges of groups of knobs whose tables are combined for listed rows: few groups, of few entries each."""
+    most = min(MAX_ENTRIES, n_rows // ROWS_PER_ENTRY)
+    edges, size = [0], 1
+    for knob, levels in enumerate(shape):
+        if knob > edges[-1] and size * levels > most:
+            edges.append(knob)
+            size = 1
+        size *= levels
+    return [*edges, len(shape)]
+
+
+def combine(table: npt.NDArray[np.int32], shape: IntArray, edges: Sequence[int]) -> npt.NDArray[np.int32]:
+    """Combined codes (m, groups) of listed rows (m, d), each group's last knob fastest."""
+    if len(edges) - 1 == shape.size:
+        return table
+    out = np.zeros((table.shape[0], len(edges) - 1), dtype=np.int32)
+    for g, (begin, end) in enumerate(itertools.pairwise(edges)):
+        for a in range(begin, end):
+            out[:, g] = out[:, g] * shape[a] + table[:, a]
+    return out
+
+
+def log_ndtr(z: float) -> float:
+    """Log Phi of one number, without numba: for explanations."""
+    if z > 0.0:
+        return math.log1p(-0.5 * math.erfc(z / math.sqrt(2.0)))
+    if z > -30.0:
+        return math.log(0.5 * math.erfc(-z / math.sqrt(2.0)))
+    return -0.5 * z * z - math.log(-z) - 0.5 * math.log(2.0 * math.pi)

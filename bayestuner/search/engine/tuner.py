@@ -1,0 +1,322 @@
+"""The Bayesian strategy: Gaussian processes and log constrained expected improvement over the whole grid (paper, section 2.2)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bayestuner.errors import InvalidGoal, InvalidTell, NoRecommendation
+from bayestuner.goal import Goal
+from bayestuner.search.engine import warmup
+from bayestuner.search.engine.acquisition import EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE, Scorer
+from bayestuner.search.engine.design import Out, choose_first, design_size
+from bayestuner.search.engine.explanation import Explanation, Plan
+from bayestuner.search.engine.free import FreeRows
+from bayestuner.search.engine.known import known_objective
+from bayestuner.search.engine.packed import NO_FLOOR, Packed, Skip
+from bayestuner.search.engine.posterior import Incumbent, Posterior
+from bayestuner.search.engine.repeat import MAX_READINGS, log_repeat_gain
+from bayestuner.search.strategy import Prediction, Recommendation, Strategy, is_transient
+from bayestuner.space import Space
+from bayestuner.surrogate.covariance import FAMILIES, FORMS
+from bayestuner.surrogate.modelling import Modelling
+from bayestuner.trial import Config, Failed, Measured, Outcome, Trial
+
+if TYPE_CHECKING:
+    from bayestuner.search.engine.outlook import Outlook
+
+CONFIDENCE = 0.9
+MIN_MEASURED = 2  # a model of fewer readings knows no more than the design
+FEASIBILITY_FIRST = 3  # the power of P(feasible) while nothing feasible is known
+# Then also: how far a limit may lie from the mean of the readings, in their standard deviations. Two or three readings that happen to be
+# alike make every limit look hopeless, and a row sure to fail would be asked for a trifle more hope.
+REACH = 3.0
+
+
+class Tuner(Strategy):
+    """Bayesian optimisation with constraints over a finite grid.
+
+    Parameters
+    ----------
+    space : Space
+    goal : Goal
+    seed : int
+    budget : int
+        How many runs are planned; only the size of the initial design depends on it.
+    threads : int
+        For scoring grids of more than 10^5 rows; the result does not depend on it.
+    confidence : float
+        P(feasible) that `recommend` asks for.
+    min_p_feasible : float, optional
+        Safe search: after the initial design only rows whose run meets the goal with at least this chance are asked, as long as there is
+        one; else the most likely one.
+    samples : int
+        Samples of the hyperparameters that the acquisition is averaged over (slice sampling, as in Snoek et al. 2012; 10 is usual).
+        0 takes the hyperparameters that fit best, which searches as well and is much faster.
+    family, form : str
+        The covariance: ``matern52``, ``matern32`` or ``rbf``; ``product`` of one factor per knob, or ``ard`` of one scaled distance.
+
+    Notes
+    -----
+    The work is done in `tell`; `ask` reads what `tell` found. The first asks need no model, so compiling (or loading what was compiled
+    before) happens in the background from the first `ask` on.
+
+    Examples
+    --------
+    >>> import bayestuner as bt
+    >>> space = bt.Space(bt.Integer("cores", 1, 8), bt.Ordinal("batch_size", [1, 2, 4, 8]))
+    >>> tuner = bt.Tuner(space, bt.Goal(minimize="power_w", subject_to=["throughput >= 20"]), seed=0)
+    >>> trial = tuner.ask()
+    >>> told = tuner.tell(trial, power_w=40.0, throughput=25.0)
+    >>> tuner.best_feasible.config == trial.config
+    True
+    """
+
+    name = "bayes"
+
+    def __init__(
+        self,
+        space: Space,
+        goal: Goal,
+        *,
+        seed: int = 0,
+        budget: int = 20,
+        threads: int = 1,
+        confidence: float = CONFIDENCE,
+        min_p_feasible: float | None = None,
+        samples: int = 0,
+        family: str = "matern52",
+        form: str = "product",
+    ) -> None:
+        super().__init__(space, goal, seed=seed)
+        for name, share in (("confidence", confidence), ("min_p_feasible", min_p_feasible)):
+            if share is not None and not 0.0 < share < 1.0:
+                raise InvalidGoal(f"{name} is a probability between 0 and 1, not {share!r}")
+        if samples < 0:
+            raise InvalidGoal(f"samples is the number of hyperparameter samples, 0 or more, not {samples!r}")
+        for name, given, known in (("family", family, FAMILIES), ("form", form, FORMS)):
+            if given not in known:
+                raise InvalidGoal(f"the covariance's {name} is {' or '.join(map(repr, known))}, not {given!r}")
+        self.budget = int(budget)
+        self.confidence = float(confidence)
+        self.min_p_feasible = min_p_feasible
+        self._n_first = design_size(self.budget)
+        self._posterior = Posterior(space, self.seed, int(samples), self._modelling(family, form))
+        geometry = self._posterior.geometry
+        self._scorer = Scorer(space, geometry.starts, geometry.kinds, threads=threads)
+        self._free = FreeRows(space, goal, geometry.starts)
+        self._plan: Plan | None = None
+        self._why: dict[int, Explanation] = {}
+
+    # -- the public face beyond Strategy ------------------------------------------------------------------------------
+
+    def warm_up(self) -> None:
+        """Compile everything now, instead of in the background."""
+        warmup.wait()
+
+    def retarget(self, goal: Goal) -> None:
+        """Set a new threshold or objective over metrics already observed; no run and no fit is repeated."""
+        with self._lock:
+            if goal.relative:
+                raise InvalidGoal(f"the goal '{goal}' has a relative bound; give it a reference with goal.resolve({{metric: value}}) first")
+            for trial in self._measured():
+                have = {*trial.metrics, *(k.name for k in self.space.knobs if k.numeric)}
+                missing = [m for m in goal.metrics if m not in have]
+                if missing:
+                    raise InvalidGoal(
+                        f"trial {trial.number} did not measure {', '.join(missing)}; a new goal can use {', '.join(sorted(have))}"
+                    )
+            self.goal = goal
+            self._free.retarget(goal)
+            self._plan = None
+
+    def explain(self, trial: Trial) -> Explanation:
+        """Why this trial was asked."""
+        if trial.number not in self._why:
+            raise InvalidTell(f"trial {trial.number} was not asked here; explain takes a trial that ask or adopt returned")
+        return self._why[trial.number]
+
+    def recommend(self, *, untried: bool = False) -> Recommendation:
+        """The configuration with the lowest objective among those feasible with `confidence`.
+
+        Among those measured, each judged by its own readings as far as they are not noise (a reading told without a standard deviation,
+        and not repeated, is taken as it is); with `untried` among all, by the model. Where none is that sure, the measured one most likely
+        to be feasible. Expected metrics come with 95 % intervals of a noise-free run.
+        """
+        with self._lock:
+            if not self._has_model():
+                return super().recommend()
+            self._learn_all()
+            believed = self._posterior.at_measured(self.goal)
+            log_p = self._posterior.log_feasible_measured(self.goal, believed)
+            log_p = np.where(self._free.outside_bounds(believed.rows), -np.inf, log_p)
+            sure = log_p >= math.log(self.confidence)
+            pick = int(np.argmin(np.where(sure, believed.objective, np.inf))) if sure.any() else int(np.argmax(log_p))
+            if untried:
+                row = self._lowest_untried()
+                promised = self._posterior.objective_at(self.goal, np.array([row]))[0][0] if row >= 0 else np.inf
+                if promised < (believed.objective[pick] if sure.any() else np.inf):
+                    return self._recommendation(row, float(self._log_feasible(np.array([row]))[0]))
+            return self._recommendation(int(believed.rows[pick]), float(log_p[pick]))
+
+    def outlook(self) -> Outlook | None:
+        """What going on would still bring, for stopping rules; None while there is no model or nothing measured meets the goal."""
+        from bayestuner.search.engine.outlook import Outlook
+
+        with self._lock:
+            if not self._has_model():
+                return None
+            self._learn_all()
+            if not self._posterior.incumbent(self.goal).feasible:
+                return None
+            floor = NO_FLOOR if self.min_p_feasible is None else math.log(self.min_p_feasible)
+            return Outlook(self.goal, self._posterior, self._scorer, self._free, self._trials, log_floor=floor)
+
+    def predict(self, config: Config) -> dict[str, Prediction]:
+        """What the model expects of a configuration, for each metric of the goal."""
+        with self._lock:
+            if not self._has_model():
+                raise NoRecommendation(f"a prediction needs {MIN_MEASURED} different configurations measured first")
+            self._learn_all()
+            return self._posterior.predictions(self.goal, self.space.row(config))
+
+    # -- asking -------------------------------------------------------------------------------------------------------
+
+    def _next(self) -> tuple[int, bool]:
+        if self._plan is None and self._n_free == 0:
+            return super()._next()  # says that the space is used up
+        plan = self._plan if self._plan is not None else self._make_plan()
+        self._plan = plan
+        return plan.row, plan.repeat
+
+    def _choose(self) -> int:
+        return self._next()[0]
+
+    def _issue(self, row: int, repeat: bool) -> Trial:
+        trial = super()._issue(row, repeat)
+        plan = self._plan
+        self._why[trial.number] = plan.why if plan is not None and (plan.row, plan.repeat) == (row, repeat) else Explanation("own choice")
+        self._plan = None
+        warmup.start()  # not before the first configuration is known, and not in its way
+        return trial
+
+    def _has_model(self) -> bool:
+        return len({t.row for t in self._measured()}) >= MIN_MEASURED
+
+    def _make_plan(self) -> Plan:
+        tried = [t.row for t in self._trials if not is_transient(t)]
+        if len(tried) < self._n_first or not self._has_model():
+            return Plan(self._design(tried), False, Explanation("design"))
+        self._learn_all()
+        return self._model_choice()
+
+    def _design(self, tried: list[int]) -> int:
+        starts = self._posterior.geometry.starts
+        for skip in self._free.skips(self._taken):
+
+            def out(rows: npt.NDArray[np.int64], skip: Skip = skip) -> npt.NDArray[np.bool_]:
+                return skip.out(rows, self.space.codes(rows), starts)
+
+            row = self._first_row(out, tried)
+            if row >= 0:
+                return row
+        raise AssertionError("a free row was promised")
+
+    # -- what a variant of this strategy may do otherwise -------------------------------------------------------------
+
+    def _modelling(self, family: str, form: str) -> Modelling:
+        """What the models are made of."""
+        return Modelling(family=family, form=form)
+
+    def _first_row(self, out: Out, tried: list[int]) -> int:
+        """The next row before there is a model, or -1 where all are out."""
+        return choose_first(self.space, out, tried, self._n_first, self.seed)
+
+    def _note_hint(self, trial: Trial) -> None:
+        """Take what a told trial says of other rows by the knobs' hints."""
+        if not isinstance(trial.outcome, Failed):
+            self._free.ran(trial.row)
+        elif trial.outcome.kind == "oom":
+            self._free.failed(trial.row)
+
+    # -- learning -----------------------------------------------------------------------------------------------------
+
+    def tell_outcome(self, trial: Trial, outcome: Outcome) -> Trial:
+        """Take an `Outcome`, fit the models to it and choose the next configuration."""
+        with self._lock:
+            self._plan = None
+            return super().tell_outcome(trial, outcome)
+
+    def _learn(self, trial: Trial) -> None:
+        self._posterior.forget()
+        self._note_hint(trial)
+        if self._n_free:
+            self._plan = self._make_plan()
+
+    def _measured(self) -> list[Trial]:
+        return [t for t in self._trials if isinstance(t.outcome, Measured)]
+
+    def _learn_all(self) -> None:
+        self._posterior.learn(self._trials, self.goal)
+
+    # -- choosing by the model ----------------------------------------------------------------------------------------
+
+    def _model_choice(self) -> Plan:
+        incumbent = self._posterior.incumbent(self.goal)
+        reach = math.inf if incumbent.feasible else REACH
+        scoring = self._posterior.for_scoring(self.goal, [t.row for t in self._outstanding.values()], reach)
+        geometry = self._posterior.geometry
+        packed = Packed.of(scoring.processes, geometry.d, geometry.levels.size, scoring.noise)
+        known = known_objective(self.space, self.goal)
+        floor = math.log(self.min_p_feasible) if self.min_p_feasible is not None and incumbent.feasible else NO_FLOOR
+        n_bounds = len(scoring.bounds)
+        bounds = scoring.bounds if incumbent.feasible else scoring.bounds * FEASIBILITY_FIRST
+        for skip in self._free.skips(self._taken):
+            options: dict[str, Any] = {"objective": scoring.objective, "known": known, "best": incumbent.value, "log_floor": floor}
+            row, value = self._scorer.best(EXPECTED_IMPROVEMENT, packed, bounds, skip, **options)
+            if row >= 0:
+                if self._worth_repeating(incumbent, value):
+                    return Plan(incumbent.row, True, self._explain(incumbent.row, "repeat"))
+                log_p_power = len(bounds) // n_bounds if n_bounds else 1
+                return Plan(row, False, self._explain(row, "expected improvement", value, log_p_power, reach))
+            row, _ = self._scorer.best(MOST_FEASIBLE, packed, scoring.bounds, skip)
+            if row >= 0:
+                return Plan(row, False, self._explain(row, "most feasible"))
+        raise AssertionError("a free row was promised")
+
+    def _worth_repeating(self, incumbent: Incumbent, log_gain_of_new: float) -> bool:
+        if incumbent.variance <= 0.0 or self._outstanding:
+            return False
+        readings = sum(1 for t in self._measured() if t.row == incumbent.row)
+        reading_variance = self._posterior.reading_variance(self.goal, incumbent.row) * readings
+        return readings < MAX_READINGS and log_repeat_gain(incumbent, reading_variance) > log_gain_of_new
+
+    def _log_feasible(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Log of the chance that all bounds hold at rows (m,), failures apart."""
+        return np.where(self._free.outside_bounds(rows), -np.inf, self._posterior.log_feasible(self.goal, rows))
+
+    def _lowest_untried(self) -> int:
+        """The row of lowest mean among those neither tried nor outstanding that are feasible with `confidence`, or -1."""
+        scoring = self._posterior.for_scoring(self.goal, [])
+        geometry = self._posterior.geometry
+        packed = Packed.of(scoring.processes, geometry.d, geometry.levels.size)
+        skip = next(self._free.skips(self._taken))
+        options: dict[str, Any] = {"objective": scoring.objective, "known": known_objective(self.space, self.goal)}
+        row, _ = self._scorer.best(LOWEST_MEAN, packed, scoring.bounds, skip, log_floor=math.log(self.confidence), **options)
+        return row
+
+    def _recommendation(self, row: int, log_p: float) -> Recommendation:
+        trial = next((t for t in reversed(self._measured()) if t.row == row), None)
+        return Recommendation(row, self.space.config(row), self._posterior.predictions(self.goal, row), math.exp(log_p), trial)
+
+    def _explain(self, row: int, reason: str, value: float | None = None, log_p_power: int = 1, reach: float = math.inf) -> Explanation:
+        predicted, log_p = self._posterior.outlook_of(self.goal, row)
+        scored_log_p = log_p if reach == math.inf else self._posterior.outlook_of(self.goal, row, reach)[1]
+        if self._free.outside_bounds(np.array([row], dtype=np.int64))[0]:
+            log_p = -math.inf
+        p_viable = self._posterior.p_viable(row)
+        log_ei = None if value is None else value - log_p_power * (scored_log_p + math.log(max(p_viable, 1e-300)))
+        return Explanation(reason, log_ei, math.exp(log_p), p_viable, predicted, not self._scorer.exact)

@@ -1,0 +1,165 @@
+"""Verdicts and metrics from made-up evidence: what the real runs of test_runner.py can't bring about at will."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bayestuner.measure.job.job import parse_job
+from bayestuner.measure.run.conditions import Changes
+from bayestuner.measure.run.judging import DISTURBED, Evidence, edges_ns, judge, status_words, thrashes
+from bayestuner.measure.run.protocol import PipeReports
+from bayestuner.measure.run.sampling import Span
+from bayestuner.measure.run.steady import find_window
+from bayestuner.measure.run.watch import Seen
+from bayestuner.trial import Failed, Measured
+
+JOB = """
+[job]
+command = ["{python}"]
+unit = "image"
+[knobs]
+cores = { kind = "cores", values = [1] }
+[goal]
+minimize = "power_w"
+[measure]
+min_seconds = 1
+max_seconds = 4
+relative_error = 0.02
+"""
+
+
+@pytest.fixture
+def job(tmp_path):
+    return parse_job(JOB, tmp_path / "job.toml")
+
+
+def evidence(seconds, *, outside_s=0.0, energy_j=None, cpu_s=1.0, stop="tight", status=None, estimated=False, oom_kills=0):
+    reports = PipeReports(0)
+    reports.ready_ns = 10**9
+    stamps = np.cumsum([2.0, *seconds]) * 1e9
+    reports.stamps_ns.extend(int(s) for s in stamps)
+    reports.items.extend([4.0] * len(stamps))
+    reports.latencies_s.extend([np.nan] * len(stamps))
+    window = find_window(reports.stamps_ns, reports.items)
+    span = None
+    if window is not None:
+        edges = np.array(edges_ns(reports, window))
+        power = np.full(20, energy_j / window.duration_s) if energy_j is not None else np.empty(0)
+        parts = np.full(edges.size - 1, cpu_s / (edges.size - 1))
+        span = Span(energy_j, power, cpu_s, parts, edges, outside_s)
+    seen = Seen(stop, window, status, int(stamps[-1] + 1e9))
+    return Evidence(seen, reports, span, [], oom_kills, 10**6, 64 << 20, 1, estimated, True)
+
+
+def test_figures_of_a_quiet_run(job):
+    outcome = judge(job, evidence([0.02] * 100, energy_j=100.0, cpu_s=1.0))
+    assert isinstance(outcome, Measured)
+    assert outcome.flags == ()
+    assert outcome.values == pytest.approx(
+        {
+            "power_w": 50.0,
+            "energy_j_per_item": 0.25,
+            "throughput": 200.0,
+            "latency_p50_s": 0.02,
+            "latency_p99_s": 0.02,
+            "cpu_s_per_item": 1.0 / 400,
+            "cpu_utilisation": 0.5,
+            "memory_peak_bytes": 1e6,
+        }
+    )
+    assert outcome.metrics["power_w"].sd < 1e-6
+
+
+def test_load_from_outside_is_flagged_and_widens_the_figures(job):
+    import os
+
+    quiet = judge(job, evidence([0.02] * 100, energy_j=100.0))
+    outside_s = 0.4 * 2.0 * os.cpu_count()
+    loaded = judge(job, evidence([0.02] * 100, energy_j=100.0, outside_s=outside_s))
+    assert loaded.flags == ("contended",)
+    for name in ("power_w", "throughput", "energy_j_per_item"):
+        assert loaded.values[name] == quiet.values[name]
+        assert loaded.metrics[name].sd > quiet.metrics[name].sd + 0.1 * quiet.values[name]
+
+
+def test_a_job_that_waits_is_not_contended(job):
+    assert judge(job, evidence([0.02] * 100, cpu_s=0.01)).flags == ()
+
+
+def test_drift_is_flagged_and_widens_the_figures(job):
+    rng = np.random.default_rng(0)
+    seconds = 0.02 * np.linspace(1.0, 1.4, 200) + rng.normal(size=200) * 1e-4
+    outcome = judge(job, evidence(seconds))
+    assert "unsteady" in outcome.flags
+    assert outcome.metrics["throughput"].sd > 0.05 * outcome.values["throughput"]
+
+
+def test_noise_and_short_windows_are_flagged(job):
+    rng = np.random.default_rng(0)
+    assert "imprecise" in judge(job, evidence(0.02 * rng.uniform(0.2, 1.8, 100))).flags
+    assert "imprecise" in judge(job, evidence([0.02] * 20)).flags
+    assert judge(job, evidence([0.02] * 100, estimated=True, energy_j=1.0)).flags == ("estimated_power",)
+
+
+def test_an_oom_kill_decides_whatever_else_was_seen(job):
+    for status in (None, 0, -9, 1):
+        outcome = judge(job, evidence([0.02] * 100, oom_kills=1, status=status))
+        assert outcome == Failed("oom", "killed for memory at its limit of 64 MiB")
+
+
+def test_a_crash_after_enough_batches_is_a_crash(job):
+    outcome = judge(job, evidence([0.02] * 100, stop="exited", status=1))
+    assert isinstance(outcome, Failed)
+    assert outcome.message == "the job ended with exit status 1; it printed nothing"
+
+
+def test_too_slow_says_the_bound(job):
+    outcome = judge(job, evidence([1.0], stop="too_slow"))  # 2 batches of 4 within 3 s of ready, the third not done: under 12 in 3 s
+    assert outcome.kind == "timeout"
+    assert "2 batches in 3.0 s after ready, too few to measure, so its throughput is at most 4 images/s" in outcome.message
+
+
+def test_status_words():
+    assert status_words(3) == "exit status 3"
+    assert status_words(-9) == "signal SIGKILL"
+    assert status_words(-77) == "signal 77"
+
+
+def test_cpu_time_per_item_has_an_error_of_its_own(job):
+    good = evidence([0.02] * 100)
+    parts = good.span.cpu_parts_s * np.array([1.3, 0.7, 1.2, 0.8, 1.3, 0.7][: good.span.cpu_parts_s.size])
+    noisy = replace(good, span=replace(good.span, cpu_parts_s=parts))
+    assert judge(job, noisy).metrics["cpu_s_per_item"].sd > judge(job, good).metrics["cpu_s_per_item"].sd
+
+
+@pytest.mark.parametrize(
+    ("changes", "flag"),
+    [
+        (Changes(stolen_share=0.05), "stolen"),
+        (Changes(swapped_bytes=8 << 20), "swapped"),
+        (Changes(throttles=1), "throttled"),
+    ],
+)
+def test_what_the_machine_does_is_flagged_and_widens_the_figures(changes, flag, job):
+    quiet, disturbed = (judge(job, replace(evidence([0.02] * 100), changes=c)) for c in (Changes(0.0, 0, 0, 0.0, 0.0), changes))
+    assert (quiet.flags, disturbed.flags) == ((), (flag,))
+    assert flag in DISTURBED
+    assert disturbed.metrics["throughput"].sd >= 0.02 * disturbed.values["throughput"] > quiet.metrics["throughput"].sd
+
+
+def test_a_thrashing_job_is_flagged_by_refaults_or_by_pressure(job):
+    limit = 64 << 20
+    assert thrashes(Changes(refaulted_bytes_per_s=0.02 * limit), limit)
+    assert not thrashes(Changes(refaulted_bytes_per_s=0.005 * limit), limit)
+    assert not thrashes(Changes(refaulted_bytes_per_s=10.0 * limit), None)  # without a limit of ours it is somebody else's
+    assert thrashes(Changes(memory_stall_share=0.2), limit)
+    assert not thrashes(Changes(), limit)
+    outcome = judge(job, replace(evidence([0.02] * 100), changes=Changes(memory_stall_share=0.2)))
+    assert outcome.flags == ("thrashing",)
+    assert "thrashing" not in DISTURBED  # the configuration's own doing: another run would do the same
+
+
+def test_a_run_that_was_cut_short_or_never_got_warm_says_so(job):
+    assert judge(job, evidence([0.02] * 20, stop="missed")).flags == ("cut_short",)
+    assert judge(job, replace(evidence([0.02] * 100), warm=False)).flags == ("unsteady",)

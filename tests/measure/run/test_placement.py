@@ -1,0 +1,59 @@
+"""Where real runs are put: inside the CPUs that the tuner itself may use, and what is recorded of it."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from bayestuner.measure.run.runner import Runner
+from bayestuner.trial import Measured
+
+JOBS = Path(__file__).parents[1] / "programs"
+
+
+def test_a_tuner_that_is_bound_to_some_cpus_gives_jobs_no_others(tmp_path):
+    """As under taskset or in somebody's cpuset: "all" is what is left, and the job sees no more."""
+    mine = max(os.sched_getaffinity(0))
+    (tmp_path / "job.toml").write_text(
+        f"""
+        [job]
+        command = ["{{python}}", "{JOBS / "spin_job.py"}", "1"]
+        [knobs]
+        cores = {{ kind = "cores", min = 1, max = "all" }}
+        [goal]
+        minimize = "cpu_s_per_item"
+        [measure]
+        min_seconds = 0.3
+        max_seconds = 3.0
+        relative_error = 0.5
+        """
+    )
+    code = f"""
+        import json, os
+        os.sched_setaffinity(0, {{{mine}}})
+        from bayestuner.measure.cgroup.select import open_isolation
+        from bayestuner.measure.job.job import load_job
+        from bayestuner.measure.run.runner import Runner
+        job = load_job({str(tmp_path / "job.toml")!r})
+        isolation, _ = open_isolation(job.needs, allow_affinity=True)
+        record = Runner(job, meter=None, isolation=isolation).run(job.all_max_config())
+        print(json.dumps([job.all_max_config(), record.details["cpus"], type(record.outcome).__name__]))
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [{"cores": 1}, [mine], "Measured"]
+
+
+def test_a_run_records_which_nodes_its_memory_may_come_from(make_job, isolation):
+    if isolation.name == "affinity":
+        pytest.skip("affinity chooses no memory nodes")
+    job = make_job("spin_job.py", 1)
+    with Runner(job, meter=None, isolation=isolation) as runner:
+        record = runner.run(job.all_max_config())
+    assert isinstance(record.outcome, Measured)
+    assert set(record.details["mems_of_cpus"]) <= set(record.details["mems"])
+    assert record.details["mems_of_cpus"] == list(runner.topology.mems_of(record.details["cpus"]))
