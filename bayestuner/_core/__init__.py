@@ -1,1 +1,4 @@
-"""Compiled loops: numba and numpy only. Every function returns a status or arrays; none raises."""
+"""The compiled loops (numba): covariance, factorisation, likelihood, prediction, scoring of the grid.
+
+They take arrays, return a status and never raise; nothing here knows what a knob or a metric is.
+"""

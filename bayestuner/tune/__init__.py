@@ -1,4 +1,7 @@
-"""Running a job's configurations and keeping what comes of them; the one room that knows both a study and a runner."""
+"""Running a job's configurations and keeping what comes of them: baseline, search, final launches, result.
+
+It is the one room that knows both a study and a runner; it opens the machine, holds its lock and puts everything back.
+"""
 
 from bayestuner.tune.entry import TuneResult, tune
 from bayestuner.tune.matching import StudyMismatch
