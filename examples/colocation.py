@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import bayestuner as bt
-from bayestuner.measure.job.job import load_job
+from bayestuner.measure.job.parser import load_job
 from bayestuner.tune.colocation import open_colocation
 
 JOBS = Path(__file__).parent / "jobs"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bayestuner.measure.job.command import text_of
-from bayestuner.measure.job.job import load_job
+from bayestuner.measure.job.parser import load_job
 from bayestuner.tune.grid import measure_grid
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"

@@ -15,7 +15,7 @@ from patience import wait_for
 from topology_trees import broadwell
 
 from bayestuner.errors import InvalidJob, KnobUnavailable, MeterUnavailable
-from bayestuner.measure.job.job import parse_job
+from bayestuner.measure.job.parser import parse_job
 from bayestuner.measure.machine.topology import read_topology
 from bayestuner.measure.platform import PlatformProblem, load_platform, load_platforms, open_meters
 from bayestuner.measure.run.knobs import open_knobs

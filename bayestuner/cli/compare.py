@@ -188,7 +188,7 @@ def _replayed(args: argparse.Namespace) -> Subject:
 
 
 def _real(args: argparse.Namespace) -> Subject:
-    from bayestuner.measure.job.job import load_job
+    from bayestuner.measure.job.parser import load_job
 
     job = load_job(args.job)
     n = len(job.space)

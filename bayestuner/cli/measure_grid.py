@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure, show progress, say how to go on."""
     from bayestuner.cli.signals import Stopped
     from bayestuner.errors import RunFailed
-    from bayestuner.measure.job.job import load_job
+    from bayestuner.measure.job.parser import load_job
     from bayestuner.tune.grid import measure_grid
 
     again = _again(args)

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
     from bayestuner.cli.progress import make_progress
     from bayestuner.cli.signals import Stopped
-    from bayestuner.measure.job.job import load_job
+    from bayestuner.measure.job.parser import load_job
     from bayestuner.search.engine.stopping import WallClock
     from bayestuner.study.study import Study
     from bayestuner.tune import tune

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bayestuner.goal import Goal
-from bayestuner.measure.job.job import load_job
+from bayestuner.measure.job.parser import load_job
 from bayestuner.simulate.replay import TableJob
 from bayestuner.simulate.tables import read_table
 from bayestuner.trial import Failed, Measured

@@ -18,7 +18,7 @@ from study_doubles import pretend_run, small_space
 from bayestuner.cli import compare
 from bayestuner.cli.compare import show_search
 from bayestuner.goal import Goal
-from bayestuner.measure.job.job import load_job
+from bayestuner.measure.job.parser import load_job
 from bayestuner.study.study import Study
 from bayestuner.tune.comparing import Curve, SearchNews
 

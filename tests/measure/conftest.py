@@ -7,7 +7,7 @@ from energy_fakes import fake_roots
 from leftovers import own_groups
 
 from bayestuner.measure.cgroup.select import open_isolation
-from bayestuner.measure.job.job import parse_job
+from bayestuner.measure.job.parser import parse_job
 
 JOBS = Path(__file__).parent / "programs"
 

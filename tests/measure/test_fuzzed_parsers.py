@@ -23,7 +23,8 @@ from bayestuner.measure.energy.model import parse_stat
 from bayestuner.measure.energy.perf import event_config
 from bayestuner.measure.energy.powercap import find_zones, open_powercap, zone_modulus_uj
 from bayestuner.measure.energy.units import UnknownUnits, decode_units
-from bayestuner.measure.job.job import Job, parse_job
+from bayestuner.measure.job.job import Job
+from bayestuner.measure.job.parser import parse_job
 from bayestuner.measure.machine.topology import read_topology
 from bayestuner.measure.run.protocol import MAX_ITEMS, OutputReports, PipeReports
 

@@ -3,7 +3,7 @@
 import pytest
 from tune_doubles import JOB, ScriptedRunner, Told
 
-from bayestuner.measure.job.job import parse_job
+from bayestuner.measure.job.parser import parse_job
 from bayestuner.measure.machine.temperature import Cooldown
 from bayestuner.study.study import Study
 from bayestuner.tune.launching import Launcher

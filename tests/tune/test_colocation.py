@@ -9,7 +9,7 @@ from leftovers import assert_all_dead, own_groups
 
 from bayestuner.errors import InvalidGoal, InvalidSpace, MeterUnavailable
 from bayestuner.goal import Goal
-from bayestuner.measure.job.job import load_job
+from bayestuner.measure.job.parser import load_job
 from bayestuner.trial import Failed, Measured
 from bayestuner.tune.colocation import open_colocation, space_of
 

@@ -11,7 +11,7 @@ import pytest
 from jobs import bayestuner, write_job
 
 from bayestuner.errors import InvalidSpace
-from bayestuner.measure.job.job import load_job
+from bayestuner.measure.job.parser import load_job
 from bayestuner.simulate.tables import read_table
 from bayestuner.tune.grid import part_of
 

@@ -12,7 +12,7 @@ import pytest
 from jobs import bayestuner, processes_of, write_job
 from leftovers import groups_of
 
-from bayestuner.measure.job.job import load_job
+from bayestuner.measure.job.parser import load_job
 from bayestuner.study.study import Study
 from bayestuner.trial import Measured
 

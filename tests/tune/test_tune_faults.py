@@ -18,7 +18,7 @@ from test_tune import pytestmark as pytestmark  # noqa: PLC0414 - the same needs
 from test_tune import told
 from tuner_forge import Forge
 
-from bayestuner.measure.job.job import load_job
+from bayestuner.measure.job.parser import load_job
 from bayestuner.study.study import Study
 from bayestuner.trial import Measured
 from bayestuner.tune import Progress, tune

@@ -18,7 +18,7 @@ from bayestuner.measure.cgroup.hierarchy import discover
 from bayestuner.measure.cgroup.isolation import GroupFault, Launch, Limits
 from bayestuner.measure.cgroup.select import open_isolation
 from bayestuner.measure.cgroup.v2 import V2Isolation
-from bayestuner.measure.job.job import parse_job
+from bayestuner.measure.job.parser import parse_job
 from bayestuner.measure.run.runner import Runner
 from bayestuner.trial import Failed, Measured
 

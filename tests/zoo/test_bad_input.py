@@ -11,7 +11,7 @@ import pytest
 
 from bayestuner.cli.main import main
 from bayestuner.measure.job.command import text_of
-from bayestuner.measure.job.job import parse_job
+from bayestuner.measure.job.parser import parse_job
 from bayestuner.tune.grid import measure_grid
 from bayestuner.zoo import registry
 

@@ -6,7 +6,7 @@ import pytest
 
 from bayestuner.goal import AtLeast, Goal
 from bayestuner.measure.job.command import fill
-from bayestuner.measure.job.job import load_job
+from bayestuner.measure.job.parser import load_job
 from bayestuner.zoo import job as zoo_job
 from bayestuner.zoo import registry
 

@@ -1,45 +1,23 @@
-"""The job file: TOML -> `Job`. Every mistake in a file is found and reported at once, each with its dotted key."""
+"""What a job file says, as data: `Job` and its `MeasureSettings`."""
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from bayestuner.errors import InvalidGoal, InvalidJob
+from bayestuner.errors import InvalidGoal
 from bayestuner.goal import Goal
-from bayestuner.measure.job.checks import CoreCount, JobKnob, build_goals, build_knobs, check_command, check_patterns
-from bayestuner.measure.job.command import BUILT_IN, fill, placeholders, program_problem, resolve_program
-from bayestuner.measure.job.schema import JOB_KEYS, MEASURE_KEYS, SECTIONS, Report, check_table, suggestion
-from bayestuner.measure.job.stop import StopCondition, build_stop
-from bayestuner.measure.job.user import reach_problem, user_problem
-from bayestuner.measure.machine.core_order import CorePolicy, order_cores, physical_cores
-from bayestuner.measure.machine.topology import Topology, read_topology
+from bayestuner.measure.job.command import fill
+from bayestuner.measure.job.keys import suggestion
+from bayestuner.measure.job.knobs import JobKnob
+from bayestuner.measure.job.stop import StopCondition
+from bayestuner.measure.machine.core_order import CorePolicy
 from bayestuner.measure.metrics import METRICS, POWER_METRICS
-from bayestuner.measure.platform import Platform, PlatformProblem, load_platforms, offers_of
 from bayestuner.space import Categorical, Space
 from bayestuner.trial import Config
-
-
-class MistakesInJob(InvalidJob):
-    """A job file holds mistakes.
-
-    Attributes
-    ----------
-    mistakes : tuple of (str, str)
-        Dotted key and what is wrong with it, in the order found.
-    """
-
-    def __init__(self, path: Path | str, mistakes: list[tuple[str, str]]) -> None:
-        self.mistakes = tuple(mistakes)
-        lines = [f"{key}: {problem}" if key else problem for key, problem in mistakes]
-        if len(lines) == 1:
-            super().__init__(f"{path}: {lines[0]}")
-        else:
-            super().__init__(f"{path} has {len(lines)} mistakes:\n" + "\n".join(f"  {line}" for line in lines))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,186 +157,3 @@ class Job:
     def known_metrics(self) -> tuple[str, ...]:
         """Names a goal may use: what runs report, and the numeric knobs."""
         return (*METRICS, *(k.name for k in self.space.knobs if k.numeric))
-
-
-def load_job(path: Path | str) -> Job:
-    """Read and check a job file.
-
-    Raises
-    ------
-    InvalidJob
-        The file can't be read, is no TOML, or holds mistakes (`MistakesInJob`, with all of them).
-    """
-    where = Path(path)
-    try:
-        text = where.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InvalidJob(f"{where} is not a text in UTF-8 ({error.reason} at byte {error.start}); a job file is TOML") from None
-    except OSError as error:
-        raise InvalidJob(f"can't read the job file {where}: {error.strerror}; give the path of a TOML file") from error
-    return parse_job(text, where)
-
-
-def parse_job(text: str, path: Path | str, *, n_cpus: int | None = None, topology: Topology | None = None) -> Job:
-    """Check the text of a job file.
-
-    Parameters
-    ----------
-    text : str
-    path : path
-        Where it stands; relative programs and folders are looked for from there.
-    n_cpus : int, optional
-        What ``max = "all"`` means; by default the number of CPUs that jobs may get.
-    topology : Topology, optional
-        By default this machine's; its policy is the job file's.
-    """
-    where = Path(path).absolute()
-    try:
-        table = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # of TOML's own error, of a number too long, of lists too deep
-        raise InvalidJob(f"{path} is not valid TOML: {error}") from None
-    mistakes: list[tuple[str, str]] = []
-    job = _build(table, text, where, n_cpus, topology or read_topology(), mistakes)
-    if mistakes or job is None:
-        raise MistakesInJob(path, mistakes)
-    return job
-
-
-def _build(
-    table: dict[str, Any], text: str, path: Path, n_cpus: int | None, topology: Topology, mistakes: list[tuple[str, str]]
-) -> Job | None:
-    def report(key: str, problem: str) -> None:
-        mistakes.append((key, problem))
-
-    for name in table:
-        if name not in SECTIONS:
-            report(name, "unknown section" + suggestion(name, SECTIONS))
-    sections = {name: _section(table, name, report) for name in SECTIONS}
-    job = check_table(sections["job"], JOB_KEYS, "job", report)
-    of_measure: list[tuple[str, str]] = []  # checked first, because knobs depend on it; reported in the file's order
-    settings = _measure(sections["measure"], lambda key, problem: of_measure.append((key, problem)))
-    cores = _core_count(sections["knobs"], settings, n_cpus, topology, lambda key, problem: of_measure.append((key, problem)))
-    platforms = _platforms(settings, lambda key, problem: of_measure.append((key, problem)))
-    units = {kind: offer.units for kind, (_, offer) in offers_of(platforms or {}).items()}
-    known = sections["knobs"] if platforms is not None else {n: g for n, g in sections["knobs"].items() if not _is_of_platform(g)}
-    knobs = build_knobs(known, cores, report, units) if known or not sections["knobs"] else []
-    mistakes += of_measure
-    goals = build_goals(sections["goal"], sections["knobs"], knobs, settings, report)
-    check_patterns(job, report)
-    cwd = _cwd(job, path, report)
-    user = _user(job, cwd, report)
-    command = tuple(job.get("command", ()))
-    if "command" in job:
-        check_command(command, sections["knobs"], knobs, job.get("env", {}), report)
-        if command and command[0] and not set(placeholders(command[:1])) - set(BUILT_IN):
-            _program(fill(command, dict.fromkeys(placeholders(command), ""), path.parent)[0], job.get("env", {}), user, report)
-    if mistakes or goals is None:
-        return None
-    space = Space(*(knob.knob for knob in knobs))
-    made = Job(
-        name=job["name"] or path.stem,
-        command=command,
-        unit=job["unit"],
-        knobs=tuple(knobs),
-        space=space,
-        goal=goals.by_name[goals.chosen],
-        measure=MeasureSettings(**{**settings, **{name: tuple(settings[name]) for name in ("energy", "platforms")}}),
-        env=MappingProxyType(dict(job["env"])),
-        cwd=cwd,
-        throughput_regex=job["throughput_regex"],
-        ready_regex=job["ready_regex"],
-        text=text,
-        path=path,
-        user=job["user"],
-        presets=MappingProxyType(dict(goals.by_name)),
-    )
-    if set(placeholders(command[:1])) - set(BUILT_IN):
-        _program(made.argv(made.all_max_config())[0], made.env, user, report)
-    return made
-
-
-def _program(program: str, env: Mapping[str, str], user: str | None, report: Report) -> None:
-    problem = program_problem(program, env)
-    if problem is None and user is not None:
-        problem = reach_problem(Path(resolve_program(program, env)), user)
-    if problem:
-        report("job.command", problem)
-
-
-def _user(job: Mapping[str, Any], cwd: Path, report: Report) -> str | None:
-    """The user the job is to run as; None where it is the one who runs BayesTuner, or was reported as wrong."""
-    user: str | None = job.get("user")
-    if user is None:
-        return None
-    problem = user_problem(user)
-    if problem:
-        report("job.user", problem)
-        return None
-    closed = reach_problem(cwd, user) if cwd.is_dir() else None
-    if closed:
-        report("job.cwd", closed)
-    return user
-
-
-def _section(table: dict[str, Any], name: str, report: Report) -> dict[str, Any]:
-    given = table.get(name)
-    if isinstance(given, dict):
-        return given
-    if given is not None:
-        report(name, f"expected a table, [{name}], not {given!r}")
-    elif name != "measure":
-        report(name, f"missing; a job file needs a [{name}] section")
-    return {}
-
-
-def _measure(table: dict[str, Any], report: Report) -> dict[str, Any]:
-    found = check_table(table, MEASURE_KEYS, "measure", report)
-    if {"min_seconds", "max_seconds"} <= found.keys() and found["min_seconds"] > found["max_seconds"]:
-        report("measure.min_seconds", f"{found['min_seconds']:g} s is longer than measure.max_seconds, {found['max_seconds']:g} s")
-    if len(set(found.get("energy", ()))) != len(found.get("energy", ())):
-        report("measure.energy", "names a meter twice; name each once, in the order to try them")
-    found["stop"] = build_stop(found.get("stop", ()), report)
-    return found
-
-
-def _is_of_platform(given: Any) -> bool:
-    return isinstance(given, dict) and "." in str(given.get("kind", ""))
-
-
-def _platforms(settings: Mapping[str, Any], report: Report) -> dict[str, Platform] | None:
-    """The platforms of the job file, its meters held against theirs; None where one can't be loaded, which is reported."""
-    try:
-        platforms = load_platforms(settings.get("platforms", ()))
-    except PlatformProblem as problem:
-        report("measure.platforms", str(problem))
-        return None
-    meters = [f"{p.name}.{meter}" for p in platforms.values() for meter in p.meters]
-    for name in settings.get("energy", ()):
-        if "." in name and name not in meters:
-            report("measure.energy", f"no platform of measure.platforms has the meter {name!r}{suggestion(name, meters or ['none'])}")
-    return platforms
-
-
-def _core_count(knobs: Mapping[str, Any], settings: Mapping[str, Any], n_cpus: int | None, topology: Topology, report: Report) -> CoreCount:
-    """How many cores the job may ask for, by its policy; physical ones where it has a knob of kind smt."""
-    by_smt = any(isinstance(given, dict) and given.get("kind") == "smt" for given in knobs.values())
-    if n_cpus is not None:
-        return CoreCount(n_cpus)
-    names = ("placement", "smt", "housekeeping_cores")
-    policy = CorePolicy(**{name: settings[name] for name in names if name in settings})
-    order = order_cores(topology.cpus, policy)
-    if not order.cpus:
-        n = physical_cores(topology.cpus)
-        report("measure.housekeeping_cores", f"leaves the job no core: this process may use {n} physical cores; keep fewer free")
-        return CoreCount(len(topology.cpus))
-    if by_smt and policy.smt == "never":
-        report("measure.smt", "'never' stands against the knob of kind smt; leave one of them out")
-    kept = f" ({len(order.housekeeping)} more are kept free by measure.housekeeping_cores)" if order.housekeeping else ""
-    return CoreCount(len(order.firsts if by_smt else order.cpus), bool(order.siblings), kept)
-
-
-def _cwd(job: dict[str, Any], path: Path, report: Report) -> Path:
-    cwd: Path = path.parent / str(job.get("cwd", "."))
-    if not cwd.is_dir():
-        report("job.cwd", f"there is no folder {cwd}; give one that exists, absolute or from the job file's folder")
-    return cwd.resolve()

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from bayestuner.measure.job.schema import KNOB_KINDS, REQUIRED, SECTIONS, TYPES, Key
+from bayestuner.measure.job.keys import REQUIRED, TYPES, Key
+from bayestuner.measure.job.schema import KNOB_KINDS, SECTIONS
 from bayestuner.measure.metrics import METRICS
 
 _INTRO = """\

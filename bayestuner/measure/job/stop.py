@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bayestuner.measure.job.schema import Report, suggestion
+from bayestuner.measure.job.keys import Report, suggestion
 
 _CONDITION = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=?|>=?)\s*(\d+\.?\d*|\.\d+)\s*(%|[A-Za-z]*)\s*")
 _EXAMPLES = {"expected_improvement": "expected_improvement < 10%", "regret": "regret < 1%", "time": "time > 2h"}

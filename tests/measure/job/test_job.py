@@ -8,7 +8,7 @@ import pytest
 from bayestuner.errors import InvalidGoal, InvalidJob
 from bayestuner.goal import Goal
 from bayestuner.measure.job.command import program_problem
-from bayestuner.measure.job.job import MistakesInJob, load_job, parse_job
+from bayestuner.measure.job.parser import MistakesInJob, load_job, parse_job
 from bayestuner.measure.job.reference import reference_markdown
 from bayestuner.space import Categorical, Integer, Ordinal
 

@@ -18,7 +18,7 @@ from bayestuner.measure.cgroup import spawn as spawn_module
 from bayestuner.measure.cgroup.isolation import Launch, Limits
 from bayestuner.measure.cgroup.spawn import spawn
 from bayestuner.measure.cgroup.spawn_request import Placement
-from bayestuner.measure.job.job import parse_job
+from bayestuner.measure.job.parser import parse_job
 from bayestuner.measure.job.user import credentials_of, reach_problem
 from bayestuner.measure.run.placement import environment
 from bayestuner.measure.run.runner import Runner

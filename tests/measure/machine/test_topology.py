@@ -8,7 +8,7 @@ import pytest
 from topology_trees import alder_lake, big_little, broadwell, meteor_lake, one_cpu_vm, rome, tree
 
 from bayestuner.errors import InvalidJob, IsolationUnavailable
-from bayestuner.measure.job.job import parse_job
+from bayestuner.measure.job.parser import parse_job
 from bayestuner.measure.machine.core_order import CorePolicy
 from bayestuner.measure.machine.topology import read_topology
 from bayestuner.measure.run.placement import cpus_of

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bayestuner.measure.job.job import parse_job
+from bayestuner.measure.job.parser import parse_job
 from bayestuner.measure.run.conditions import Changes
 from bayestuner.measure.run.judging import DISTURBED, Evidence, edges_ns, judge, status_words, thrashes
 from bayestuner.measure.run.protocol import PipeReports

@@ -36,7 +36,7 @@ def test_a_tuner_that_is_bound_to_some_cpus_gives_jobs_no_others(tmp_path):
         import json, os
         os.sched_setaffinity(0, {{{mine}}})
         from bayestuner.measure.cgroup.select import open_isolation
-        from bayestuner.measure.job.job import load_job
+        from bayestuner.measure.job.parser import load_job
         from bayestuner.measure.run.runner import Runner
         job = load_job({str(tmp_path / "job.toml")!r})
         isolation, _ = open_isolation(job.needs, allow_affinity=True)

@@ -280,7 +280,7 @@ def tuner_process(job_text, tmp_path):
     job_file.write_text(job_text)
     code = textwrap.dedent(f"""
         from bayestuner.measure.cgroup.select import open_isolation
-        from bayestuner.measure.job.job import load_job
+        from bayestuner.measure.job.parser import load_job
         from bayestuner.measure.run.runner import Runner
         job = load_job({str(job_file)!r})
         isolation, _ = open_isolation(job.needs, allow_affinity=True)

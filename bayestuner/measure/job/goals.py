@@ -1,0 +1,90 @@
+"""The [goal] section of a job file: its goals made and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bayestuner.errors import InvalidGoal
+from bayestuner.goal import Bound, Goal
+from bayestuner.measure.job.keys import Report, check_table, suggestion
+from bayestuner.measure.job.knobs import JobKnob
+from bayestuner.measure.job.schema import GOAL_KEYS, PLAIN_GOAL_KEYS
+from bayestuner.measure.metrics import METRICS, POWER_METRICS
+
+DEFAULT_PRESET = "default"
+_OBJECTIVES = ("minimize", "maximize")
+_PLAIN = tuple(key.name for key in PLAIN_GOAL_KEYS)
+
+
+@dataclass(frozen=True, slots=True)
+class Goals:
+    """The [goal] section: every goal by its preset's name, the section's own as ``default``, and which of them holds."""
+
+    by_name: Mapping[str, Goal]
+    chosen: str
+
+
+def build_goals(
+    table: Mapping[str, Any], knobs: Mapping[str, Any], made: Sequence[JobKnob], settings: Mapping[str, Any], report: Report
+) -> Goals | None:
+    """Make the goals of the [goal] section; None where one was reported as wrong.
+
+    `knobs` is the raw [knobs] section: a goal over a knob that is itself wrong isn't reported as well.
+    """
+    known = [*METRICS, *(knob.name for knob in made if knob.knob.numeric), *(set(knobs) - {knob.name for knob in made})]
+    no_meter = settings.get("energy") == []
+    found = check_table(table, GOAL_KEYS, "goal", report)
+    own = {name: value for name, value in table.items() if name in _PLAIN}
+    goal = _build_goal(own, "goal", known, no_meter, report, is_empty=not table)
+    if goal is None or len(found) < len(GOAL_KEYS):
+        return None
+    goals: dict[str, Goal] = {DEFAULT_PRESET: goal}
+    for name, given in found["presets"].items():
+        key = f"goal.presets.{name}"
+        if name == DEFAULT_PRESET:
+            report(key, f"{name!r} is what the [goal] section itself is called; give the preset another name")
+            continue
+        check_table(given, PLAIN_GOAL_KEYS, key, lambda where, problem: report(where, problem) if "unknown key" in problem else None)
+        kept = {k: v for k, v in own.items() if not (k in _OBJECTIVES and set(given) & set(_OBJECTIVES))}
+        preset = _build_goal({**kept, **{k: v for k, v in given.items() if k in _PLAIN}}, key, known, no_meter, report)
+        if preset is not None:
+            goals[name] = preset
+    if found["preset"] not in (*found["presets"], DEFAULT_PRESET):
+        report("goal.preset", f"there is no preset {found['preset']!r}" + suggestion(found["preset"], [*found["presets"], DEFAULT_PRESET]))
+    return Goals(goals, found["preset"]) if found["preset"] in goals and len(goals) == len(found["presets"]) + 1 else None
+
+
+def _build_goal(
+    table: Mapping[str, Any], key: str, known: Sequence[str], no_meter: bool, report: Report, *, is_empty: bool = False
+) -> Goal | None:
+    """Make one goal from the keys that belong to it; None where it was reported as wrong."""
+    found = check_table(table, PLAIN_GOAL_KEYS, key, report)
+    objectives = [name for name in _OBJECTIVES if found.get(name) is not None]
+    problems = [_metric_problem(f"{key}.{name}", found[name], known, no_meter, report) for name in objectives]
+    if len(objectives) != 1 and not is_empty and set(_OBJECTIVES) <= found.keys():
+        report(key, 'needs exactly one of minimize and maximize, as in minimize = "power_w"')
+    bounds: list[Bound] = []
+    for index, text in enumerate(found.get("subject_to", ())):
+        try:
+            bounds.append(Bound.parse(text))
+        except InvalidGoal as error:
+            report(f"{key}.subject_to[{index}]", str(error))
+            problems.append(True)
+        else:
+            problems.append(_metric_problem(f"{key}.subject_to[{index}]", bounds[-1].metric, known, no_meter, report))
+    if any(problems) or len(objectives) != 1 or len(found) < len(PLAIN_GOAL_KEYS):
+        return None
+    return Goal(minimize=found["minimize"], maximize=found["maximize"], subject_to=bounds)
+
+
+def _metric_problem(key: str, metric: str, known: Sequence[str], no_meter: bool, report: Report) -> bool:
+    """Report a metric that can't be had; whether it was."""
+    if metric not in known:
+        report(key, f"no run reports the metric {metric!r}{suggestion(metric, known)}")
+        return True
+    if metric in POWER_METRICS and no_meter:
+        report(key, f"{metric!r} needs an energy meter, but measure.energy is empty; name meters there")
+        return True
+    return False

@@ -1,0 +1,179 @@
+"""One key of a job file's section, the kinds of value it may take, and the check of a section against its keys."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+class _Required:
+    """Marks a key without a default."""
+
+    def __repr__(self) -> str:
+        return "required"
+
+
+REQUIRED = _Required()
+
+Report = Callable[[str, str], None]
+"""``report(dotted key, what is wrong and what to do)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of a section.
+
+    Parameters
+    ----------
+    name : str
+    type : str
+        A name in `TYPES`.
+    default : object
+        `REQUIRED`, or the value where the key is left out; None where that means "no such thing".
+    unit : str
+    low, high : float, optional
+        Ends of the allowed range, both allowed; `low` is not allowed where `above`.
+    above : bool
+    choices : tuple of str
+        The allowed texts (of a text, or of each element of a list of texts).
+    dotted : bool
+        Names with a dot are allowed as well: those of platforms, which the caller checks.
+    description : str
+        One line for the reference.
+    """
+
+    name: str
+    type: str
+    description: str
+    default: Any = REQUIRED
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    above: bool = False
+    choices: tuple[str, ...] = ()
+    dotted: bool = False
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return (_is_integer(value) or isinstance(value, float)) and math.isfinite(value)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(v, str) for v in value)
+
+
+def _is_values(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(v, (str, bool)) or _is_number(v) for v in value)
+
+
+def _is_table_of_tables(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(v, dict) for v in value.values())
+
+
+def _is_table_of_texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
+
+
+TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "text": ("a text", lambda v: isinstance(v, str)),
+    "integer": ("a whole number", _is_integer),
+    "number": ("a number", _is_number),
+    "boolean": ("true or false", lambda v: isinstance(v, bool)),
+    "texts": ("a list of texts", _is_texts),
+    "values": ("a list of numbers or of texts", _is_values),
+    "text table": ("a table of texts", _is_table_of_texts),
+    "tables": ("a table of tables", _is_table_of_tables),
+    "number or auto": ('a whole number or "auto"', lambda v: _is_integer(v) or v == "auto"),
+    "number or all": ('a whole number or "all"', lambda v: _is_integer(v) or v == "all"),
+    "pattern": ("a regular expression", lambda v: isinstance(v, str)),
+}
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """``"; did you mean 'x'?"`` for the nearest known word, else ``"; known: a, b, c"``."""
+    names = list(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(names)}"
+
+
+def check_table(
+    table: Mapping[str, Any], keys: Iterable[Key], prefix: str, report: Report, *, extra: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Check one section; return every key of `keys` that is usable, defaults filled in.
+
+    Parameters
+    ----------
+    table : dict
+        As read from the file.
+    keys : iterable of Key
+    prefix : str
+        Dotted key of the section, for messages.
+    report : callable
+        Called once per mistake.
+    extra : tuple of str
+        Keys that the caller handles itself.
+
+    Returns
+    -------
+    dict
+        Key name -> value. A key whose value is wrong is reported and left out.
+    """
+    known = {key.name: key for key in keys}
+    for name in table:
+        if name not in known and name not in extra:
+            report(f"{prefix}.{name}", "unknown key" + suggestion(name, [*extra, *known]))
+    found: dict[str, Any] = {}
+    for name, key in known.items():
+        if name not in table:
+            if key.default is REQUIRED:
+                report(f"{prefix}.{name}", f"missing; give {TYPES[key.type][0]}")
+            else:
+                found[name] = key.default
+            continue
+        problem = problem_with(table[name], key)
+        if problem:
+            report(f"{prefix}.{name}", problem)
+        else:
+            found[name] = table[name]
+    return found
+
+
+def problem_with(value: Any, key: Key) -> str | None:
+    """What is wrong with a key's value, or None."""
+    words, fits = TYPES[key.type]
+    if not fits(value):
+        return f"expected {words}, not {value!r}"
+    if key.choices:
+        for given in value if isinstance(value, list) else [value]:
+            if given not in key.choices and not (key.dotted and "." in given):
+                return f"{given!r} is not one of {', '.join(key.choices)}" + suggestion(str(given), key.choices).partition("; known")[0]
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _range_problem(value, key)
+    if key.type == "pattern":
+        return _pattern_problem(value)
+    return None
+
+
+def _range_problem(value: float, key: Key) -> str | None:
+    unit = f" {key.unit}" if key.unit not in ("", "1", "as named") else ""
+    if key.low is not None and (value < key.low or (key.above and value == key.low)):
+        return f"expected {'more than' if key.above else 'at least'} {key.low:g}{unit}, not {value!r}"
+    if key.high is not None and value > key.high:
+        return f"expected at most {key.high:g}{unit}, not {value!r}"
+    return None
+
+
+def _pattern_problem(value: str) -> str | None:
+    try:
+        re.compile(value)
+    except re.error as error:
+        return f"not a regular expression: {error}"
+    return None

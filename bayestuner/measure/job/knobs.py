@@ -1,0 +1,259 @@
+"""The [knobs] section of a job file: its knobs made and checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bayestuner.errors import InvalidSpace
+from bayestuner.measure.actuators.cpu_frequency import UNITS as CLOCK_UNITS
+from bayestuner.measure.actuators.power_cap import UNITS as POWER_UNITS
+from bayestuner.measure.job.command import BUILT_IN
+from bayestuner.measure.job.keys import Report, check_table, suggestion
+from bayestuner.measure.job.schema import KNOB_KINDS
+from bayestuner.measure.metrics import METRICS
+from bayestuner.space import Categorical, Integer, Knob, Ordinal
+
+ONE_AT_MOST = ("cores", "memory", "smt")
+MAX_VALUES = 10_000
+Units = Mapping[str, Mapping[str, float]]
+SETTING_UNITS: Units = {"cpu_frequency": CLOCK_UNITS, "power_cap": POWER_UNITS}
+MAX_CONFIGS = 5_000_000
+_MEMORY_UNITS = {"mib": 1 << 20, "gib": 1 << 30, "kib": 1 << 10, "bytes": 1}
+_OWN_VARIABLES = {"CORES": "cores", "MEMORY_BYTES": "memory"}
+
+
+@dataclass(frozen=True, slots=True)
+class JobKnob:
+    """A knob and how it reaches the job.
+
+    Attributes
+    ----------
+    knob : Knob
+        Its name and values, as the search sees it.
+    kind : str
+        One of `bayestuner.measure.job.schema.KNOB_KINDS`.
+    unit_bytes : int
+        Bytes in one unit of a memory knob; 1 for every other.
+    variable : str or None
+        Environment variable of an environment knob.
+    scale : float
+        Units of the actuator in one of a knob that is a setting of the machine or of a platform; 1 for every other.
+    """
+
+    knob: Knob
+    kind: str
+    unit_bytes: int = 1
+    variable: str | None = None
+    scale: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """The knob's name."""
+        return self.knob.name
+
+
+@dataclass(frozen=True, slots=True)
+class CoreCount:
+    """What a job may ask for in cores.
+
+    Attributes
+    ----------
+    n : int
+        The most; what ``max = "all"`` means.
+    has_siblings : bool
+        Whether second threads of cores may be used.
+    apart : str
+        Words about cores that this process may use and jobs may not.
+    """
+
+    n: int
+    has_siblings: bool = True
+    apart: str = ""
+
+
+def build_knobs(table: Mapping[str, Any], cores: CoreCount, report: Report, units: Units | None = None) -> list[JobKnob]:
+    """Make the knobs of the [knobs] section; what is wrong is reported and left out.
+
+    Parameters
+    ----------
+    units : dict of str to dict, optional
+        The kinds of knobs that platforms offer, each with the units that a name may end in.
+    """
+    units = {**SETTING_UNITS, **(units or {})}
+    knobs = [made for name, given in table.items() if (made := _build_knob(name, given, cores, units, report)) is not None]
+    if not table:
+        report("knobs", 'no knob; give at least one, as in cores = { kind = "cores", min = 1, max = "all" }')
+    for kind in (*ONE_AT_MOST, *units):
+        of_kind = [knob.name for knob in knobs if knob.kind == kind]
+        for name in of_kind[1:]:
+            report(f"knobs.{name}", f"a second knob of kind {kind}, after {of_kind[0]!r}; a job has one at most")
+    _check_variables(knobs, report)
+    n_configs = 1
+    for knob in knobs:
+        n_configs *= len(knob.knob)
+    if n_configs > MAX_CONFIGS:
+        report("knobs", f"these knobs make {n_configs} configurations, more than the {MAX_CONFIGS} that are searched; use a larger step")
+    return knobs
+
+
+def _build_knob(name: str, given: Any, cores: CoreCount, units: Units, report: Report) -> JobKnob | None:
+    key = f"knobs.{name}"
+    if not isinstance(given, dict):
+        report(key, f'expected a table like {{ kind = "argument", values = [1, 2, 4] }}, not {given!r}')
+        return None
+    name_problem = _name_problem(name)
+    if name_problem:
+        report(key, name_problem)
+        return None
+    kind = given.get("kind")
+    kinds = [*KNOB_KINDS, *(k for k in units if k not in KNOB_KINDS)]
+    if not isinstance(kind, str) or kind not in kinds:
+        wrong = f"unknown kind {kind!r}" + suggestion(str(kind), kinds)
+        report(f"{key}.kind", wrong if kind is not None else f"missing; one of {', '.join(kinds)}")
+        return None
+    problems: list[str] = []
+
+    def note(where: str, problem: str) -> None:
+        problems.append(problem)
+        report(where, problem)
+
+    found = check_table(given, KNOB_KINDS.get(kind, KNOB_KINDS["argument"])[1], key, note, extra=("kind",))
+    unit_bytes = round(_in_units(name, key, _MEMORY_UNITS, "memory", note)) if kind == "memory" else 1
+    scale = _in_units(name, key, units[kind], "setting", note) if units.get(kind) else 1.0
+    if problems:
+        return None
+    values = _values(found, given, kind, key, cores, note)
+    if values is None or (kind == "environment" and not _variable_fits(found["variable"], key, note)):
+        return None
+    try:
+        knob = _space_knob(name, values, kind, found.get("ordered"))
+    except InvalidSpace as error:
+        report(key, str(error))
+        return None
+    return JobKnob(knob, kind, unit_bytes, found.get("variable"), scale)
+
+
+def _name_problem(name: str) -> str | None:
+    if not name.isidentifier() or not name.isascii():
+        return "a knob's name is a word of letters, digits and underscores that doesn't begin with a digit"
+    if name in METRICS:
+        return f"{name!r} is the name of a metric that runs report; call the knob something else"
+    if name in BUILT_IN or name.upper() == "FD":
+        return f"{name!r} is taken by BayesTuner itself; call the knob something else"
+    return None
+
+
+def _in_units(name: str, key: str, units: Mapping[str, float], what: str, report: Report) -> float:
+    """How many of the smallest (or the actuator's) unit one of a knob is, by the end of its name."""
+    unit = name.lower().rpartition("_")[2]
+    if unit not in units:
+        *others, last = [f"{what}_{end}" for end in units]
+        names = f"{', '.join(others)} or {last}" if others else last
+        report(key, f"a {what} knob's name says its unit: call it {names}, not {name!r}")
+    return units.get(unit, 1)
+
+
+def _values(
+    found: Mapping[str, Any], given: Mapping[str, Any], kind: str, key: str, cores: CoreCount, report: Report
+) -> Sequence[Any] | None:
+    """The values a knob takes, from `values` or from min, max and step; None where they were reported as wrong."""
+    if kind == "smt":
+        if not cores.has_siblings:
+            report(key, "no second thread of a core may be used here (SMT is off, hidden or kept from this process); leave this knob out")
+            return None
+        return (False, True)
+    if "values" in given:
+        extra = [name for name in ("min", "max", "step") if name in given]
+        if extra:
+            report(f"{key}.{extra[0]}", "given beside values; give either values, or min and max (and step)")
+            return None
+        values: Sequence[Any] = found["values"]
+        if not values:
+            report(f"{key}.values", "an empty list; give at least one value")
+            return None
+    else:
+        missing = [name for name in ("min", "max") if name not in given]
+        if missing:
+            report(f"{key}.{missing[0]}", "missing; give min and max (and step), or values")
+            return None
+        low, high, step = found["min"], found["max"], found["step"]
+        high = cores.n if high == "all" else high
+        if high < low:
+            report(f"{key}.max", f"the range is empty: max, {high!r}, is below min, {low!r}")
+            return None
+        fractional = any(isinstance(v, float) for v in (low, high))
+        if fractional and "step" not in given:
+            report(f"{key}.step", "missing; a range with a fractional end needs a step")
+            return None
+        count = int((high - low) / step + 1e-9) + 1
+        if count > MAX_VALUES:
+            report(f"{key}.step", f"the range has {count} values, more than {MAX_VALUES}; use a larger step")
+            return None
+        values = [_tidy(low + i * step) for i in range(count)]
+    return values if _values_fit(values, kind, key, cores, report) else None
+
+
+def _tidy(value: float) -> float:
+    return value if isinstance(value, int) else float(f"{value:.12g}")  # 0.1 + 2 * 0.1 is 0.3, for people and for the job
+
+
+def _values_fit(values: Sequence[Any], kind: str, key: str, cores: CoreCount, report: Report) -> bool:
+    if kind in SETTING_UNITS:
+        for value in values:
+            if isinstance(value, (bool, str)) or not value > 0:
+                report(f"{key}.values", f"a knob of kind {kind} takes numbers above 0, not {value!r}")
+                return False
+    if kind not in ("cores", "memory"):
+        return True
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            report(f"{key}.values", f"a knob of kind {kind} takes whole numbers of at least 1, not {value!r}")
+            return False
+    if kind == "cores" and max(values) > cores.n:
+        report(key, f'asks for up to {max(values)} cores, but this process may use {cores.n}{cores.apart}; use max = "all"')
+        return False
+    return True
+
+
+def _variable_fits(variable: str, key: str, report: Report) -> bool:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
+        report(f"{key}.variable", f"{variable!r} is no name of an environment variable")
+        return False
+    if variable.startswith("BAYESTUNER_"):
+        report(f"{key}.variable", f"{variable!r} is set by BayesTuner itself; name the variable that your program reads")
+        return False
+    return True
+
+
+def _space_knob(name: str, values: Sequence[Any], kind: str, ordered: bool | None) -> Knob:
+    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
+    if kind == "smt":
+        return Ordinal(name, values)
+    if not (numbers if ordered is None else ordered):
+        return Categorical(name, values)
+    more_is: Any = "safer" if kind == "memory" else None
+    if numbers and all(isinstance(v, int) for v in values):
+        step = values[1] - values[0] if len(values) > 1 else 1
+        if step > 0 and list(values) == list(range(values[0], values[-1] + 1, step)):
+            return Integer(name, values[0], values[-1], step, more_is=more_is)
+    return Ordinal(name, values, more_is=more_is)
+
+
+def _check_variables(knobs: Sequence[JobKnob], report: Report) -> None:
+    """Every knob becomes BAYESTUNER_<KNOB>; no two things may want the same variable."""
+    seen: dict[str, str] = {}
+    for knob in knobs:
+        upper = knob.name.upper()
+        if upper in seen:
+            report(f"knobs.{knob.name}", f"gives the same variable, BAYESTUNER_{upper}, as {seen[upper]!r}; rename one")
+        seen.setdefault(upper, knob.name)
+        if _OWN_VARIABLES.get(upper, knob.kind) != knob.kind:
+            report(f"knobs.{knob.name}", f"BAYESTUNER_{upper} is what the knob of kind {_OWN_VARIABLES[upper]} sets; rename this one")
+    taken: dict[str, str] = {}
+    for knob in knobs:
+        if knob.variable is not None and taken.setdefault(knob.variable, knob.name) != knob.name:
+            first = taken[knob.variable]
+            report(f"knobs.{knob.name}.variable", f"{knob.variable!r} is set by the knob {first!r} too; use each variable once")
