@@ -1,9 +1,10 @@
-"""The fallback where no cgroup can be used: CPUs by affinity, memory not limited at all.
+"""The fallback where no cgroup can be used: the job is bound to its CPUs by affinity, and its memory isn't limited at all.
 
-It is weaker and says so (`controls` lacks "memory"): a job may widen its own affinity again, and its processes are found by a mark in
-their environment instead of by the kernel. The mark is inherited by everything the job starts, also after setsid and a double fork; only
-a process that is started with a scrubbed environment and leaves the session escapes. A subreaper would catch that one too, but it would
-make this program, which may be somebody's own service, the parent of strangers.
+It is weaker than a cgroup and says so (`controls` lacks "memory"). A job may widen its own affinity again, and its processes are found by
+an environment variable that marks them instead of by the kernel. Everything the job starts inherits that variable, also after setsid and a
+double fork; only a process that is started with an emptied environment and also leaves the job's session escapes. Making this program a
+"child subreaper" (prctl) would catch that process too, but would make this program, which may be somebody's own service, the parent of
+processes it knows nothing of.
 """
 
 from __future__ import annotations
@@ -19,15 +20,20 @@ from bayestuner.measure.cgroup.isolation import Child, GroupFault, GroupUsage, I
 from bayestuner.measure.cgroup.killing import send_to_members, wait_until
 from bayestuner.measure.cgroup.names import is_stale, new_name, owner_of
 from bayestuner.measure.cgroup.spawn import spawn
-from bayestuner.measure.cgroup.spawn_request import Placement
+from bayestuner.measure.cgroup.spawn_request import Confinement
 
 MARK = "BAYESTUNER_GROUP"
+"""Environment variable that marks every process of a group; its value is the group's name."""
+
 EMPTY_TIMEOUT_S = 20.0
+"""How long processes may take to die of SIGKILL before `AffinityGroup.kill` gives up."""
+
 _STOP_ROUNDS = 50
+"""How often `AffinityGroup._stop_all` looks for members that were forked since the round before."""
 
 
-def _marks(proc: Path) -> dict[int, str]:
-    """The group's name by process, for every process that carries the mark and isn't a zombie."""
+def _marked_processes(proc: Path) -> dict[int, str]:
+    """Process id -> name of its group, for every living process that carries `MARK`."""
     found = {}
     needle = f"{MARK}=".encode()
     for entry in proc.iterdir():
@@ -44,7 +50,7 @@ def _marks(proc: Path) -> dict[int, str]:
 
 
 def _stat(pid: int, proc: Path) -> list[str]:
-    """Fields of /proc/PID/stat from the state on; empty where the process is gone."""
+    """Fields of /proc/PID/stat, beginning with the process's state; empty where the process is gone."""
     try:
         return (proc / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
@@ -52,7 +58,7 @@ def _stat(pid: int, proc: Path) -> list[str]:
 
 
 class AffinityGroup(RunGroup):
-    """Processes that carry a common mark."""
+    """The processes of one run: those that carry its mark, or belong to a session that the run's own process leads."""
 
     def __init__(self, name: str, limits: Limits, proc: Path) -> None:
         self.name = name
@@ -68,13 +74,13 @@ class AffinityGroup(RunGroup):
         if self._removed:
             raise GroupFault(f"group {self.name} has been removed: make a new one for each run")
         marked = replace(launch, env={**launch.env, MARK: self.name})
-        child = spawn(marked, Placement(cpus=self.limits.cpuset_cpus))
+        child = spawn(marked, Confinement(cpus=self.limits.cpuset_cpus))
         child.keep_zombie = True
         self._children.append(child)
         return child
 
     def usage(self) -> GroupUsage:
-        """CPU time of what runs and of what it has waited for, in steps of a clock tick; memory and OOM kills can't be known."""
+        """CPU time of the living processes and of those they have waited for, to one clock tick; memory and OOM kills can't be known."""
         tick_s = 1.0 / os.sysconf("SC_CLK_TCK")
         ticks = 0
         for pid in self.pids():
@@ -84,8 +90,8 @@ class AffinityGroup(RunGroup):
         self._cpu_s = max(self._cpu_s, ticks * tick_s)
         return GroupUsage(cpu_s=self._cpu_s)
 
-    def check(self) -> None:
-        """Nothing: a job may change its own CPUs, so what is in force says nothing."""
+    def check_cpus(self) -> None:
+        """Checks nothing: a job may change its own affinity, so a difference would not be the machine's fault."""
 
     def _belongs(self, pid: int) -> bool:
         fields = _stat(pid, self._proc)
@@ -98,10 +104,10 @@ class AffinityGroup(RunGroup):
         if f"{MARK}={self.name}".encode() in environment.split(b"\0"):
             return True
         session = int(fields[3])
-        return any(child.pid == session for child in self._children)  # never a stranger's: the leader's pid is kept until we are done
+        return any(child.pid == session for child in self._children)  # safe: our child stays a zombie, so nobody else can get its pid
 
     def pids(self) -> tuple[int, ...]:
-        """Processes that carry the mark or are in a session of ours, now."""
+        """Processes that carry the mark, or belong to a session that one of our children leads, now."""
         entries = (int(entry.name) for entry in self._proc.iterdir() if entry.name.isdecimal())
         return tuple(sorted(pid for pid in entries if self._belongs(pid)))
 
@@ -117,7 +123,7 @@ class AffinityGroup(RunGroup):
             child.wait(1.0)
 
     def _stop_all(self) -> tuple[int, ...]:
-        """Stop members until no new one turns up, so that none forks away from the kill that follows."""
+        """Send SIGSTOP until no new member turns up, so that none can escape, by forking, the SIGKILL that follows."""
         stopped: tuple[int, ...] = ()
         for _ in range(_STOP_ROUNDS):
             members = self.pids()
@@ -148,7 +154,13 @@ class AffinityIsolation(Isolation):
         self._proc = proc
 
     def create(self, limits: Limits) -> RunGroup:
-        """A group on `limits.cpuset_cpus`; `actual` shows that nothing else is limited. `GroupFault` for CPUs this process may not use."""
+        """A group bound to `limits.cpuset_cpus`; its `actual` shows that nothing else is limited.
+
+        Raises
+        ------
+        GroupFault
+            This process itself may not use all of these CPUs.
+        """
         allowed = os.sched_getaffinity(0)
         if limits.cpuset_cpus is not None and not set(limits.cpuset_cpus) <= allowed:
             raise GroupFault(f"CPUs {limits.cpuset_cpus} were asked for, but this process may use only {tuple(sorted(allowed))}")
@@ -156,7 +168,8 @@ class AffinityIsolation(Isolation):
 
     def sweep(self) -> tuple[str, ...]:
         """Kill what a dead BayesTuner left running; return the names of its groups."""
-        names = sorted({name for name in _marks(self._proc).values() if owner_of(name) and is_stale(name, self._proc)})
+        marked = _marked_processes(self._proc)
+        names = sorted({name for name in marked.values() if owner_of(name) and is_stale(name, self._proc)})
         for name in names:
             AffinityGroup(name, Limits(), self._proc).remove()
         return tuple(names)

@@ -1,4 +1,4 @@
-"""A started process, held by pid and pidfd."""
+"""A process that this program started, held by its pid and its pidfd (a descriptor that can't come to mean another process)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import time
 from bayestuner.measure.cgroup.isolation import Child
 
 UNKNOWN_STATUS = 255
-"""Return code where somebody else in this program reaped the process first (a handler for SIGCHLD that waits for every child)."""
+"""Return code where other code in this program took the process's status first (such as a SIGCHLD handler that waits for every child)."""
 
 
 class PidChild(Child):
@@ -21,14 +21,15 @@ class PidChild(Child):
     Parameters
     ----------
     pid : int
-        Its pid; as long as nobody else reaps it, it can't be given to another process before `poll` has seen the end.
+        Its pid. The kernel gives it to no other process before its status was taken, which only `poll` and `release` do.
     pidfd : int
         Descriptor for it, or -1 on kernels that have none (before Linux 5.3).
 
     Attributes
     ----------
     keep_zombie : bool
-        Look at the end without taking it, until `release`: so long nobody else gets the pid, and the session of that number is ours.
+        After the process ended leave its status with the kernel until `release`. Until then no other process can get the pid, so the
+        session of that number is surely the one this process led.
     """
 
     def __init__(self, pid: int, pidfd: int) -> None:

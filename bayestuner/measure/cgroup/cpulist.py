@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 NUMBER_MAX = 65535
-"""Above every kernel's limits (8192 CPUs, 1024 nodes): a list with more is none, and would fill the memory."""
+"""Above every kernel's limits (8192 CPUs, 1024 nodes): a text with larger numbers is no such list, and expanding it would fill memory."""
 
 _SPAN = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
 

@@ -1,7 +1,8 @@
-"""Getting a cgroup v2 folder that is ours to use, with controllers on for the groups below it.
+"""Finding a cgroup v2 folder in which this process may make groups, and enabling controllers for the groups below it.
 
-Two rules of the kernel and of systemd decide: a group that holds processes can't give controllers to groups below it (so we
-move into a leaf), and a part of the tree has one writer (so we touch only what was delegated to us).
+Two rules decide. The kernel's: a group that holds processes can't enable controllers for groups below it, so this process and its
+neighbours are first moved into a group of their own below. systemd's: every part of the tree has one writer, so only a part that was
+delegated to us is touched.
 """
 
 from __future__ import annotations
@@ -12,43 +13,44 @@ import os
 from pathlib import Path
 
 from bayestuner.measure.cgroup.files import CgroupFiles, explain
-from bayestuner.measure.cgroup.hierarchy import Place
+from bayestuner.measure.cgroup.hierarchy import OwnGroup
 from bayestuner.measure.cgroup.names import PREFIX, SUPERVISOR
 
 WANTED = ("cpuset", "memory", "pids")
+"""Controllers that are enabled where they can be had; which of them a run can't do without is the caller's to say."""
 
 
 class NotDelegated(Exception):
-    """Internal: no folder of cgroup v2 can be used; the text is the reason, `remedy` a cure other than delegation."""
+    """Internal: no folder of cgroup v2 can be used. Its text is the reason; `remedy`, where given, is what helps instead of delegation."""
 
     def __init__(self, reason: str, remedy: str | None = None) -> None:
         super().__init__(reason)
         self.remedy = remedy
 
 
-def prepare_base(own: Place, needed: frozenset[str], files: CgroupFiles, *, systemd: bool) -> tuple[Path, frozenset[str]]:
+def prepare_base(own: OwnGroup, needed: frozenset[str], files: CgroupFiles, *, systemd: bool) -> tuple[Path, frozenset[str]]:
     """The folder to make run groups in, and the controllers it gives them.
 
     Parameters
     ----------
-    own : Place
+    own : OwnGroup
         This process's own group.
     needed : frozenset of str
-        Controllers without which there is no point.
+        Controllers without which the folder is of no use.
     systemd : bool
         Whether systemd runs this machine and owns every group that it didn't delegate.
 
     Raises
     ------
     NotDelegated
-        With the reason.
+        No folder can be used; the text says why.
     """
     base = own.folder.parent if own.folder.name == SUPERVISOR else own.folder
     try:
         available = set(files.read(base / "cgroup.controllers").split())
         missing = needed - available
         if missing:
-            raise _who_lacks(sorted(missing), base, own.mount.point, files)
+            raise _missing_controllers(sorted(missing), base, own.mount.point, files)
         if systemd and base != own.mount.point and not _is_delegated(base, own.mount.point, files):
             raise NotDelegated(f"{base} belongs to systemd, which allows no other writer in it")
         enabled = set(files.read(base / "cgroup.subtree_control").split())
@@ -58,7 +60,8 @@ def prepare_base(own: Place, needed: frozenset[str], files: CgroupFiles, *, syst
         raise NotDelegated(explain(error)) from error
 
 
-def _who_lacks(missing: list[str], base: Path, top: Path, files: CgroupFiles) -> NotDelegated:
+def _missing_controllers(missing: list[str], base: Path, top: Path, files: CgroupFiles) -> NotDelegated:
+    """Say which group above `base` keeps the missing controllers to itself, or that the whole hierarchy lacks them."""
     names = " and ".join(missing)
     folder = base
     while folder != top and folder.is_relative_to(top):
@@ -71,10 +74,10 @@ def _who_lacks(missing: list[str], base: Path, top: Path, files: CgroupFiles) ->
 
 
 def _is_delegated(base: Path, top: Path, files: CgroupFiles) -> bool:
-    """Whether systemd gave the unit that `base` is part of to its processes (Delegate=yes).
+    """Whether systemd delegated the unit that `base` is part of to the unit's own processes (``Delegate=yes``).
 
-    systemd marks such a unit's group with an attribute; before version 251 only where the superuser sees it, so units that carry a name of
-    ours or one that systemd-run made up are trusted too, where we may write to them.
+    systemd marks such a unit's group with an extended attribute; before version 251 only with one that the superuser alone can read. So
+    units with a name of ours, or with one that systemd-run makes up, are trusted too where this process may write to them.
     """
     for folder in (base, *base.parents):
         if folder == top:
@@ -101,7 +104,7 @@ def _enable(base: Path, controllers: list[str], files: CgroupFiles) -> None:
 
 
 def _move_to_leaf(base: Path, files: CgroupFiles) -> None:
-    """Empty `base` into a leaf, so that it may give controllers to groups below it."""
+    """Move the processes of `base` into a group of their own below it, so that `base` may enable controllers for the groups below it."""
     leaf = base / SUPERVISOR
     with contextlib.suppress(FileExistsError):
         files.make(leaf)

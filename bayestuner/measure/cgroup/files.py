@@ -1,4 +1,4 @@
-"""The only door to cgroup files: reads, single writes, directories. Tests put a fake kernel in its place."""
+"""Access to the cgroup file systems: all of it goes through `CgroupFiles`, so that tests can put a fake kernel in its place."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class CgroupFiles:
         return path.read_text(encoding="ascii", errors="surrogateescape")
 
     def write(self, path: Path, value: str) -> None:
-        """Write `value` with one write(2); OSError with the path and the value. The file must exist: cgroup files can't be created."""
+        """Write `value` to an existing file with one write(2), as the kernel wants it; OSError names the path and the value."""
         try:
             from bayestuner._native import ffi, lib
             from bayestuner._native.status import check
@@ -30,7 +30,7 @@ class CgroupFiles:
         path.mkdir(mode=0o755)
 
     def remove(self, path: Path) -> None:
-        """Remove an empty group; its files go with it."""
+        """Remove a group that holds no process and no group; the kernel removes its files with it."""
         path.rmdir()
 
     def attribute(self, path: Path, name: str) -> bytes | None:
@@ -42,7 +42,7 @@ class CgroupFiles:
 
 
 def _write_without_extension(path: str, value: str) -> None:
-    """What bt_write_file does, where the extension wasn't built; the same errors."""
+    """What the extension's `bt_write_file` does, with the same errors."""
     try:
         fd = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
         try:
@@ -56,7 +56,7 @@ def _write_without_extension(path: str, value: str) -> None:
 
 
 def read_keyed(text: str) -> dict[str, int]:
-    """The ``name value`` lines of files like memory.events and cpu.stat; lines of another form are left out."""
+    """Name -> number, from the ``name number`` lines of files like memory.events and cpu.stat; lines of another form are left out."""
     found: dict[str, int] = {}
     for line in text.splitlines():
         name, _, value = line.partition(" ")
@@ -73,7 +73,7 @@ def subtree(folder: Path) -> list[Path]:
 
 
 def swap_is_on(proc: Path) -> bool:
-    """Whether this machine has any swap in use."""
+    """Whether this machine has any swap device or file switched on."""
     try:
         return len((proc / "swaps").read_text().splitlines()) > 1
     except OSError:
@@ -93,7 +93,7 @@ _MEANINGS = {
 
 
 def explain(error: OSError) -> str:
-    """One line for people: file, kernel's words, and what this errno means for a cgroup."""
+    """One line for people: the file, the kernel's words, and what that error number means where cgroups are concerned."""
     meaning = _MEANINGS.get(error.errno or 0)
     where = f"{error.filename}: " if error.filename else ""
     return f"{where}{error.strerror or error}" + (f": {meaning}" if meaning else "")

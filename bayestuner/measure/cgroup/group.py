@@ -1,4 +1,4 @@
-"""What groups of cgroup v1 and v2 have in common: launching into folders, emptying them, removing them."""
+"""What a run's group has in common in cgroup v1 and v2: starting processes inside it, emptying it, removing it, checking its limits."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ from bayestuner.measure.cgroup.files import CgroupFiles, explain, subtree
 from bayestuner.measure.cgroup.isolation import Child, GroupFault, GroupUsage, Launch, Limits, RunGroup
 from bayestuner.measure.cgroup.killing import send_to_members, wait_until
 from bayestuner.measure.cgroup.spawn import spawn
-from bayestuner.measure.cgroup.spawn_request import Placement
+from bayestuner.measure.cgroup.spawn_request import Confinement
 
 EMPTY_TIMEOUT_S = 20.0
+"""How long processes may take to die of SIGKILL before `FolderGroup.kill` gives up."""
+
 RMDIR_TIMEOUT_S = 10.0
+"""How long the kernel may go on calling an emptied group busy before `FolderGroup.remove` gives up."""
+
 _GONE = (errno.ENOENT, errno.ENODEV)
-_PAGE_BYTES_MAX = 65536
+_PAGE_BYTES_MAX = 65536  # the largest page of any supported architecture; kernels round limits down to whole pages
 
 
 class FolderGroup(RunGroup):
@@ -35,7 +39,7 @@ class FolderGroup(RunGroup):
     limits : Limits
         What was asked for.
     files : CgroupFiles
-        The door to the files.
+        How the folders' files are read and written.
     proc : Path
         Where procfs is mounted.
     """
@@ -52,25 +56,26 @@ class FolderGroup(RunGroup):
         self._removed = False
 
     @abstractmethod
-    def _placement(self) -> Placement:
-        """How a process gets inside."""
+    def _confinement(self) -> Confinement:
+        """Where a process of this group has to be started."""
 
     @abstractmethod
     def _effective_cpus(self) -> Path | None:
-        """The file that says which CPUs are in force; None where they aren't limited."""
+        """The file in which the kernel says which CPUs the group really has; None where CPUs aren't limited."""
 
     @abstractmethod
-    def _read_usage(self) -> GroupUsage: ...
+    def _read_usage(self) -> GroupUsage:
+        """The group's counters, now."""
 
     @abstractmethod
     def _kill_once(self) -> None:
-        """SIGKILL what is inside now; may miss what is being forked meanwhile."""
+        """Send SIGKILL to what is inside now; may miss processes that are being forked meanwhile, so `kill` calls it again."""
 
     def launch(self, launch: Launch) -> Child:
         """Start a process that is inside its limits before its first instruction; OSError with the path where exec fails."""
         if self._removed:
             raise GroupFault(f"group {self.name} has been removed: make a new one for each run")
-        child = spawn(launch, self._placement())
+        child = spawn(launch, self._confinement())
         self._children.append(child)
         return child
 
@@ -80,7 +85,7 @@ class FolderGroup(RunGroup):
             self._last_usage = self._read_usage()
         return self._last_usage
 
-    def check(self) -> None:
+    def check_cpus(self) -> None:
         """Raise `GroupFault` where the CPUs in force are no longer those that were asked for."""
         asked, where = self.limits.cpuset_cpus, self._effective_cpus()
         text = None if asked is None or where is None or self._removed else self._read_if_there(where)
@@ -88,7 +93,7 @@ class FolderGroup(RunGroup):
             require_cpus(asked, parse_list(text), where)
 
     def pids(self) -> tuple[int, ...]:
-        """Processes inside, now, in groups that the job made below its own as well."""
+        """Processes inside, now; those in groups that the job made below its own are inside as well."""
         found: set[int] = set()
         for folder in self.folders:
             for path in subtree(folder):
@@ -109,20 +114,20 @@ class FolderGroup(RunGroup):
             if not self._emptied(pause_s):
                 pause_s = min(2 * pause_s, 0.25)
         for child in self._children:
-            child.send(signal.SIGKILL)  # one that left its group: only a privileged job can
+            child.send(signal.SIGKILL)  # a privileged job can have moved itself out of its group
             child.wait(1.0)
 
     def _emptied(self, timeout_s: float) -> bool:
         return wait_until(lambda: self._reap() and not self.pids(), timeout_s, last_pause_s=0.01)
 
     def _reap(self) -> bool:
-        """Take the status of children that ended, so that no zombie of ours keeps the group populated. Always True."""
+        """Take the status of children that ended, so that no zombie of ours counts as a process of the group. Always True."""
         for child in self._children:
             child.poll()
         return True
 
     def _belongs(self, pid: int) -> bool:
-        """Whether a process still is in this group; its name is unique, so a look for it is enough."""
+        """Whether a process is still in this group; the group's name is unique, so finding it in the process's path is enough."""
         try:
             return self.name in (self._proc / str(pid) / "cgroup").read_text()
         except OSError:
@@ -160,7 +165,7 @@ class FolderGroup(RunGroup):
             raise GroupFault(f"a group of ours can't be removed: {explain(problem[0])}")
 
     def _read_if_there(self, path: Path) -> str | None:
-        """A file that older kernels, or a group removed under us, may not have."""
+        """The text of a file; None where it doesn't exist, as on older kernels or after somebody else removed the group."""
         try:
             return self.files.read(path)
         except OSError as error:
@@ -170,26 +175,26 @@ class FolderGroup(RunGroup):
 
 
 def require_memory(asked: int, got: int, where: Path) -> None:
-    """Refuse a memory limit that the kernel didn't take as asked; it may round down to a page."""
+    """Raise `GroupFault` where the kernel holds another memory limit than was asked for; rounded down to a page is right."""
     if not asked - _PAGE_BYTES_MAX < got <= asked:
         raise GroupFault(f"{where} holds {got} bytes after {asked} were asked for")
 
 
 def require_ancestors(asked: int, allowed: int, where: Path) -> None:
-    """Refuse a memory limit that a group above ours undercuts: the run would die of a limit that isn't the one measured."""
+    """Raise `GroupFault` where a group above ours has a lower memory limit: the run would die of a limit that isn't the one measured."""
     if allowed < asked - _PAGE_BYTES_MAX:
         advice = "lower the largest memory of the job"
         raise GroupFault(f"a memory limit of {asked} bytes was asked for, but {where} allows only {allowed}: {advice}")
 
 
 def require_cpus(asked: tuple[int, ...], got: tuple[int, ...], where: Path) -> None:
-    """Refuse a cpuset that the kernel silently narrowed."""
+    """Raise `GroupFault` where the kernel silently gave the group other CPUs than were asked for."""
     if set(asked) != set(got):
         reason = "the others are offline or not given to this group"
         raise GroupFault(f"{where} holds CPUs {got} after {tuple(sorted(asked))} were asked for: {reason}")
 
 
-def swap_not_held(error: OSError) -> str:
-    """What to say where swap is on and can't be kept from a job."""
+def no_swap_limit_message(error: OSError) -> str:
+    """The message of a fault: swap is on, and this kernel offers no way to keep a job from swapping."""
     remedy = "run swapoff -a, or boot with swapaccount=1"
     return f"{error.filename} can't be set, so a job would swap instead of meeting its memory limit: {remedy}"

@@ -1,6 +1,7 @@
-"""Where this process stands in the cgroup hierarchies: pure functions of /proc/self/mountinfo and /proc/self/cgroup.
+"""Which group this process is in, in every cgroup hierarchy, and where that group's folder is.
 
-mountinfo and not /proc/mounts: inside a container the mount shows only a part of the tree, and which part stands in mountinfo's root field.
+Pure functions of the texts of /proc/self/mountinfo and /proc/self/cgroup. mountinfo and not /proc/mounts, because inside a container a
+mount shows only a part of the tree, and only mountinfo (its root field) says which part.
 """
 
 from __future__ import annotations
@@ -15,7 +16,19 @@ V1_CONTROLLERS = frozenset({"cpuset", "memory", "freezer", "cpuacct", "pids"})
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """One mounted cgroup file system; `root` is the group that is seen at `point`."""
+    """One mounted cgroup file system.
+
+    Attributes
+    ----------
+    version : {1, 2}
+    point : Path
+        Where it is mounted.
+    root : str
+        The group whose folder `point` is, as a path within the hierarchy.
+    controllers : frozenset of str
+        v1 only: which of `V1_CONTROLLERS` this hierarchy has.
+    read_only : bool
+    """
 
     version: int
     point: Path
@@ -25,7 +38,7 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class OwnGroup:
     """The folder of this process's own group in one hierarchy."""
 
     folder: Path
@@ -33,11 +46,14 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Hierarchies:
-    """This process's own places; `problems` says for a hierarchy (``v2`` or a v1 controller) why it has none."""
+class OwnGroups:
+    """This process's own group in the v2 hierarchy, and by controller in those of v1.
 
-    v2: Place | None = None
-    v1: Mapping[str, Place] = field(default_factory=dict)
+    `problems` says, for ``v2`` and for each v1 controller, why there is none.
+    """
+
+    v2: OwnGroup | None = None
+    v1: Mapping[str, OwnGroup] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -62,7 +78,7 @@ def _unescape(text: str) -> str:
 
 
 def parse_membership(text: str) -> dict[str, str]:
-    """Own path per v1 controller, and under ``""`` for v2, from a /proc/PID/cgroup text."""
+    """v1 controller -> path of the process's group in that hierarchy, and ``""`` -> its path in v2, from a /proc/PID/cgroup text."""
     paths: dict[str, str] = {}
     for line in text.splitlines():
         number, _, rest = line.partition(":")
@@ -78,27 +94,27 @@ def parse_membership(text: str) -> dict[str, str]:
 
 
 def own_folder(mount: Mount, path: str) -> Path | None:
-    """Where group `path` is seen through `mount`; None where it lies outside of what the mount or the namespace shows."""
+    """The folder of the group `path` below `mount`; None where the mount, or this process's cgroup namespace, doesn't show that group."""
     own, root = PurePosixPath(path), PurePosixPath(mount.root)
     if ".." in own.parts or ".." in root.parts or not own.is_relative_to(root):
         return None
     return mount.point / own.relative_to(root)
 
 
-def locate(mountinfo: str, membership: str) -> Hierarchies:
+def locate(mountinfo: str, membership: str) -> OwnGroups:
     """Find this process's own group in the v2 hierarchy and in that of every v1 controller we use."""
     mounts, paths = parse_mountinfo(mountinfo), parse_membership(membership)
-    v1: dict[str, Place] = {}
+    v1: dict[str, OwnGroup] = {}
     problems: dict[str, str] = {}
-    v2 = _place([m for m in mounts if m.version == 2], paths.get(""), "v2", problems)
+    v2 = _own_group([m for m in mounts if m.version == 2], paths.get(""), "v2", problems)
     for controller in sorted(V1_CONTROLLERS):
-        place = _place([m for m in mounts if controller in m.controllers], paths.get(controller), controller, problems)
-        if place is not None:
-            v1[controller] = place
-    return Hierarchies(v2, v1, problems)
+        own = _own_group([m for m in mounts if controller in m.controllers], paths.get(controller), controller, problems)
+        if own is not None:
+            v1[controller] = own
+    return OwnGroups(v2, v1, problems)
 
 
-def _place(mounts: list[Mount], path: str | None, name: str, problems: dict[str, str]) -> Place | None:
+def _own_group(mounts: list[Mount], path: str | None, name: str, problems: dict[str, str]) -> OwnGroup | None:
     if not mounts:
         problems[name] = "not mounted"
         return None
@@ -108,15 +124,15 @@ def _place(mounts: list[Mount], path: str | None, name: str, problems: dict[str,
     for mount in mounts:
         folder = own_folder(mount, path)
         if folder is not None:
-            return Place(folder, mount)
+            return OwnGroup(folder, mount)
     problems[name] = f"this process's group {path} is outside of what is mounted at {mounts[0].point}"
     return None
 
 
-def discover(proc: Path = Path("/proc")) -> Hierarchies:
+def discover(proc: Path = Path("/proc")) -> OwnGroups:
     """`locate` for the running process; where /proc can't be read there is no hierarchy, and `problems` says so."""
     try:
         return locate((proc / "self/mountinfo").read_text(), (proc / "self/cgroup").read_text())
     except OSError as error:
         problem = f"{error.filename} can't be read: {error.strerror}"
-        return Hierarchies(problems=dict.fromkeys(("v2", *sorted(V1_CONTROLLERS)), problem))
+        return OwnGroups(problems=dict.fromkeys(("v2", *sorted(V1_CONTROLLERS)), problem))

@@ -1,4 +1,8 @@
-"""What the limits of a run are, behind one interface for cgroup v2, cgroup v1 and the affinity fallback."""
+"""The interface behind which cgroup v2, cgroup v1 and the affinity fallback limit a run.
+
+An `Isolation` is a way of setting limits. For each run it makes a `RunGroup`, in which the job is started by a `Launch` and becomes a
+`Child`.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +20,29 @@ class GroupFault(BayesTunerError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of one run; None leaves a thing unlimited."""
+    """Limits of one run; None leaves a thing unlimited. The names are those of the kernel's cgroup files.
+
+    Attributes
+    ----------
+    cpuset_cpus : tuple of int or None
+        The CPUs that may be used.
+    cpuset_mems : tuple of int or None
+        The NUMA nodes from which memory may be taken.
+    memory_max : int or None
+        Bytes of memory, without swap.
+    pids_max : int or None
+        Number of processes and threads: a guard against a job that forks without end, no knob.
+    """
 
     cpuset_cpus: tuple[int, ...] | None = None
     cpuset_mems: tuple[int, ...] | None = None
-    memory_max: int | None = None  # bytes
+    memory_max: int | None = None
     pids_max: int | None = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who a job runs as; without any capability."""
+    """The user a job runs as, by number: user, primary group and supplementary groups. It keeps no capability."""
 
     uid: int
     gid: int
@@ -35,9 +51,22 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What to run inside a group: argv without a shell, the whole environment, and which descriptors to hand over.
+    """What to start inside a group.
 
-    `pass_fds` keep their numbers in the child; stdin is /dev/null. Without `credentials` the job runs as whoever starts it.
+    Attributes
+    ----------
+    argv : sequence of str
+        Program and arguments; there is no shell.
+    env : mapping of str to str
+        The whole environment; nothing is inherited.
+    cwd : str
+        Folder to run in.
+    stdout_fd, stderr_fd : int
+        Descriptors that become standard output and error; standard input is /dev/null.
+    pass_fds : tuple of int
+        Further descriptors that stay open in the child, under the same numbers.
+    credentials : Credentials or None
+        The user to become; None: the user of this process.
     """
 
     argv: Sequence[str]
@@ -51,7 +80,17 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class GroupUsage:
-    """Counters of a group since it was made; None where this kind of group can't know."""
+    """Counters of a group since it was made; None where this kind of group has no such counter.
+
+    Attributes
+    ----------
+    cpu_s : float or None
+        CPU time of all its processes, seconds.
+    memory_peak_bytes : int or None
+        The most memory it held at any time, page cache included.
+    oom_kills : int or None
+        Processes that the kernel killed because the group's memory limit was reached.
+    """
 
     cpu_s: float | None = None
     memory_peak_bytes: int | None = None
@@ -60,14 +99,14 @@ class GroupUsage:
 
 @dataclass(frozen=True, slots=True)
 class MemoryStress:
-    """Signs that a memory limit is too small for the files a job reads; counters since the group was made, None where unknown.
+    """Signs that a memory limit is too small for the files a job reads: counters since the group was made, None where unknown.
 
     Attributes
     ----------
     refaults : int or None
-        Pages of files that were pushed out and soon read again.
+        Pages of files that the kernel dropped from memory and soon had to read again.
     stall_s : float or None
-        Time in which some process of the group waited for memory.
+        Seconds in which at least one process of the group waited for memory.
     """
 
     refaults: int | None = None
@@ -75,7 +114,7 @@ class MemoryStress:
 
 
 class Child(ABC):
-    """A launched process, led by `pid`; it is the leader of its own session."""
+    """A started process; it leads a session of its own, and `pid` is its process id."""
 
     pid: int
 
@@ -89,14 +128,22 @@ class Child(ABC):
 
     @abstractmethod
     def terminate(self) -> None:
-        """Send SIGTERM to the leader; does nothing where it is gone."""
+        """Send SIGTERM to the process itself; does nothing where it is gone."""
 
 
 class RunGroup(ABC):
-    """The limits of one run, in force. A context manager: leaving it kills everything inside and removes it."""
+    """The limits of one run, in force, and the processes inside them. A context manager: leaving it kills everything inside and removes it.
+
+    Attributes
+    ----------
+    limits : Limits
+        As asked for.
+    actual : Limits
+        As read back from the kernel.
+    """
 
     limits: Limits
-    actual: Limits  # read back from the kernel
+    actual: Limits
 
     @abstractmethod
     def launch(self, launch: Launch) -> Child:
@@ -111,10 +158,10 @@ class RunGroup(ABC):
         return MemoryStress()
 
     @abstractmethod
-    def check(self) -> None:
-        """Raise `GroupFault` where the CPUs are no longer those that were asked for: one went offline, or somebody took it away.
+    def check_cpus(self) -> None:
+        """Raise `GroupFault` where the group no longer has the CPUs that were asked for: one went offline, or somebody took it away.
 
-        The kernel moves a job whose CPUs are gone to others without a word.
+        The kernel silently moves a job whose CPUs are gone to other CPUs.
         """
 
     @abstractmethod
@@ -137,10 +184,17 @@ class RunGroup(ABC):
 
 
 class Isolation(ABC):
-    """A way of setting limits that was proven to work here (`bayestuner.measure.cgroup.select.open_isolation`)."""
+    """A way of setting limits that was proven to work here (`bayestuner.measure.cgroup.select.open_isolation`).
 
-    name: str  # "cgroup-v2", "cgroup-v1" or "affinity"
-    controls: frozenset[str]  # of {"cores", "memory"}: what is really limited
+    Attributes
+    ----------
+    name : {"cgroup-v2", "cgroup-v1", "affinity"}
+    controls : frozenset of str
+        Which of "cores" and "memory" it really limits.
+    """
+
+    name: str
+    controls: frozenset[str]
 
     @abstractmethod
     def create(self, limits: Limits) -> RunGroup:
@@ -153,7 +207,17 @@ class Isolation(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why something can't be used here, and what would make it usable."""
+    """Why something can't be used on this machine, and what would make it usable.
+
+    Attributes
+    ----------
+    what : str
+        The thing: ``cgroup-v2``, ``powercap``, ``cpu_frequency``, ...
+    reason, remedy : str
+        For people: a clause each, without a full stop.
+    detail : mapping of str to str
+        For cgroup v1: controller -> ``ok``, or why it can't be used.
+    """
 
     what: str
     reason: str

@@ -1,4 +1,4 @@
-"""Killing processes that were found by their number, without ever hitting a stranger who got the number since."""
+"""Killing processes that were found by their pid, without ever hitting another process that got the same pid since."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable
 
 
 def send_to_members(pids: Iterable[int], number: signal.Signals, belongs: Callable[[int], bool]) -> None:
-    """Signal each process that still belongs to us.
+    """Send a signal to each of these processes for which `belongs` is true.
 
-    The process is held first (pidfd), then asked about, then signalled: its number can't change hands in between.
+    A pidfd is opened first, then `belongs` is asked, then the signal is sent through the pidfd: so the process that was asked about is the
+    one that gets the signal, even where the pid is given to another process meanwhile.
     """
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
@@ -20,7 +21,7 @@ def send_to_members(pids: Iterable[int], number: signal.Signals, belongs: Callab
                 held = os.pidfd_open(pid)
             except ProcessLookupError:
                 continue
-            except OSError:  # no pidfd_open (before Linux 5.3, gVisor): the gap stays, as short as can be
+            except OSError:  # no pidfd_open (before Linux 5.3, gVisor): the pid may change hands between the check and the signal
                 if belongs(pid):
                     os.kill(pid, number)
                 continue
@@ -32,7 +33,7 @@ def send_to_members(pids: Iterable[int], number: signal.Signals, belongs: Callab
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float, *, first_pause_s: float = 0.001, last_pause_s: float = 0.05) -> bool:
-    """Ask again and again, ever more slowly; whether the condition came true in time."""
+    """Ask again and again, in growing intervals; return whether the condition came true within `timeout_s` seconds."""
     deadline = time.monotonic() + timeout_s
     pause_s = first_pause_s
     while not condition():

@@ -1,7 +1,7 @@
-"""Names of our groups: they say who made them, so that what a dead BayesTuner left can be told from what a living one uses.
+"""Names of our groups. They say which process made a group, so that what a dead BayesTuner left can be told from what a living one uses.
 
-``bayestuner-<pid>-<start time>-<pid namespace>-<uuid>``: a pid alone may have been given to someone else since; the start time (clock
-ticks after boot) makes it unique, and the pid namespace keeps us from judging owners whose pids we can't see.
+``bayestuner-<pid>-<start time>-<pid namespace>-<uuid>``. The start time (clock ticks after boot) tells the owner from a later process that
+was given the same pid. The pid namespace keeps us from taking an owner in another container, whose pid means nothing here, for dead.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from pathlib import Path
 
 PREFIX = "bayestuner"
 SUPERVISOR = "bayestuner-supervisor"
+"""Name of the v2 group into which this process moves itself and its neighbours (see `bayestuner.measure.cgroup.delegation`)."""
+
 _NAME = re.compile(rf"{PREFIX}-(\d+)-(\d+)-(\d+)-[0-9a-f]{{32}}")
 
 

@@ -1,7 +1,8 @@
-"""Becomes the job: joins its groups, sets its CPUs, then exec. Run as ``python -I -S shim.py PLAN_FD REPORT_FD``, stdlib only.
+"""A program that joins a job's groups, sets its CPUs, and then becomes the job by exec.
 
-Stands in for bt_spawn where the extension was not built and does the same in the same order; what fails is written to the
-report pipe as ``[stage, errno, index]``.
+It is run as ``python -I -S shim.py PLAN_FD REPORT_FD`` where the C extension was not built, and does what the extension's `bt_spawn` does,
+in the same order. The plan is a JSON object that `spawn_shim` writes. Where a step fails, ``[stage, errno, index]`` is written to the
+report pipe. Standard library only: the job's user may be unable to read anything else.
 """
 
 import errno
@@ -16,7 +17,7 @@ _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
 
 def _find_prctl() -> Callable[[int, int], None] | None:
-    """The system call; None without ctypes (a Python built without libffi)."""
+    """The system call prctl; None where this Python has no ctypes (it was built without libffi)."""
     try:
         import ctypes
     except ImportError:
@@ -32,7 +33,7 @@ def _find_prctl() -> Callable[[int, int], None] | None:
 
 
 def _become(uid: int, gid: int, groups: list[int]) -> None:
-    """Another user, without any capability."""
+    """Become this user, without any capability."""
     os.setgroups(groups)
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
@@ -54,7 +55,7 @@ def _inherit_only(pass_fds: list[int], report_fd: int) -> None:
 
 
 def main(plan_fd: int, report_fd: int) -> None:
-    """Carry out the plan; only comes back by exiting."""
+    """Carry out the plan; it never returns: the process becomes the job or exits."""
     stage, index = "shim", -1
     try:
         with os.fdopen(plan_fd, encoding="ascii") as file:

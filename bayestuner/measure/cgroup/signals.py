@@ -1,4 +1,4 @@
-"""Holding stop signals back while something is made or removed that must not be left half done."""
+"""Deferring the signals that stop this program while something is made or removed that must not be left half done."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def signals_wait() -> Iterator[None]:
-    """Hold back Ctrl-C and its like, so that they can't interrupt the making or removing of a group; then let them come.
+def defer_stop_signals() -> Iterator[None]:
+    """Defer SIGINT, SIGTERM and SIGHUP until the body is over; those that came meanwhile are raised then.
 
-    Handlers are exchanged, since a signal mask wouldn't do: it is per thread, and any other thread (a compiler's, a math library's) would
-    take the signal in for the main thread to handle.
+    Handlers are exchanged for this, because a signal mask would not do: a mask belongs to one thread, any other thread (of a compiler, of a
+    math library) would still receive the signal, and Python would run the handler in the main thread all the same.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,8 +1,8 @@
 """Starting a process that is inside its limits before its first instruction.
 
-With the extension this is one call (`bt_spawn`). Where it wasn't built, a small Python program (`shim.py`) is started in its place, joins
-the groups and then becomes the job by exec: slower by a Python start-up, but as free of races. Neither uses ``preexec_fn``, which may
-deadlock in a program with threads.
+With the C extension this is one call (`bt_spawn`). Where it wasn't built, a small Python program (`shim.py`) is started instead, joins the
+groups and then becomes the job by exec: slower by the start of a Python, but as free of races. Neither uses `subprocess`'s
+``preexec_fn``, which may deadlock in a program with threads.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from pathlib import Path
 from bayestuner.measure.cgroup.child import PidChild
 from bayestuner.measure.cgroup.files import explain
 from bayestuner.measure.cgroup.isolation import GroupFault, Launch
-from bayestuner.measure.cgroup.spawn_request import Descriptors, Placement, SpawnFault
+from bayestuner.measure.cgroup.spawn_request import Confinement, Descriptors, SpawnFault
 from bayestuner.measure.cgroup.spawn_shim import spawn_shim
 
 _FIRST_FREE_FD = 3
 _MUST_READ = "must be able to execute it and to enter every folder on the way to it"
-_NO_CLONE_INTO = frozenset({errno.ENOSYS, errno.EPERM, errno.E2BIG, errno.EINVAL})  # old kernels, seccomp filters
+_NO_CLONE_INTO_CGROUP = frozenset({errno.ENOSYS, errno.EPERM, errno.E2BIG, errno.EINVAL})
+"""What clone3 answers on kernels that can't start a process inside a cgroup, and under seccomp filters that forbid clone3."""
 
 
 def find_program(launch: Launch) -> str:
-    """The file to execute, looked up in the job's own PATH and relative to its own folder; FileNotFoundError names what was looked for."""
+    """The file to execute, looked up in the job's own PATH, relative to its own folder; FileNotFoundError where there is none."""
     name = launch.argv[0]
     if "/" in name:
         return name
@@ -36,8 +37,8 @@ def find_program(launch: Launch) -> str:
     raise FileNotFoundError(errno.ENOENT, "no such program in the PATH of the job", name)
 
 
-def spawn(launch: Launch, placement: Placement) -> PidChild:
-    """Start `launch` inside `placement`.
+def spawn(launch: Launch, confinement: Confinement) -> PidChild:
+    """Start `launch` inside `confinement`.
 
     Raises
     ------
@@ -52,11 +53,11 @@ def spawn(launch: Launch, placement: Placement) -> PidChild:
     program = find_program(launch)
     try:
         try:
-            return _spawn_once(program, launch, placement)
+            return _spawn_once(program, launch, confinement)
         except SpawnFault as fault:
-            if placement.cgroup is None or fault.stage != "clone" or fault.number not in _NO_CLONE_INTO:
+            if confinement.cgroup is None or fault.stage != "clone" or fault.number not in _NO_CLONE_INTO_CGROUP:
                 raise
-        return _spawn_once(program, launch, placement.joining())
+        return _spawn_once(program, launch, confinement.by_joining())
     except SpawnFault as fault:
         raise _public_error(fault, program, launch) from None
 
@@ -100,20 +101,20 @@ def extension_is_built() -> bool:
     return True
 
 
-def _spawn_once(program: str, launch: Launch, placement: Placement) -> PidChild:
+def _spawn_once(program: str, launch: Launch, confinement: Confinement) -> PidChild:
     from bayestuner.measure.cgroup.spawn_native import spawn_native
 
-    with _opened(placement) as opened:
+    with _opened(confinement) as opened:
         if extension_is_built():
-            return spawn_native(program, launch, placement, opened)
-        if placement.cgroup is not None:
-            raise SpawnFault("clone", errno.ENOSYS, str(placement.cgroup))  # only C can be born in a group: the caller joins instead
-        return spawn_shim(program, launch, placement, opened)
+            return spawn_native(program, launch, confinement, opened)
+        if confinement.cgroup is not None:
+            raise SpawnFault("clone", errno.ENOSYS, str(confinement.cgroup))  # only C can be born in a group: the caller joins instead
+        return spawn_shim(program, launch, confinement, opened)
 
 
 @contextmanager
-def _opened(placement: Placement) -> Iterator[Descriptors]:
-    """Open what `placement` names; a failed open is a failed join."""
+def _opened(confinement: Confinement) -> Iterator[Descriptors]:
+    """Open what `confinement` names; a failed open is a failed join."""
     opened: list[int] = []
 
     def open_one(path: Path, flags: int, stage: str) -> int:
@@ -125,8 +126,8 @@ def _opened(placement: Placement) -> Iterator[Descriptors]:
         return fd
 
     try:
-        cgroup_fd = -1 if placement.cgroup is None else open_one(placement.cgroup, os.O_RDONLY | os.O_DIRECTORY, "join")
-        join_fds = [open_one(path, os.O_WRONLY, "join") for path in placement.join]
+        cgroup_fd = -1 if confinement.cgroup is None else open_one(confinement.cgroup, os.O_RDONLY | os.O_DIRECTORY, "join")
+        join_fds = [open_one(path, os.O_WRONLY, "join") for path in confinement.join]
         yield Descriptors(cgroup_fd, join_fds, open_one(Path(os.devnull), os.O_RDONLY, "stdio"))
     finally:
         for fd in opened:

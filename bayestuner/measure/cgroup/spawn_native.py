@@ -1,4 +1,4 @@
-"""`bt_spawn` called from Python: the request put together, its status turned into an error."""
+"""Starting a process through the C extension: the request for `bt_spawn` is put together, and its status turned into an error."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 from bayestuner.measure.cgroup.child import PidChild
 from bayestuner.measure.cgroup.isolation import Launch
-from bayestuner.measure.cgroup.spawn_request import Descriptors, Placement, SpawnFault, dies_with_this_thread
+from bayestuner.measure.cgroup.spawn_request import Confinement, Descriptors, SpawnFault, dies_with_this_thread
 
 
-def spawn_native(program: str, launch: Launch, placement: Placement, opened: Descriptors) -> PidChild:
+def spawn_native(program: str, launch: Launch, confinement: Confinement, opened: Descriptors) -> PidChild:
     """Start `program`; `SpawnFault` says which step failed. ImportError where the extension was not built."""
     from bayestuner._native import ffi, lib
 
@@ -27,7 +27,7 @@ def spawn_native(program: str, launch: Launch, placement: Placement, opened: Des
     environment = [string(f"{name}={value}") for name, value in launch.env.items()]
     argv, envp = ffi.new("char *[]", [*arguments, ffi.NULL]), ffi.new("char *[]", [*environment, ffi.NULL])
     joins, passes = numbers(opened.join), numbers(launch.pass_fds)
-    mask_bytes = b"" if placement.cpus is None else cpu_mask(placement.cpus, ffi.sizeof("long"))
+    mask_bytes = b"" if confinement.cpus is None else cpu_mask(confinement.cpus, ffi.sizeof("long"))
     mask = ffi.new("uint8_t[]", mask_bytes) if mask_bytes else ffi.NULL
 
     request = ffi.new("struct bt_spawn_request *")
@@ -36,7 +36,7 @@ def spawn_native(program: str, launch: Launch, placement: Placement, opened: Des
     request.cpu_mask, request.cpu_mask_bytes = mask, len(mask_bytes)
     request.stdin_fd, request.stdout_fd, request.stderr_fd = opened.null, launch.stdout_fd, launch.stderr_fd
     request.pass_fds, request.pass_count = passes, len(launch.pass_fds)
-    request.address_space = placement.address_space_bytes or 0
+    request.address_space = confinement.address_space_bytes or 0
     request.die_with_thread = dies_with_this_thread()
     who = launch.credentials
     if who is not None:
@@ -48,15 +48,15 @@ def spawn_native(program: str, launch: Launch, placement: Placement, opened: Des
     rc = lib.bt_spawn(request, result)
     if rc < 0:
         stage = ffi.typeof("enum bt_spawn_stage").elements[result.stage].removeprefix("BT_STAGE_").lower()
-        raise SpawnFault(stage, -rc, _about(stage, result.index, program, placement))
+        raise SpawnFault(stage, -rc, _path_of_stage(stage, result.index, program, confinement))
     return PidChild(result.pid, result.pidfd)
 
 
-def _about(stage: str, index: int, program: str, placement: Placement) -> str:
+def _path_of_stage(stage: str, index: int, program: str, confinement: Confinement) -> str:
     if stage == "join":
-        return str(placement.join[index])
-    if stage == "clone" and placement.cgroup is not None:
-        return str(placement.cgroup)
+        return str(confinement.join[index])
+    if stage == "clone" and confinement.cgroup is not None:
+        return str(confinement.cgroup)
     return program
 
 

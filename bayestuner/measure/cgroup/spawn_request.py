@@ -1,6 +1,6 @@
-"""What the two ways of starting a process share: where the process is to be, the opened files that this takes, and how a start fails.
+"""What the two ways of starting a process share: what the process is confined to, the opened files this takes, and how a start fails.
 
-`spawn` chooses between the ways, `spawn_native` (the extension) and `spawn_shim` (a small Python program) are the ways.
+The ways are `spawn_native` (the C extension) and `spawn_shim` (a small Python program); `spawn` chooses between them.
 """
 
 from __future__ import annotations
@@ -13,10 +13,19 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
-    """Where a process is to be.
+class Confinement:
+    """What a process is confined to before its first instruction.
 
-    `cgroup` is the v2 folder to be born in, `join` the cgroup.procs files to enter before exec, `cpus` the affinity.
+    Attributes
+    ----------
+    cgroup : Path or None
+        Folder of the cgroup v2 group in which the process is created.
+    join : tuple of Path
+        cgroup.procs files of groups that the process enters by itself before it executes the program.
+    cpus : tuple of int or None
+        Its CPU affinity; None leaves it as it is.
+    address_space_bytes : int or None
+        Limit on its address space (RLIMIT_AS); None: no limit.
     """
 
     cgroup: Path | None = None
@@ -24,14 +33,14 @@ class Placement:
     cpus: tuple[int, ...] | None = None
     address_space_bytes: int | None = None
 
-    def joining(self) -> Placement:
-        """The same place, entered through cgroup.procs instead of by birth."""
+    def by_joining(self) -> Confinement:
+        """The same, but the v2 group is entered through its cgroup.procs file: for kernels that can't create a process inside a group."""
         return self if self.cgroup is None else replace(self, cgroup=None, join=(*self.join, self.cgroup / "cgroup.procs"))
 
 
 @dataclass(frozen=True, slots=True)
 class Descriptors:
-    """What `Placement` names, opened: the v2 folder (-1: none), the files to join, and /dev/null."""
+    """The files of a `Confinement`, opened: `cgroup` is its v2 folder (-1: none), `join` its cgroup.procs files; `null` is /dev/null."""
 
     cgroup: int
     join: Sequence[int]
@@ -39,7 +48,7 @@ class Descriptors:
 
 
 class SpawnFault(Exception):
-    """Internal: a step before exec failed. `stage` is that step's name, `path` what it was about."""
+    """Internal: a step of the start failed. `stage` names the step, `number` is the error number, `path` the file it was about."""
 
     def __init__(self, stage: str, number: int, path: str) -> None:
         super().__init__(stage, number, path)
@@ -49,7 +58,8 @@ class SpawnFault(Exception):
 def dies_with_this_thread() -> bool:
     """Whether a child should be killed with the thread that starts it.
 
-    The kernel ties this to the thread, not to the process: a job started from a worker thread would die when that thread returns. The
-    main thread ends with the process, so only there it is asked for; what outlives a killed tuner otherwise is swept at the next start.
+    The kernel kills such a child when the thread that started it ends, not when the process does: a job started from a worker thread would
+    die when that thread returns. The main thread ends with the process, so only children of the main thread are tied to it. Other jobs that
+    outlive a killed tuner are removed at its next start.
     """
     return threading.get_native_id() == os.getpid()

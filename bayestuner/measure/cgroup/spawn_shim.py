@@ -1,4 +1,4 @@
-"""Starting `shim.py` in place of a job, where the extension was not built."""
+"""Starting a process through `shim.py`, a Python program that becomes the job: the way without the C extension."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from pathlib import Path
 
 from bayestuner.measure.cgroup.child import PidChild
 from bayestuner.measure.cgroup.isolation import Launch
-from bayestuner.measure.cgroup.spawn_request import Descriptors, Placement, SpawnFault, dies_with_this_thread
+from bayestuner.measure.cgroup.spawn_request import Confinement, Descriptors, SpawnFault, dies_with_this_thread
 
 _SHIM = Path(__file__).with_name("shim.py")
 _FIRST_FREE_FD = 3
-EXEC_TIMEOUT_S = 30.0  # as bt_spawn; a group that somebody froze would hold the start for ever
+EXEC_TIMEOUT_S = 30.0
+"""How long the start may take, as in bt_spawn: in a group that somebody has frozen it would never end."""
 
 
-def spawn_shim(program: str, launch: Launch, placement: Placement, opened: Descriptors) -> PidChild:
+def spawn_shim(program: str, launch: Launch, confinement: Confinement, opened: Descriptors) -> PidChild:
     """Start `program` through the shim; `SpawnFault` says which step failed."""
     if not sys.executable:
         raise SpawnFault("shim: this program does not say where its Python is (sys.executable)", 2, program)
@@ -33,9 +34,9 @@ def spawn_shim(program: str, launch: Launch, placement: Placement, opened: Descr
         "env": dict(launch.env),
         "cwd": launch.cwd,
         "join_fds": list(opened.join),
-        "cpus": None if placement.cpus is None else list(placement.cpus),
+        "cpus": None if confinement.cpus is None else list(confinement.cpus),
         "pass_fds": list(launch.pass_fds),
-        "address_space": placement.address_space_bytes,
+        "address_space": confinement.address_space_bytes,
         "parent": os.getpid() if dies_with_this_thread() else None,
         "credentials": None if who is None else {"uid": who.uid, "gid": who.gid, "groups": list(who.groups)},
     }
@@ -67,7 +68,7 @@ def spawn_shim(program: str, launch: Launch, placement: Placement, opened: Descr
     if report:
         child.wait(EXEC_TIMEOUT_S)
         stage, number, index = json.loads(report)
-        raise SpawnFault(stage, number, str(placement.join[index]) if stage == "join" else program)
+        raise SpawnFault(stage, number, str(confinement.join[index]) if stage == "join" else program)
     return child
 
 
@@ -100,7 +101,7 @@ def _hold(pid: int) -> int:
 
 
 def _read_all(fd: int) -> bytes | None:
-    """Until the shim has become the job or has given up, which both close the other end; None where neither happens in time."""
+    """What the shim reports, read until it closes its end: by becoming the job, or by giving up. None where neither happens in time."""
     pieces: list[bytes] = []
     waiting = select.poll()
     waiting.register(fd, select.POLLIN)

@@ -1,7 +1,8 @@
-"""Limits by cgroup v1: one folder per hierarchy, the same name in each.
+"""Limits by cgroup v1: a run's group is one folder in each hierarchy, with the same name in each.
 
-The order of the writes is the kernel's: a fresh cpuset is empty and takes no process until mems and cpus are set, and the memory limit
-comes before memory plus swap. `memory.failcnt` is of no use: it stayed 0 through real OOM kills (Linux 6.18); `oom_kill` counts them.
+The kernel dictates the order of the writes: a new cpuset takes no process until its mems and cpus are set, and the memory limit must be set
+before the limit on memory plus swap. OOM kills are counted by `oom_kill` of memory.oom_control, not by memory.failcnt, which was seen to
+stay 0 through real OOM kills (Linux 6.18).
 """
 
 from __future__ import annotations
@@ -14,26 +15,26 @@ from pathlib import Path
 
 from bayestuner.measure.cgroup.cpulist import format_list, parse_list
 from bayestuner.measure.cgroup.files import CgroupFiles, explain, read_keyed, subtree, swap_is_on
-from bayestuner.measure.cgroup.group import FolderGroup, require_ancestors, require_cpus, require_memory, swap_not_held
-from bayestuner.measure.cgroup.hierarchy import Place
+from bayestuner.measure.cgroup.group import FolderGroup, no_swap_limit_message, require_ancestors, require_cpus, require_memory
+from bayestuner.measure.cgroup.hierarchy import OwnGroup
 from bayestuner.measure.cgroup.isolation import GroupFault, GroupUsage, Isolation, Limits, MemoryStress, RunGroup
 from bayestuner.measure.cgroup.killing import send_to_members, wait_until
 from bayestuner.measure.cgroup.names import new_name
-from bayestuner.measure.cgroup.spawn_request import Placement
+from bayestuner.measure.cgroup.spawn_request import Confinement
 from bayestuner.measure.cgroup.sweeping import find_stale
 
 _FREEZE_TIMEOUT_S = 1.0
 
 
 class V1Group(FolderGroup):
-    """One run's folders, by controller; controllers mounted together share one."""
+    """The group of one run: its folder by controller; controllers that are mounted together share a folder."""
 
     def __init__(self, name: str, by_controller: Mapping[str, Path], limits: Limits, files: CgroupFiles, proc: Path) -> None:
         super().__init__(name, by_controller.values(), limits, files, proc)
         self._by_controller = dict(by_controller)
 
     def build(self) -> None:
-        """Make the folders and set the limits, each read back."""
+        """Make the folders and set the limits; each limit is read back."""
         for folder in self.folders:
             self.files.make(folder)
         cpus, mems = self._set_cpuset()
@@ -76,24 +77,27 @@ class V1Group(FolderGroup):
         return got
 
     def _forbid_swap(self, folder: Path, limit: int) -> None:
-        """Memory and swap together are held to the same limit; without swap accounting that is only right where there is no swap."""
+        """Limit memory plus swap to `limit` as well, so that nothing can be swapped out.
+
+        A kernel without swap accounting has no such file; then a job can only be kept from swapping where there is no swap.
+        """
         try:
             self.files.write(folder / "memory.memsw.limit_in_bytes", str(limit))
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.EOPNOTSUPP):
                 raise
             if swap_is_on(self._proc):
-                raise GroupFault(swap_not_held(error)) from error
+                raise GroupFault(no_swap_limit_message(error)) from error
 
     def _set_pids(self) -> int | None:
-        folder = self._by_controller.get("pids")  # a safety net, not a knob: its absence is no reason to refuse
+        folder = self._by_controller.get("pids")  # a guard, not a knob: a machine without this controller is not refused
         if folder is None or self.limits.pids_max is None:
             return None
         self.files.write(folder / "pids.max", str(self.limits.pids_max))
         return int(self.files.read(folder / "pids.max"))
 
-    def _placement(self) -> Placement:
-        return Placement(join=tuple(folder / "cgroup.procs" for folder in self.folders), cpus=self.limits.cpuset_cpus)
+    def _confinement(self) -> Confinement:
+        return Confinement(join=tuple(folder / "cgroup.procs" for folder in self.folders), cpus=self.limits.cpuset_cpus)
 
     def _effective_cpus(self) -> Path | None:
         folder = self._by_controller.get("cpuset")
@@ -109,7 +113,7 @@ class V1Group(FolderGroup):
         )
 
     def memory_stress(self) -> MemoryStress:
-        """Refaults of files; v1 has no pressure of a group."""
+        """Refaults of file pages; v1 doesn't tell how long a group waited for memory."""
         stat = self._read("memory", "memory.stat")
         return MemoryStress(refaults=None if stat is None else read_keyed(stat).get("total_workingset_refault_file"))
 
@@ -122,7 +126,7 @@ class V1Group(FolderGroup):
         return None if text is None else int(text)
 
     def _kill_once(self) -> None:
-        """Freeze, kill, thaw. Frozen processes can't fork away, but in v1 they die only once thawed."""
+        """Freeze, send SIGKILL, thaw. Frozen processes can't escape by forking; in v1 they die only after they are thawed."""
         freezer = self._by_controller.get("freezer")
         if freezer is None:
             self._send_to_all(signal.SIGSTOP)
@@ -130,7 +134,7 @@ class V1Group(FolderGroup):
             return
         with contextlib.suppress(FileNotFoundError):
             try:
-                wait_until(lambda: self._is_frozen(freezer), _FREEZE_TIMEOUT_S)  # where it takes longer: killed as far as it got
+                wait_until(lambda: self._is_frozen(freezer), _FREEZE_TIMEOUT_S)  # after that time kill what there is; `kill` repeats it
                 send_to_members(self.pids(), signal.SIGKILL, self._belongs)
             finally:
                 for folder in reversed(subtree(freezer)):  # the job may have frozen groups of its own below
@@ -146,22 +150,22 @@ class V1Isolation(Isolation):
 
     Parameters
     ----------
-    places : mapping of str to Place
-        Own place by controller: those that were found usable.
+    own_groups : mapping of str to OwnGroup
+        This process's own group by controller, for the controllers that were found usable.
     """
 
     name = "cgroup-v1"
 
-    def __init__(self, places: Mapping[str, Place], files: CgroupFiles | None = None, proc: Path = Path("/proc")) -> None:
-        self._places = dict(places)
+    def __init__(self, own_groups: Mapping[str, OwnGroup], files: CgroupFiles | None = None, proc: Path = Path("/proc")) -> None:
+        self._own_groups = dict(own_groups)
         self._files = files or CgroupFiles()
         self._proc = proc
-        self.controls = frozenset(what for controller, what in (("cpuset", "cores"), ("memory", "memory")) if controller in places)
+        self.controls = frozenset(what for controller, what in (("cpuset", "cores"), ("memory", "memory")) if controller in own_groups)
 
     def create(self, limits: Limits) -> RunGroup:
         """Make the group and set its limits, each read back; `GroupFault` where the kernel doesn't take them as asked."""
         name = new_name(self._proc)
-        folders = {controller: place.folder / name for controller, place in self._places.items()}
+        folders = {controller: own.folder / name for controller, own in self._own_groups.items()}
         group = V1Group(name, folders, limits, self._files, self._proc)
         try:
             group.build()
@@ -174,8 +178,8 @@ class V1Isolation(Isolation):
         return group
 
     def sweep(self) -> tuple[str, ...]:
-        """Kill and remove groups that a dead BayesTuner left; return their names."""
-        points = {controller: place.mount.point for controller, place in self._places.items()}
+        """Kill and remove groups that a dead BayesTuner left behind; return their names."""
+        points = {controller: own.mount.point for controller, own in self._own_groups.items()}
         stale = find_stale(points, self._proc)
         for name, folders in stale.items():
             V1Group(name, folders, Limits(), self._files, self._proc).remove()

@@ -1,4 +1,4 @@
-"""Limits by cgroup v2: one folder per run, processes born inside it."""
+"""Limits by cgroup v2: a run's group is one folder, and processes are created inside it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 
 from bayestuner.measure.cgroup.cpulist import format_list, parse_list
 from bayestuner.measure.cgroup.files import CgroupFiles, explain, read_keyed, subtree, swap_is_on
-from bayestuner.measure.cgroup.group import FolderGroup, require_ancestors, require_cpus, require_memory, swap_not_held
+from bayestuner.measure.cgroup.group import FolderGroup, no_swap_limit_message, require_ancestors, require_cpus, require_memory
 from bayestuner.measure.cgroup.isolation import GroupFault, GroupUsage, Isolation, Limits, MemoryStress, RunGroup
 from bayestuner.measure.cgroup.killing import wait_until
 from bayestuner.measure.cgroup.names import new_name
-from bayestuner.measure.cgroup.spawn_request import Placement
+from bayestuner.measure.cgroup.spawn_request import Confinement
 from bayestuner.measure.cgroup.sweeping import find_stale
 
 _FREEZE_TIMEOUT_S = 1.0
 
 
 class V2Group(FolderGroup):
-    """One run's folder."""
+    """The group of one run: one folder."""
 
     def __init__(self, folder: Path, top: Path, limits: Limits, files: CgroupFiles, proc: Path) -> None:
         super().__init__(folder.name, [folder], limits, files, proc)
@@ -29,7 +29,7 @@ class V2Group(FolderGroup):
         self._oom_kills_before = 0
 
     def build(self) -> None:
-        """Make the folder and set the limits, each read back."""
+        """Make the folder and set the limits; each limit is read back."""
         self.files.make(self._folder)
         self._controllers = frozenset(self.files.read(self._folder / "cgroup.controllers").split())
         cpus, mems = self._set_cpuset()
@@ -69,7 +69,7 @@ class V2Group(FolderGroup):
             if error.errno != errno.ENOENT:
                 raise
             if swap_is_on(self._proc):
-                raise GroupFault(swap_not_held(error)) from error
+                raise GroupFault(no_swap_limit_message(error)) from error
         self.files.write(self._folder / "memory.max", str(asked))
         with contextlib.suppress(FileNotFoundError):  # since Linux 4.19
             self.files.write(self._folder / "memory.oom.group", "1")
@@ -88,12 +88,12 @@ class V2Group(FolderGroup):
 
     def _set_pids(self) -> int | None:
         if "pids" not in self._controllers or self.limits.pids_max is None:
-            return None  # a safety net, not a knob: its absence is no reason to refuse
+            return None  # a guard, not a knob: a machine without this controller is not refused
         self.files.write(self._folder / "pids.max", str(self.limits.pids_max))
         return int(self.files.read(self._folder / "pids.max"))
 
-    def _placement(self) -> Placement:
-        return Placement(cgroup=self._folder, cpus=self.limits.cpuset_cpus)
+    def _confinement(self) -> Confinement:
+        return Confinement(cgroup=self._folder, cpus=self.limits.cpuset_cpus)
 
     def _effective_cpus(self) -> Path:
         return self._folder / "cpuset.cpus.effective"
@@ -113,7 +113,7 @@ class V2Group(FolderGroup):
         )
 
     def memory_stress(self) -> MemoryStress:
-        """Refaults of files (Linux 5.9) and pressure (where the kernel was built with PSI)."""
+        """Refaults of file pages (since Linux 5.9), and time spent waiting for memory (where the kernel was built with PSI)."""
         stat = read_keyed(self._read_if_there(self._folder / "memory.stat") or "")
         pressure = (self._read_if_there(self._folder / "memory.pressure") or "").partition("\n")[0]  # the line that begins with "some"
         total_us = pressure.rpartition("total=")[2]
@@ -126,7 +126,7 @@ class V2Group(FolderGroup):
             self._kill_frozen()
 
     def _kill_frozen(self) -> None:
-        """Before Linux 5.14: frozen processes can't fork away, and in v2 they die frozen."""
+        """For kernels before 5.14: freeze, so that no process can escape by forking, then send SIGKILL, of which frozen processes die."""
         with contextlib.suppress(FileNotFoundError):
             try:
                 self.files.write(self._folder / "cgroup.freeze", "1")
@@ -178,7 +178,7 @@ class V2Isolation(Isolation):
         return group
 
     def sweep(self) -> tuple[str, ...]:
-        """Kill and remove groups that a dead BayesTuner left; return their names."""
+        """Kill and remove groups that a dead BayesTuner left behind; return their names."""
         stale = find_stale({"": self._top}, self._proc)
         for folders in stale.values():
             V2Group(folders[""], self._top, Limits(), self._files, self._proc).remove()

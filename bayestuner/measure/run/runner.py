@@ -11,7 +11,7 @@ from typing import Any
 from bayestuner.errors import BayesTunerError
 from bayestuner.measure.actuators.setting import KnobSetter
 from bayestuner.measure.cgroup.isolation import Child, GroupFault, GroupUsage, Isolation, Launch, RunGroup
-from bayestuner.measure.cgroup.signals import signals_wait
+from bayestuner.measure.cgroup.signals import defer_stop_signals
 from bayestuner.measure.energy.meter import EnergyMeter
 from bayestuner.measure.job.job import Job
 from bayestuner.measure.job.user import hand_over
@@ -111,7 +111,7 @@ class Runner:
             placement = place(self.job, config, self.topology, self.isolation, None if by_output else streams.write_end("reports"))
             settings = self.knobs.settings(config, placement.cpus)
             try:
-                with signals_wait():
+                with defer_stop_signals():
                     group = self.isolation.create(placement.limits)
                     settings.apply()
                 record = self._run_in(group, streams, placement, config, at_least, seat)
@@ -121,7 +121,7 @@ class Runner:
                 try:
                     left = _removed(group)
                 finally:
-                    with signals_wait():
+                    with defer_stop_signals():
                         unrestored = settings.restore()
         if settings.record:
             record.details["settings"] = settings.record
@@ -331,7 +331,7 @@ def _removed(group: RunGroup | None) -> str | None:
     if group is None:
         return None
     try:
-        with signals_wait():
+        with defer_stop_signals():
             group.remove()
     except (BayesTunerError, OSError) as error:
         return str(error)

@@ -151,7 +151,7 @@ class Sampler:
 
     def _sample_use(self) -> None:
         stamp_ns = time.monotonic_ns()
-        self._group.check()
+        self._group.check_cpus()
         self._usage = self._group.usage()
         if self._usage.cpu_s is not None:
             self._cpu.append((stamp_ns, self._usage.cpu_s))

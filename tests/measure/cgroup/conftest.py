@@ -67,11 +67,11 @@ def writable(place):
 @pytest.fixture
 def v1():
     """Real cgroup v1 limits."""
-    places = discover().v1
-    missing = sorted({"cpuset", "memory", "freezer", "cpuacct"} - {name for name, place in places.items() if writable(place)})
+    own_groups = discover().v1
+    missing = sorted({"cpuset", "memory", "freezer", "cpuacct"} - {name for name, place in own_groups.items() if writable(place)})
     if missing:
         pytest.skip(f"no writable cgroup v1 controllers here: {', '.join(missing)}")
-    return V1Isolation(places)
+    return V1Isolation(own_groups)
 
 
 @pytest.fixture

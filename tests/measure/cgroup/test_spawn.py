@@ -18,13 +18,13 @@ from patience import PATIENCE_S, ended
 from bayestuner.measure.cgroup.isolation import GroupFault, Launch
 from bayestuner.measure.cgroup.spawn import find_program, spawn
 from bayestuner.measure.cgroup.spawn_native import cpu_mask
-from bayestuner.measure.cgroup.spawn_request import Placement
+from bayestuner.measure.cgroup.spawn_request import Confinement
 
-ANYWHERE = Placement()
+ANYWHERE = Confinement()
 
 
-def run(launch, placement=ANYWHERE):
-    child = spawn(launch, placement)
+def run(launch, confinement=ANYWHERE):
+    child = spawn(launch, confinement)
     return child.wait(PATIENCE_S)
 
 
@@ -90,10 +90,10 @@ class TestEveryWay:
             import os, sys
             from bayestuner.measure.cgroup.isolation import Launch
             from bayestuner.measure.cgroup.spawn import spawn
-            from bayestuner.measure.cgroup.spawn_request import Placement
+            from bayestuner.measure.cgroup.spawn_request import Confinement
             {'sys.modules["bayestuner._native"] = None' if sys.modules.get("bayestuner._native", 1) is None else ""}
             launch = Launch(["sh", "-c", "echo out; echo err >&2"], dict(os.environ), "/", 2, 1)
-            sys.exit(spawn(launch, Placement()).wait(60))
+            sys.exit(spawn(launch, Confinement()).wait(60))
         """
         lines = "\n".join(line.strip() for line in script.splitlines())
         done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, cwd=tmp_path, check=False)
@@ -104,15 +104,15 @@ class TestEveryWay:
             "import os, sys",
             "from bayestuner.measure.cgroup.isolation import Launch",
             "from bayestuner.measure.cgroup.spawn import spawn",
-            "from bayestuner.measure.cgroup.spawn_request import Placement",
+            "from bayestuner.measure.cgroup.spawn_request import Confinement",
             'sys.modules["bayestuner._native"] = None' if sys.modules.get("bayestuner._native", 1) is None else "",
             f"out = os.open({str(tmp_path / 'out')!r}, os.O_WRONLY | os.O_CREAT)",
             "os.set_inheritable(out, False)",
             "for fd in (0, 1, 2): os.close(fd)",
-            "try: spawn(Launch(['/no/such/program'], {}, '/', out, out), Placement())",
+            "try: spawn(Launch(['/no/such/program'], {}, '/', out, out), Confinement())",
             "except FileNotFoundError: pass",
             "else: os._exit(99)",
-            "child = spawn(Launch(['sh', '-c', 'echo fine'], {'PATH': os.defpath}, '/', out, out), Placement())",
+            "child = spawn(Launch(['sh', '-c', 'echo fine'], {'PATH': os.defpath}, '/', out, out), Confinement())",
             "os._exit(child.wait(60))",
         ]
         assert subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=tmp_path, check=False).returncode == 0
@@ -120,17 +120,17 @@ class TestEveryWay:
 
     def test_it_runs_on_the_cpus_it_was_given(self, job, output):
         cpu = max(os.sched_getaffinity(0))
-        assert run(job("import os; print(os.sched_getaffinity(0))"), Placement(cpus=(cpu,))) == 0
+        assert run(job("import os; print(os.sched_getaffinity(0))"), Confinement(cpus=(cpu,))) == 0
         assert output.text.strip() == str({cpu})
 
     def test_cpus_that_do_not_exist(self, job):
         with pytest.raises(GroupFault, match="affinity"):
-            spawn(job(["true"]), Placement(cpus=(8000,)))
+            spawn(job(["true"]), Confinement(cpus=(8000,)))
 
     def test_the_address_space_may_be_limited(self, job, output):
         code = "import resource; print(resource.getrlimit(resource.RLIMIT_AS))"
         launch = job([sys.executable, "-I", "-c", code])
-        assert run(launch, Placement(address_space_bytes=2**33)) == 0
+        assert run(launch, Confinement(address_space_bytes=2**33)) == 0
         assert output.text.strip() == str((2**33, 2**33))
 
     def test_return_codes(self, job):
@@ -175,7 +175,7 @@ class TestEveryWay:
 
     def test_a_group_that_is_gone_is_named(self, job, tmp_path):
         with pytest.raises(GroupFault, match=r"gone/cgroup\.procs"):
-            spawn(job(["true"]), Placement(join=(tmp_path / "gone" / "cgroup.procs",)))
+            spawn(job(["true"]), Confinement(join=(tmp_path / "gone" / "cgroup.procs",)))
 
     def test_a_failed_start_leaves_no_process(self, job):
         before = children_of(os.getpid())  # Python's own helpers may be among them
@@ -189,9 +189,9 @@ class TestEveryWay:
             "import os, sys, time",
             "from bayestuner.measure.cgroup.isolation import Launch",
             "from bayestuner.measure.cgroup.spawn import spawn",
-            "from bayestuner.measure.cgroup.spawn_request import Placement",
+            "from bayestuner.measure.cgroup.spawn_request import Confinement",
             'sys.modules["bayestuner._native"] = None' if sys.modules.get("bayestuner._native", 1) is None else "",
-            "child = spawn(Launch(['sleep', '1000'], {'PATH': os.defpath}, '/', 1, 1), Placement())",
+            "child = spawn(Launch(['sleep', '1000'], {'PATH': os.defpath}, '/', 1, 1), Confinement())",
             "print(child.pid, flush=True)",
             "time.sleep(1000)",
         ]

@@ -234,11 +234,11 @@ def test_a_cpu_that_is_taken_away_is_noticed(v1):
     if len(cpus) < 2:
         pytest.skip("this machine has one CPU, which can't be taken away")
     with v1.create(Limits(cpuset_cpus=cpus)) as group:
-        group.check()
+        group.check_cpus()
         folder = next(folder for folder in group.folders if (folder / "cpuset.cpus").exists())
         (folder / "cpuset.cpus").write_text(str(cpus[0]))
         with pytest.raises(GroupFault, match=rf"holds CPUs \({cpus[0]},\) after \({cpus[0]}, {cpus[1]}\) were asked for"):
-            group.check()
+            group.check_cpus()
 
 
 def test_cpu_time_is_counted(v1, job):

@@ -14,7 +14,7 @@ import pytest
 from bayestuner.measure.cgroup.cpulist import format_list, parse_list
 from bayestuner.measure.cgroup.delegation import NotDelegated, prepare_base
 from bayestuner.measure.cgroup.files import CgroupFiles
-from bayestuner.measure.cgroup.hierarchy import Mount, Place
+from bayestuner.measure.cgroup.hierarchy import Mount, OwnGroup
 from bayestuner.measure.cgroup.isolation import GroupFault, GroupUsage, Limits, MemoryStress
 from bayestuner.measure.cgroup.names import SUPERVISOR
 from bayestuner.measure.cgroup.v2 import V2Isolation
@@ -131,7 +131,7 @@ def isolation_in(kernel, proc=Path("/proc")):
 
 
 def place(folder, kernel):
-    return Place(folder, Mount(2, kernel.top, "/"))
+    return OwnGroup(folder, Mount(2, kernel.top, "/"))
 
 
 def test_the_exact_bytes_in_their_order(kernel):

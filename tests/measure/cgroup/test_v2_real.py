@@ -10,7 +10,7 @@ from bayestuner.measure.cgroup.files import CgroupFiles
 from bayestuner.measure.cgroup.isolation import GroupFault, Limits
 from bayestuner.measure.cgroup.names import new_name
 from bayestuner.measure.cgroup.spawn import extension_is_built, spawn
-from bayestuner.measure.cgroup.spawn_request import Placement
+from bayestuner.measure.cgroup.spawn_request import Confinement
 from bayestuner.measure.cgroup.v2 import V2Isolation
 
 pytestmark = pytest.mark.cgroup
@@ -97,7 +97,7 @@ def test_clone3_into_a_group_and_not_the_fallback(v2, job, monkeypatch):
     """Where the kernel can do it the process is born inside: the join after birth is never tried."""
     if not extension_is_built():
         pytest.skip("the C extension is not built")
-    monkeypatch.setattr(Placement, "joining", lambda self: pytest.fail("fell back to joining"))
+    monkeypatch.setattr(Confinement, "joining", lambda self: pytest.fail("fell back to joining"))
     with v2.create(NO_LIMITS) as group:
         assert group.launch(job(["true"])).wait(PATIENCE_S) == 0
 
@@ -124,7 +124,7 @@ def test_what_a_dead_tuner_left_is_swept_and_what_a_living_one_uses_is_not(v2, j
     with v2.create(NO_LIMITS) as living:
         stale = living.folders[0].with_name("-".join(parts))
         stale.mkdir()
-        child = spawn(job(["sleep", "1000"]), Placement(join=(stale / "cgroup.procs",)))
+        child = spawn(job(["sleep", "1000"]), Confinement(join=(stale / "cgroup.procs",)))
         assert stale.name in v2.sweep()
         assert not stale.exists()
         assert living.folders[0].exists()

@@ -17,7 +17,7 @@ from bayestuner.errors import InvalidJob
 from bayestuner.measure.cgroup import spawn as spawn_module
 from bayestuner.measure.cgroup.isolation import Launch, Limits
 from bayestuner.measure.cgroup.spawn import spawn
-from bayestuner.measure.cgroup.spawn_request import Placement
+from bayestuner.measure.cgroup.spawn_request import Confinement
 from bayestuner.measure.job.parser import parse_job
 from bayestuner.measure.job.user import credentials_of, reach_problem
 from bayestuner.measure.run.placement import environment
@@ -56,7 +56,7 @@ def run_as_nobody(code, folder, *, output="output"):
         argv = [PYTHON, "-I", "-S", "-c", textwrap.dedent(code)]
         env = {"PATH": os.environ["PATH"]}
         launch = Launch(argv, env, str(folder), file.fileno(), file.fileno(), credentials=credentials_of("nobody"))
-        status = spawn(launch, Placement()).wait(PATIENCE_S)
+        status = spawn(launch, Confinement()).wait(PATIENCE_S)
     text = (folder / output).read_text()
     assert status == 0, text
     return text
@@ -127,11 +127,11 @@ def test_it_is_gone_once_its_tuner_was_killed(public, way):
         "import sys, time",
         "from bayestuner.measure.cgroup.isolation import Launch",
         "from bayestuner.measure.cgroup.spawn import spawn",
-        "from bayestuner.measure.cgroup.spawn_request import Placement",
+        "from bayestuner.measure.cgroup.spawn_request import Confinement",
         "from bayestuner.measure.job.user import credentials_of",
         'sys.modules["bayestuner._native"] = None' if way == "shim" else "",
         "launch = Launch(['sleep', '1000'], {'PATH': '/usr/bin:/bin'}, '/', 1, 1, credentials=credentials_of('nobody'))",
-        "print(spawn(launch, Placement()).pid, flush=True)",
+        "print(spawn(launch, Confinement()).pid, flush=True)",
         "time.sleep(1000)",
     ]
     with subprocess.Popen([sys.executable, "-c", "\n".join(lines)], stdout=subprocess.PIPE, text=True) as tuner:
@@ -149,10 +149,10 @@ def test_a_program_it_may_not_read_is_said_with_what_to_do(public):
     program = shutil.copy(shutil.which("true"), closed / "true")
     launch = Launch([str(program)], {}, str(public), 1, 2, credentials=credentials_of("nobody"))
     with pytest.raises(PermissionError, match=r"must be able to execute it"):
-        spawn(launch, Placement())
+        spawn(launch, Confinement())
     launch = Launch(["true"], {"PATH": os.defpath}, str(closed), 1, 2, credentials=credentials_of("nobody"))
     with pytest.raises(PermissionError, match="folder to run in"):
-        spawn(launch, Placement())
+        spawn(launch, Confinement())
 
 
 JOB = """

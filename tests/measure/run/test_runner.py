@@ -15,7 +15,7 @@ from patience import wait_for
 
 from bayestuner.errors import InvalidSpace
 from bayestuner.measure.cgroup.affinity import AffinityIsolation
-from bayestuner.measure.cgroup.signals import signals_wait
+from bayestuner.measure.cgroup.signals import defer_stop_signals
 from bayestuner.measure.energy.meter import EnergySample, MeterFault
 from bayestuner.measure.run.runner import Runner
 from bayestuner.trial import Failed, Measured
@@ -343,7 +343,7 @@ def test_signals_wait_until_a_group_is_gone(other_thread):
     """Also where another thread than the main one takes the signal in."""
     done = []
     with pytest.raises(KeyboardInterrupt):
-        with signals_wait():
+        with defer_stop_signals():
             if other_thread:
                 thread = threading.Thread(target=lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT))
                 thread.start()

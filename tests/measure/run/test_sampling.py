@@ -19,7 +19,7 @@ class Group:
         self.fails = fails
         self.reads = 0
 
-    def check(self):
+    def check_cpus(self):
         pass
 
     def usage(self):
