@@ -40,7 +40,7 @@ def put_power_limits(roots):
 
 
 def server(folder):
-    """Roots of a two-socket server with clocks and limits."""
+    """The roots of a two-socket server with clocks and limits."""
     roots = fake_roots(Path(folder))
     put_broadwell_ep(roots)
     put_cpufreq(roots)

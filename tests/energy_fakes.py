@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from bayestuner.measure.energy.roots import Roots
+from bayestuner.measure.energy.kernel_files import KernelRoots
 
 STRIDE = 8
 
@@ -38,11 +38,11 @@ def put(path: Path, text: str) -> Path:
     return path
 
 
-def fake_roots(folder: Path) -> Roots:
-    return Roots(sysfs=str(folder / "sys"), devcpu=str(folder / "dev/cpu"), proc=str(folder / "proc"), msr_stride=STRIDE)
+def fake_roots(folder: Path) -> KernelRoots:
+    return KernelRoots(sysfs=str(folder / "sys"), devcpu=str(folder / "dev/cpu"), proc=str(folder / "proc"), msr_stride=STRIDE)
 
 
-def put_cpus(roots: Roots, part: tuple[str, int, int, str], places: dict[int, tuple[int, int]], *, virtual: bool = False) -> None:
+def put_cpus(roots: KernelRoots, part: tuple[str, int, int, str], places: dict[int, tuple[int, int]], *, virtual: bool = False) -> None:
     """/proc/cpuinfo and topology folders; `places` is CPU -> (package, die_id)."""
     vendor, family, model, name = part
     flags = "fpu vme de pse msr" + (" hypervisor" if virtual else "")
@@ -60,7 +60,7 @@ def put_cpus(roots: Roots, part: tuple[str, int, int, str], places: dict[int, tu
     put(roots.sys_path("devices/system/cpu/cpuidle/current_driver"), "intel_idle")  # noise beside cpu0
 
 
-def put_broadwell_ep(roots: Roots, *, virtual: bool = False) -> None:
+def put_broadwell_ep(roots: KernelRoots, *, virtual: bool = False) -> None:
     """Two sockets numbered as on a real Broadwell-EP: even CPUs on socket 0, odd ones on 1; die_id counts over the whole machine."""
     put_cpus(roots, BROADWELL_EP, {cpu: (cpu % 2, cpu % 2) for cpu in range(8)}, virtual=virtual)
 
@@ -68,7 +68,7 @@ def put_broadwell_ep(roots: Roots, *, virtual: bool = False) -> None:
 class PowercapTree:
     """/sys/class/powercap: flat symlinks into nested device folders, as the kernel lays it out."""
 
-    def __init__(self, roots: Roots) -> None:
+    def __init__(self, roots: KernelRoots) -> None:
         self.links = roots.sys_path("class/powercap")
         self.links.mkdir(parents=True)
         self.devices = roots.sys_path("devices/virtual/powercap")
@@ -101,7 +101,7 @@ class PowercapTree:
         return folder
 
 
-def put_two_socket_powercap(roots: Roots) -> dict[str, Path]:
+def put_two_socket_powercap(roots: KernelRoots) -> dict[str, Path]:
     """psys sits at intel-rapl:1, so the second socket is intel-rapl:2; both sockets' DRAM zones are called ``dram``."""
     tree = PowercapTree(roots)
     folders = {
@@ -126,7 +126,7 @@ class MsrFile:
     overlap. Stores are aligned and eight bytes long, so that a reader never sees half a value.
     """
 
-    def __init__(self, roots: Roots, cpu: int, values: dict[int, int]) -> None:
+    def __init__(self, roots: KernelRoots, cpu: int, values: dict[int, int]) -> None:
         self.path = roots.msr_path(cpu)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -197,21 +197,21 @@ def moving_text(folders: dict[str, Path]) -> Moving:
 
 _AS_NOBODY = """
 import os, sys
-from bayestuner.measure.energy.counting import Refused
-from bayestuner.measure.energy.roots import Roots
+from bayestuner.measure.cgroup.isolation import Refused
+from bayestuner.measure.energy.kernel_files import KernelRoots
 from bayestuner.measure.energy.select import OPENERS
 source, *folders = sys.argv[1:]
 os.setgroups([])
 os.setresgid(65534, 65534, 65534)
 os.setresuid(65534, 65534, 65534)
 try:
-    OPENERS[source](Roots(*folders, msr_stride=8))
+    OPENERS[source](KernelRoots(*folders, msr_stride=8))
 except Refused as refused:
     print(refused.refusal.reason, "|", refused.refusal.remedy)
 """
 
 
-def refusal_as_nobody(source: str, roots: Roots) -> tuple[str, str]:
+def refusal_as_nobody(source: str, roots: KernelRoots) -> tuple[str, str]:
     """Reason and remedy of a meter opened by an unprivileged user (uid 65534), in a process of its own; needs root to become that."""
     argv = [sys.executable, "-c", _AS_NOBODY, source, roots.sysfs, roots.devcpu, roots.proc]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=True)

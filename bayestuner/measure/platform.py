@@ -13,29 +13,28 @@ from importlib.metadata import entry_points
 from typing import Any, Protocol
 
 from bayestuner.errors import BayesTunerError, MeterUnavailable
-from bayestuner.measure.cgroup.isolation import Refusal
-from bayestuner.measure.energy.counting import Refused
+from bayestuner.measure.cgroup.isolation import Refusal, Refused
 from bayestuner.measure.energy.meter import EnergyMeter
 from bayestuner.measure.energy.select import open_meter
-from bayestuner.measure.energy.sum import SumMeter
+from bayestuner.measure.energy.sum_meter import SumMeter
 
-GROUP = "bayestuner.platforms"
+ENTRY_POINT_GROUP = "bayestuner.platforms"
 
 __all__ = [
     "Actuator",
-    "Door",
     "KnobOffer",
     "Platform",
     "PlatformProblem",
     "Refused",
+    "TargetAccess",
+    "knob_offers",
     "load_platform",
     "load_platforms",
-    "offers_of",
     "open_meters",
 ]
 
 
-class Door(Protocol):
+class TargetAccess(Protocol):
     """Reads and writes targets: names of the actuator's own (a file, a device's register) that hold texts."""
 
     def read(self, target: str) -> str:
@@ -48,7 +47,7 @@ class Door(Protocol):
         """Whether what was read back is what was asked for, rounded as this hardware rounds."""
 
 
-class Actuator(Door, Protocol):
+class Actuator(TargetAccess, Protocol):
     """Sets one kind of knob. When targets are written, the journal and the putting back are not its business."""
 
     def problem(self, value: Any) -> str | None:
@@ -129,10 +128,10 @@ def _find(spec: str) -> Any:
         for part in attribute.split("."):
             found = getattr(found, part)
         return found
-    for point in entry_points(group=GROUP):
+    for point in entry_points(group=ENTRY_POINT_GROUP):
         if point.name == spec:
             return point.load()
-    known = sorted(point.name for point in entry_points(group=GROUP)) or ["none"]
+    known = sorted(point.name for point in entry_points(group=ENTRY_POINT_GROUP)) or ["none"]
     raise PlatformProblem(f"no installed package offers a platform {spec!r} (installed: {', '.join(known)}); or write module:attribute")
 
 
@@ -146,7 +145,7 @@ def load_platforms(specs: Sequence[str]) -> dict[str, Platform]:
     return loaded
 
 
-def offers_of(platforms: Mapping[str, Platform]) -> dict[str, tuple[str, KnobOffer]]:
+def knob_offers(platforms: Mapping[str, Platform]) -> dict[str, tuple[str, KnobOffer]]:
     """Kind -> (spec of its platform, offer)."""
     return {f"{p.name}.{kind}": (spec, offer) for spec, p in platforms.items() for kind, offer in p.knobs.items()}
 

@@ -6,7 +6,7 @@ import re
 import textwrap
 
 from bayestuner.measure.doctor.items import Item
-from bayestuner.measure.doctor.probe import Report
+from bayestuner.measure.doctor.probe import DoctorReport
 from bayestuner.measure.machine.noise import Noise
 
 _TITLES = {
@@ -22,7 +22,7 @@ _COMMAND = re.compile(r"\b(sudo|systemd-run|docker run|pip install|taskset)\b")
 _BOUNDARY = {"model": "estimate", "": "none"}
 
 
-def doctor_text(report: Report, *, width: int = 100) -> str:
+def doctor_text(report: DoctorReport, *, width: int = 100) -> str:
     """Machine, what is usable, what is not with reason and remedy, and what follows from it."""
     m = report.machine
     virtual = ", a virtual machine" if m["virtual"] else ""

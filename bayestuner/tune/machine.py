@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bayestuner.errors import MeterUnavailable
-from bayestuner.measure.actuators.select import undo_left_behind
+from bayestuner.measure.actuators.registry import undo_left_behind
 from bayestuner.measure.cgroup.isolation import Isolation, Refusal
 from bayestuner.measure.energy.meter import EnergyMeter
 from bayestuner.measure.job.job import Job

@@ -14,10 +14,10 @@ Read = Callable[[], object]
 
 def ours(folder: str) -> tuple[Read, int]:
     """BayesTuner's meter: stamps, a tuple of raw counts."""
+    from bayestuner.measure.energy.kernel_files import KernelRoots
     from bayestuner.measure.energy.powercap import open_powercap
-    from bayestuner.measure.energy.roots import Roots
 
-    meter = open_powercap(Roots(proc=f"{folder}/proc"))
+    meter = open_powercap(KernelRoots(proc=f"{folder}/proc"))
     return meter.read, len(meter.domains)
 
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from bayestuner.measure.energy.counting import CountingMeter
-from bayestuner.measure.energy.counts import Counter
+from bayestuner.measure.energy.counter_energy import Counter
+from bayestuner.measure.energy.counting_meter import CountingMeter
+from bayestuner.measure.energy.kernel_files import KernelRoots
 from bayestuner.measure.energy.powercap import open_powercap
 from bayestuner.measure.energy.reader import Source, SourceKind, native_reader
 from bayestuner.measure.energy.recorder import ThreadRecorder, open_recorder
 from bayestuner.measure.energy.recording import Recorder
-from bayestuner.measure.energy.roots import Roots
 from benchmarks.measuring import tree
 
 RATES_HZ = (10.0, 100.0, 1000.0)
@@ -43,7 +43,7 @@ def powercap_meter() -> Iterator[CountingMeter]:
     with tempfile.TemporaryDirectory(prefix="bayestuner-bench-") as name:
         energies = tree.make(Path(name))
         with tree.moving(energies):
-            meter = open_powercap(Roots(sysfs=f"{name}/sys", proc=f"{name}/proc"))
+            meter = open_powercap(KernelRoots(sysfs=f"{name}/sys", proc=f"{name}/proc"))
         try:
             yield meter
         finally:

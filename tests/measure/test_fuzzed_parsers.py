@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from bayestuner.errors import InvalidJob
 from bayestuner.measure.cgroup.cpulist import NUMBER_MAX, format_list, parse_list
 from bayestuner.measure.cgroup.hierarchy import parse_mountinfo
-from bayestuner.measure.energy.counting import Refused
+from bayestuner.measure.cgroup.isolation import Refused
 from bayestuner.measure.energy.cpus import CpuModel, cpu_model
 from bayestuner.measure.energy.model import parse_stat
 from bayestuner.measure.energy.perf import event_config
@@ -317,7 +317,7 @@ def test_any_powercap_tree_is_refused_in_words(edits):
         cpu_model(roots)
         find_zones(roots)
         with pytest.MonkeyPatch.context() as patch, pytest.raises(Refused) as caught:
-            patch.setattr("bayestuner.measure.energy.counting.PROOF_S", 0.0)
+            patch.setattr("bayestuner.measure.energy.counting_meter.PROOF_TIMEOUT_S", 0.0)
             open_powercap(roots)
         assert caught.value.refusal.reason and caught.value.refusal.remedy
     finally:

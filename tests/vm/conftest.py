@@ -40,13 +40,13 @@ def drivers():
 @pytest.fixture
 def opened():
     """``opened(source)``: a meter that is closed in the end."""
-    from bayestuner.measure.energy.roots import Roots
+    from bayestuner.measure.energy.kernel_files import KernelRoots
     from bayestuner.measure.energy.select import OPENERS
 
     meters = []
 
     def make(source):
-        meters.append(OPENERS[source](Roots()))
+        meters.append(OPENERS[source](KernelRoots()))
         return meters[-1]
 
     yield make

@@ -15,12 +15,11 @@ import pytest
 from vm.injector import Drivers
 
 from bayestuner.measure.actuators.power_cap import open_power_cap
-from bayestuner.measure.actuators.select import undo_left_behind
+from bayestuner.measure.actuators.registry import undo_left_behind
 from bayestuner.measure.actuators.setting import KnobFault, OpenKnob, Settings
-from bayestuner.measure.cgroup.isolation import Launch, Limits
+from bayestuner.measure.cgroup.isolation import Launch, Limits, Refused
 from bayestuner.measure.cgroup.select import open_isolation
-from bayestuner.measure.energy.counting import Refused
-from bayestuner.measure.job.user import credentials_of, reach_problem
+from bayestuner.measure.job.user import access_problem, credentials_of
 from bayestuner.measure.machine.core_order import CorePolicy
 from bayestuner.measure.machine.topology import read_topology
 
@@ -123,22 +122,22 @@ def test_cores_are_chosen_by_package_and_node_and_the_kernel_takes_them():
         isolation, _ = open_isolation(frozenset({"cores", "memory"}))
         for count in range(1, 5):
             cpus = topology.pick_cpus(count)
-            assert topology.mems_of(cpus) == nodes[count - 1], (placement, count)
-            mems = topology.mems_for(cpus, 64 << 20)
+            assert topology.memory_nodes_of(cpus) == nodes[count - 1], (placement, count)
+            mems = topology.memory_nodes_for(cpus, 64 << 20)
             with isolation.create(Limits(cpuset_cpus=cpus, cpuset_mems=mems, memory_max=64 << 20)) as group:
                 assert (group.actual.cpuset_cpus, group.actual.cpuset_mems) == (cpus, mems)
 
 
 def test_a_limit_larger_than_what_a_node_has_free_takes_the_other_as_well():
     topology = read_topology()
-    assert topology.mems_for((0,), 64 << 20) == (0,)
-    assert topology.mems_for((0,), 1200 << 20) == (0, 1)
+    assert topology.memory_nodes_for((0,), 64 << 20) == (0,)
+    assert topology.memory_nodes_for((0,), 1200 << 20) == (0, 1)
 
 
 def test_a_job_is_born_in_its_group_as_another_user(tmp_path):
     """clone3 puts it there as root; it has no way out, nor back."""
     pythons = [path for path in map(Path, ("/usr/bin/python3", "/usr/local/bin/python3")) if path.exists()]
-    python = next(str(path) for path in pythons if reach_problem(path, "nobody") is None)
+    python = next(str(path) for path in pythons if access_problem(path, "nobody") is None)
     code = (
         "import os\n"
         "print(os.getuid(), open('/proc/self/cgroup').read().strip().rpartition('/')[2].startswith('bayestuner-'))\n"

@@ -12,9 +12,9 @@ from vm.injector import Drivers, offline
 from vm.metering import INJECTED_W, WINDOW_S, assert_injected, every_meter
 
 from bayestuner.errors import MeterUnavailable
-from bayestuner.measure.energy.counting import Refused
+from bayestuner.measure.cgroup.isolation import Refused
+from bayestuner.measure.energy.kernel_files import KernelRoots
 from bayestuner.measure.energy.meter import MeterFault
-from bayestuner.measure.energy.roots import Roots
 from bayestuner.measure.energy.select import MEASURED, OPENERS, open_meter
 
 pytestmark = pytest.mark.vm
@@ -25,7 +25,7 @@ def reasons():
     found = {}
     for source in MEASURED:
         with pytest.raises(Refused) as caught:
-            OPENERS[source](Roots())
+            OPENERS[source](KernelRoots())
         found[source] = caught.value.refusal.reason
     with pytest.raises(MeterUnavailable) as unavailable:
         open_meter()
@@ -84,7 +84,7 @@ def test_one_wrap_in_between_is_right(drivers, opened, source):
 
 def test_two_wraps_in_between_are_refused_and_right_when_read_often_enough():
     """Package counters of 2^-24 J wrap every 2.56 s at 100 W, so an interval of more than 0.6 s could be anything at up to 216 W."""
-    with Drivers("esu=24"), contextlib.closing(OPENERS["msr"](Roots())) as meter:
+    with Drivers("esu=24"), contextlib.closing(OPENERS["msr"](KernelRoots())) as meter:
         assert meter.max_interval_s == pytest.approx(256 / 216 / 2, rel=0.01)
         first = before = meter.read()
         total_j = 0.0
@@ -120,7 +120,7 @@ def test_a_package_whose_registers_fault_is_refused_and_a_fault_in_use(drivers, 
     with pytest.raises(MeterFault, match=rf"the {source} meter could not be read any more \({said}"):
         meter.read()
     with pytest.raises(Refused, match=said):
-        OPENERS[source](Roots())
+        OPENERS[source](KernelRoots())
     drivers.set(failing=0)
     meter.read()
 
@@ -144,7 +144,7 @@ def test_a_package_that_goes_offline_is_a_fault_and_usable_again_when_it_is_back
 
 def usable(source):
     try:
-        OPENERS[source](Roots()).close()
+        OPENERS[source](KernelRoots()).close()
     except Refused:
         return False
     return True

@@ -11,9 +11,9 @@ from patience import wait_for
 from vm.injector import DRAM_W, PACKAGE_W, Drivers, offline
 from vm.metering import every_meter
 
+from bayestuner.measure.energy.kernel_files import KernelRoots
 from bayestuner.measure.energy.meter import MeterFault
 from bayestuner.measure.energy.msr import open_msr
-from bayestuner.measure.energy.roots import Roots
 from bayestuner.measure.energy.track import EnergyTrack
 
 pytestmark = pytest.mark.vm
@@ -71,7 +71,7 @@ def test_the_thread_reads_the_injected_power_on_its_beat(drivers, opened, source
 
 def test_counters_that_wrap_twice_while_they_are_recorded_lose_nothing():
     """Package counters of 2^-24 J wrap every 2.56 s at 100 W and every 3.2 s at 80 W."""
-    with Drivers("esu=24"), contextlib.closing(open_msr(Roots())) as meter:
+    with Drivers("esu=24"), contextlib.closing(open_msr(KernelRoots())) as meter:
         with tracked(meter) as track:
             time.sleep(7.0)
         track.collect()

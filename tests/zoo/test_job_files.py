@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bayestuner.goal import AtLeast, Goal
-from bayestuner.measure.job.command import fill
+from bayestuner.measure.job.command import fill_placeholders
 from bayestuner.measure.job.parser import load_job
 from bayestuner.zoo import job as zoo_job
 from bayestuner.zoo import registry
@@ -30,7 +30,7 @@ def test_its_command_is_one_the_zoo_takes(path):
     job = load_job(path)
     start, words = job.command[:3], job.command[3:]
     assert start == ("{python}", "-m", "bayestuner.zoo")
-    options = zoo_job._parser().parse_args(list(fill(words, job.all_max_config(), path.parent)))
+    options = zoo_job._parser().parse_args(list(fill_placeholders(words, job.all_max_config(), path.parent)))
     assert options.batch == job.all_max_config()["batch_size"]
     assert registry.spec(options.name).unit == job.unit
 

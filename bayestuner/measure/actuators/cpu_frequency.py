@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bayestuner.measure.actuators.sysfs import SysfsSettings, writable
+from bayestuner.measure.actuators.sysfs import SysfsSettings, first_unwritable
 from bayestuner.measure.cgroup.files import CgroupFiles
-from bayestuner.measure.energy.counting import Refused
-from bayestuner.measure.energy.cpus import cpu_model, read_int, read_text
-from bayestuner.measure.energy.roots import Roots
+from bayestuner.measure.cgroup.isolation import Refused
+from bayestuner.measure.energy.cpus import cpu_model
+from bayestuner.measure.energy.kernel_files import KernelRoots, read_int, read_text
 
-WHAT = "cpu_frequency"
+KIND = "cpu_frequency"
 UNITS = {"mhz": 1e3, "ghz": 1e6, "khz": 1.0}
 STEP_KHZ = 100_000
 """The coarsest grid of clocks in use; a ceiling may come out this much lower than asked."""
 
-GRANT = "sudo chown $USER /sys/devices/system/cpu/cpufreq/policy*/scaling_max_freq (until the next boot), or run as root"
+GRANT_ACCESS = "sudo chown $USER /sys/devices/system/cpu/cpufreq/policy*/scaling_max_freq (until the next boot), or run as root"
 IN_A_VM = "a virtual machine's clock is its host's: run on bare metal"
 LOAD_DRIVER = "load a driver: sudo modprobe acpi_cpufreq; where that fails, enable P-states (SpeedStep, CPPC) in the firmware"
 
@@ -45,7 +45,7 @@ class Policy:
 class CpuFrequency(SysfsSettings):
     """Ceilings of the clock; see `bayestuner.measure.platform.Actuator` for the interface. Values are in kHz."""
 
-    def __init__(self, policies: Sequence[Policy], roots: Roots | None = None, files: CgroupFiles | None = None) -> None:
+    def __init__(self, policies: Sequence[Policy], roots: KernelRoots | None = None, files: CgroupFiles | None = None) -> None:
         super().__init__(roots, files)
         self.policies = tuple(policies)
         self.range_khz = max(p.min_khz for p in policies), max(p.max_khz for p in policies)
@@ -75,7 +75,7 @@ class CpuFrequency(SysfsSettings):
         return int(asked) - STEP_KHZ <= int(got) <= 1.005 * int(asked)
 
 
-def open_cpu_frequency(roots: Roots | None = None, files: CgroupFiles | None = None) -> CpuFrequency:
+def open_cpu_frequency(roots: KernelRoots | None = None, files: CgroupFiles | None = None) -> CpuFrequency:
     """Find the policies and see that they may be written.
 
     Raises
@@ -83,16 +83,16 @@ def open_cpu_frequency(roots: Roots | None = None, files: CgroupFiles | None = N
     Refused
         With reason and remedy.
     """
-    roots = roots or Roots()
+    roots = roots or KernelRoots()
     base = roots.sys_path("devices/system/cpu/cpufreq")
     virtual = cpu_model(roots).hypervisor
     policies = [policy for folder in sorted(base.glob("policy*")) if (policy := _policy(folder)) is not None]
     if not policies:
         reason = f"{base} has no policy" if base.is_dir() else f"{base} does not exist"
-        raise Refused(WHAT, reason, IN_A_VM if virtual else LOAD_DRIVER)
-    closed = writable(Path(policy.target) for policy in policies)
-    if closed is not None:
-        raise Refused(WHAT, f"no permission to write {closed}", GRANT)
+        raise Refused(KIND, reason, IN_A_VM if virtual else LOAD_DRIVER)
+    unwritable = first_unwritable(Path(policy.target) for policy in policies)
+    if unwritable is not None:
+        raise Refused(KIND, f"no permission to write {unwritable}", GRANT_ACCESS)
     return CpuFrequency(policies, roots, files)
 
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bayestuner.measure.cgroup.names import is_stale, new_name, owner_of
-from bayestuner.measure.platform import Door
+from bayestuner.measure.platform import TargetAccess
 
 SUFFIX = ".changed.json"
 _DRAFT = ".draft.json"
@@ -87,7 +87,7 @@ def left_behind(folder: Path) -> list[LeftBehind]:
     return found
 
 
-def undo(left: LeftBehind, door_to: Callable[[Change], Door]) -> tuple[list[str], list[str]]:
+def undo(left: LeftBehind, access_to: Callable[[Change], TargetAccess]) -> tuple[list[str], list[str]]:
     """Put back what a dead BayesTuner left, the last change first; hold the machine's lock meanwhile.
 
     Returns
@@ -98,18 +98,18 @@ def undo(left: LeftBehind, door_to: Callable[[Change], Door]) -> tuple[list[str]
     done, failed = [], []
     for change in reversed(left.changes):
         try:
-            door = door_to(change)
-            found = door.read(change.target)
+            access = access_to(change)
+            found = access.read(change.target)
             if found != change.old:
-                door.write(change.target, change.old)
-                got = door.read(change.target)
-                if got != change.old and not door.agrees(change.target, change.old, got):
+                access.write(change.target, change.old)
+                got = access.read(change.target)
+                if got != change.old and not access.agrees(change.target, change.old, got):
                     raise OSError(None, f"it holds {got} after {change.old} was written", change.target)
                 done.append(f"{change.target} is {change.old} again; a BayesTuner that was killed (process {left.pid}) had left {found}")
         except Exception as error:  # a platform's code may raise anything
             failed.append(
                 f"{change.target} was left at {change.new} by a BayesTuner that was killed (process {left.pid}) and can't be put back: "
-                f"{words_of(error)}; set it to {change.old}{_by_hand(change)}"
+                f"{error_text(error)}; set it to {change.old}{_command_to_restore(change)}"
             )
     if not failed:
         left.path.unlink(missing_ok=True)
@@ -124,12 +124,12 @@ def boot_id() -> str:
         return ""
 
 
-def words_of(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """What an error says, for a sentence of ours."""
     return str(error.strerror) if isinstance(error, OSError) and error.strerror else str(error)
 
 
-def _by_hand(change: Change) -> str:
+def _command_to_restore(change: Change) -> str:
     return "" if change.platform else f": echo {change.old} | sudo tee {change.target}"
 
 

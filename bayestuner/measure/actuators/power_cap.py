@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bayestuner.measure.actuators.sysfs import SysfsSettings, writable
+from bayestuner.measure.actuators.sysfs import SysfsSettings, first_unwritable
 from bayestuner.measure.cgroup.files import CgroupFiles
-from bayestuner.measure.energy.counting import Refused
-from bayestuner.measure.energy.cpus import cpu_model, read_int, read_text
+from bayestuner.measure.cgroup.isolation import Refused
+from bayestuner.measure.energy.cpus import cpu_model
+from bayestuner.measure.energy.kernel_files import KernelRoots, read_int, read_text
 from bayestuner.measure.energy.powercap import LOAD_DRIVER, find_zones
-from bayestuner.measure.energy.roots import Roots
 
-WHAT = "power_cap"
+KIND = "power_cap"
 UNITS = {"w": 1e6, "mw": 1e3}
 ROUNDING_UW = 250_000
-GRANT = (
+GRANT_ACCESS = (
     (
         "sudo find /sys/devices/virtual/powercap ( -name 'constraint_*_power_limit_uw' -o -name enabled ) -exec chown $USER {} + "
         "(until the next boot), or run as root"
@@ -50,7 +50,7 @@ class Package:
 class PowerCap(SysfsSettings):
     """Power limits; see `bayestuner.measure.platform.Actuator` for the interface. Values are microwatts per package."""
 
-    def __init__(self, packages: Sequence[Package], roots: Roots | None = None, files: CgroupFiles | None = None) -> None:
+    def __init__(self, packages: Sequence[Package], roots: KernelRoots | None = None, files: CgroupFiles | None = None) -> None:
         super().__init__(roots, files)
         self.packages = tuple(packages)
 
@@ -86,7 +86,7 @@ class PowerCap(SysfsSettings):
         return abs(int(got) - int(asked)) <= max(ROUNDING_UW, 0.01 * int(asked))
 
 
-def open_power_cap(roots: Roots | None = None, files: CgroupFiles | None = None) -> PowerCap:
+def open_power_cap(roots: KernelRoots | None = None, files: CgroupFiles | None = None) -> PowerCap:
     """Find every package's limit and see that it may be written.
 
     Raises
@@ -94,7 +94,7 @@ def open_power_cap(roots: Roots | None = None, files: CgroupFiles | None = None)
     Refused
         With reason and remedy.
     """
-    roots = roots or Roots()
+    roots = roots or KernelRoots()
     zones, notes = find_zones(roots)
     folders = [zone.folder for zone in zones if zone.name.startswith("package-")]
     if not folders:
@@ -102,11 +102,11 @@ def open_power_cap(roots: Roots | None = None, files: CgroupFiles | None = None)
         reason = (
             f"{where} has no package zone" + (f" ({'; '.join(notes)})" if notes else "") if where.is_dir() else f"{where} does not exist"
         )
-        raise Refused(WHAT, reason, IN_A_VM if cpu_model(roots).hypervisor else LOAD_DRIVER)
+        raise Refused(KIND, reason, IN_A_VM if cpu_model(roots).hypervisor else LOAD_DRIVER)
     packages = [_package(folder) for folder in folders]
-    closed = writable(Path(package.target) for package in packages)
-    if closed is not None:
-        raise Refused(WHAT, f"no permission to write {closed}", GRANT)
+    unwritable = first_unwritable(Path(package.target) for package in packages)
+    if unwritable is not None:
+        raise Refused(KIND, f"no permission to write {unwritable}", GRANT_ACCESS)
     return PowerCap(packages, roots, files)
 
 
@@ -114,5 +114,5 @@ def _package(folder: Path) -> Package:
     names = {index: read_text(folder / f"constraint_{index}_name") for index in range(4)}
     index = next((i for i, name in names.items() if name == "long_term"), 0)
     if read_int(folder / f"constraint_{index}_power_limit_uw") is None:
-        raise Refused(WHAT, f"{folder} has no power limit that can be read", NO_LIMIT)
+        raise Refused(KIND, f"{folder} has no power limit that can be read", NO_LIMIT)
     return Package(folder, index, read_int(folder / f"constraint_{index}_max_power_uw") or None)

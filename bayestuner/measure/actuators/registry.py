@@ -10,12 +10,12 @@ from bayestuner.measure.actuators.journal import Change, left_behind, undo
 from bayestuner.measure.actuators.power_cap import UNITS as POWER_UNITS
 from bayestuner.measure.actuators.power_cap import open_power_cap
 from bayestuner.measure.actuators.sysfs import SysfsSettings
-from bayestuner.measure.energy.roots import Roots
+from bayestuner.measure.energy.kernel_files import KernelRoots
 from bayestuner.measure.machine.runtime import runtime_folder
-from bayestuner.measure.platform import Door, KnobOffer, load_platform
+from bayestuner.measure.platform import KnobOffer, TargetAccess, load_platform
 
 
-def built_in(roots: Roots | None = None) -> dict[str, KnobOffer]:
+def built_in_knobs(roots: KernelRoots | None = None) -> dict[str, KnobOffer]:
     """The kinds that BayesTuner brings itself."""
     return {
         "cpu_frequency": KnobOffer("ceiling of the CPUs' clock", lambda: open_cpu_frequency(roots), CLOCK_UNITS),
@@ -23,7 +23,7 @@ def built_in(roots: Roots | None = None) -> dict[str, KnobOffer]:
     }
 
 
-def undo_left_behind(roots: Roots | None = None) -> tuple[list[str], list[str]]:
+def undo_left_behind(roots: KernelRoots | None = None) -> tuple[list[str], list[str]]:
     """Put back every setting that killed BayesTuners left; hold the machine's lock meanwhile.
 
     Returns
@@ -34,13 +34,13 @@ def undo_left_behind(roots: Roots | None = None) -> tuple[list[str], list[str]]:
     done: list[str] = []
     failed: list[str] = []
     for left in left_behind(runtime_folder()):
-        some, others = undo(left, partial(_door_to, roots=roots))
+        some, others = undo(left, partial(_access_to, roots=roots))
         done += some
         failed += others
     return done, failed
 
 
-def _door_to(change: Change, roots: Roots | None) -> Door:
+def _access_to(change: Change, roots: KernelRoots | None) -> TargetAccess:
     """Who can read and write a target; for a file of sysfs nothing else need be there."""
     if not change.platform:
         return SysfsSettings(roots)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bayestuner.measure.actuators.journal import Change, Journal, words_of
+from bayestuner.measure.actuators.journal import Change, Journal, error_text
 from bayestuner.measure.cgroup.isolation import GroupFault
 from bayestuner.measure.platform import Actuator
 
@@ -37,7 +37,7 @@ class OpenKnob:
     scale: float
     platform: str
 
-    def value_of(self, value: Any) -> Any:
+    def in_actuator_unit(self, value: Any) -> Any:
         """A knob's value in the actuator's unit."""
         return value if isinstance(value, (str, bool)) or self.scale == 1 else value * self.scale
 
@@ -66,7 +66,7 @@ class Settings:
         self._wanted = [
             _Wanted(knob, target, text)
             for knob in knobs
-            for target, text in knob.actuator.targets(knob.value_of(config[knob.name]), cpus).items()
+            for target, text in knob.actuator.targets(knob.in_actuator_unit(config[knob.name]), cpus).items()
         ]
         self._journal = Journal(folder) if self._wanted and folder is not None else None
         self._changed: list[tuple[_Wanted, str]] = []
@@ -123,7 +123,7 @@ class Settings:
         try:
             return wanted.knob.actuator.read(wanted.target)
         except Exception as error:  # a platform's code may raise anything
-            raise KnobFault(f"{wanted.knob.name}: {wanted.target} can't be read: {words_of(error)}") from error
+            raise KnobFault(f"{wanted.knob.name}: {wanted.target} can't be read: {error_text(error)}") from error
 
     def _set(self, wanted: _Wanted, text: str) -> str:
         """Write and read back; what it holds now."""
@@ -131,7 +131,9 @@ class Settings:
         try:
             actuator.write(target, text)
         except Exception as error:
-            raise KnobFault(f"{wanted.knob.name}: {target} can't be set to {text}: {words_of(error)}{_hint(error, target)}") from error
+            raise KnobFault(
+                f"{wanted.knob.name}: {target} can't be set to {text}: {error_text(error)}{_locked_hint(error, target)}"
+            ) from error
         got = self._read(wanted)
         try:
             agrees = actuator.agrees(target, text, got)
@@ -158,7 +160,7 @@ class KnobSetter:
         self._folder = folder
         self._made: list[Settings] = []
 
-    def settle(self) -> None:
+    def retry_restoring(self) -> None:
         """Try again to put back what could not be put back after a run; what was there before must not be lost to the next one."""
         self._made = [settings for settings in self._made if settings.in_force]
         for settings in reversed(self._made):
@@ -166,12 +168,12 @@ class KnobSetter:
 
     def settings(self, config: Mapping[str, Any], cpus: Sequence[int]) -> Settings:
         """The settings of a configuration for a job on `cpus`; none of them is touched before their `apply`."""
-        self.settle()
+        self.retry_restoring()
         self._made.append(Settings(self.knobs, config, cpus, self._folder))
         return self._made[-1]
 
 
-def _hint(error: Exception, target: str) -> str:
+def _locked_hint(error: Exception, target: str) -> str:
     if isinstance(error, OSError) and error.errno == errno.ENODATA and target.endswith("_power_limit_uw"):
         return " (the driver's word for a limit that the firmware has locked)"
     return ""

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bayestuner.measure.cgroup.files import CgroupFiles
-from bayestuner.measure.energy.roots import Roots
+from bayestuner.measure.energy.kernel_files import KernelRoots
 
 _OURS = re.compile(r"scaling_max_freq|constraint_\d+_power_limit_uw|enabled")
 
@@ -16,8 +16,8 @@ _OURS = re.compile(r"scaling_max_freq|constraint_\d+_power_limit_uw|enabled")
 class SysfsSettings:
     """The read and write half of an actuator whose targets are paths."""
 
-    def __init__(self, roots: Roots | None = None, files: CgroupFiles | None = None) -> None:
-        self.roots = roots or Roots()
+    def __init__(self, roots: KernelRoots | None = None, files: CgroupFiles | None = None) -> None:
+        self.roots = roots or KernelRoots()
         self.files = files or CgroupFiles()  # one write(2) to an existing file, errors with path and value: what sysfs wants too
 
     def read(self, target: str) -> str:
@@ -41,7 +41,7 @@ class SysfsSettings:
         return path
 
 
-def writable(paths: Iterable[Path]) -> Path | None:
+def first_unwritable(paths: Iterable[Path]) -> Path | None:
     """The first of these files that can't be written, or None; judged with this process's capabilities, nothing is written."""
     effective = os.access in os.supports_effective_ids
     return next((path for path in paths if not os.access(path, os.W_OK, effective_ids=effective)), None)

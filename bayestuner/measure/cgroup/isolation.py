@@ -223,3 +223,11 @@ class Refusal:
     reason: str
     remedy: str
     detail: Mapping[str, str] = field(default_factory=dict)
+
+
+class Refused(Exception):
+    """A meter can't be used here; carries the `Refusal` that says why."""
+
+    def __init__(self, what: str, reason: str, remedy: str) -> None:
+        super().__init__(reason)
+        self.refusal = Refusal(what, reason, remedy)

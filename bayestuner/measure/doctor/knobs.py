@@ -6,14 +6,13 @@ import os
 from importlib.metadata import entry_points
 from typing import cast
 
-from bayestuner.measure.actuators.select import built_in
+from bayestuner.measure.actuators.registry import built_in_knobs
+from bayestuner.measure.cgroup.isolation import Refused
 from bayestuner.measure.doctor.items import Item, refused
-from bayestuner.measure.energy.counting import Refused
-from bayestuner.measure.energy.cpus import read_text
+from bayestuner.measure.energy.kernel_files import KernelRoots, read_text
 from bayestuner.measure.energy.meter import EnergyMeter
-from bayestuner.measure.energy.roots import Roots
 from bayestuner.measure.machine.topology import Topology
-from bayestuner.measure.platform import GROUP, Platform, PlatformProblem, load_platform
+from bayestuner.measure.platform import ENTRY_POINT_GROUP, Platform, PlatformProblem, load_platform
 
 SMT_CONTROL = "devices/system/cpu/smt/control"
 _SMT_OFF = {
@@ -25,7 +24,7 @@ _SMT_OFF = {
 _SMT_KEPT = ("no second thread is among the CPUs that this process may use", "widen its affinity: taskset --cpu-list 0-1023 bayestuner ...")
 
 
-def knob_items(roots: Roots, topology: Topology) -> list[Item]:
+def knob_items(roots: KernelRoots, topology: Topology) -> list[Item]:
     """SMT, clocks, power limits, another user; nothing is written."""
     return [_smt(roots, topology), *_settings(roots), _user()]
 
@@ -33,7 +32,7 @@ def knob_items(roots: Roots, topology: Topology) -> list[Item]:
 def platform_items() -> list[Item]:
     """Every platform that an installed package offers, with its knobs and meters."""
     items = []
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name):
         try:
             platform = load_platform(point.name)
         except PlatformProblem as problem:
@@ -43,17 +42,17 @@ def platform_items() -> list[Item]:
     return items
 
 
-def _smt(roots: Roots, topology: Topology) -> Item:
+def _smt(roots: KernelRoots, topology: Topology) -> Item:
     order = topology.order
     if order.siblings:
-        return Item("knob", "smt", True, f"second threads of {len(order.siblings)} of {len(order.firsts)} cores")
+        return Item("knob", "smt", True, f"second threads of {len(order.siblings)} of {len(order.first_threads)} cores")
     reason, remedy = _SMT_OFF.get(read_text(roots.sys_path(SMT_CONTROL)) or "notimplemented", _SMT_KEPT)
     return Item("knob", "smt", False, reason=reason, remedy=remedy)
 
 
-def _settings(roots: Roots) -> list[Item]:
+def _settings(roots: KernelRoots) -> list[Item]:
     items = []
-    for kind, offer in built_in(roots).items():
+    for kind, offer in built_in_knobs(roots).items():
         try:
             actuator = offer.open()
         except Refused as refusal:

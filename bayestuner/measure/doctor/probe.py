@@ -13,17 +13,17 @@ from typing import Any
 
 from bayestuner.errors import IsolationUnavailable, MachineBusy, RuntimeFolderUnusable
 from bayestuner.measure.actuators.journal import left_behind
-from bayestuner.measure.actuators.select import undo_left_behind
+from bayestuner.measure.actuators.registry import undo_left_behind
+from bayestuner.measure.cgroup.isolation import Refused
 from bayestuner.measure.cgroup.select import open_isolation, systemd_run_line
 from bayestuner.measure.doctor.items import Item, refused
 from bayestuner.measure.doctor.knobs import knob_items, platform_items
-from bayestuner.measure.energy.counting import Refused
-from bayestuner.measure.energy.cpus import cpu_model, read_text
-from bayestuner.measure.energy.roots import Roots
+from bayestuner.measure.energy.cpus import cpu_model
+from bayestuner.measure.energy.kernel_files import KernelRoots, read_text
 from bayestuner.measure.energy.select import MEASURED, OPENERS
 from bayestuner.measure.machine.core_order import CorePolicy
 from bayestuner.measure.machine.lock import holder_of_machine, machine_lock
-from bayestuner.measure.machine.noise import Noise, look_at_noise
+from bayestuner.measure.machine.noise import Noise, measure_noise
 from bayestuner.measure.machine.runtime import runtime_folder
 from bayestuner.measure.machine.topology import Topology, read_topology
 
@@ -53,7 +53,7 @@ LIMITS = (("cores", "CPU cores (cpuset)"), ("memory", "memory limit"))
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class DoctorReport:
     """Everything `bayestuner doctor` says.
 
     Attributes
@@ -89,22 +89,22 @@ class Report:
         return asdict(self)
 
 
-def probe(*, roots: Roots | None = None, idle_s: float = IDLE_S) -> Report:
+def probe(*, roots: KernelRoots | None = None, idle_s: float = IDLE_S) -> DoctorReport:
     """Try everything a run could need, and put back what a BayesTuner that was killed left set.
 
     Parameters
     ----------
-    roots : Roots, optional
+    roots : KernelRoots, optional
     idle_s : float
         Seconds spent looking at how quiet the machine is; 0: not at all.
     """
-    roots = roots or Roots()
+    roots = roots or KernelRoots()
     notices = _put_back(roots)
     topology = read_topology(roots.sysfs, policy=DEFAULT_POLICY)
     meters, boundary = _meters(roots)
     limits = _limits(topology)
     noise = _noise(roots, meters, idle_s) if idle_s > 0 else None
-    return Report(
+    return DoctorReport(
         machine=_machine(roots, topology),
         items=(*meters, *limits, *knob_items(roots, topology), *platform_items(), _extension(), *_extras(), _cache()),
         boundary=boundary,
@@ -116,7 +116,7 @@ def probe(*, roots: Roots | None = None, idle_s: float = IDLE_S) -> Report:
     )
 
 
-def _put_back(roots: Roots) -> list[str]:
+def _put_back(roots: KernelRoots) -> list[str]:
     """Undo what is left set, where there is anything and nobody is measuring; and say who is."""
     holder = holder_of_machine()
     if holder is not None:
@@ -131,20 +131,20 @@ def _put_back(roots: Roots) -> list[str]:
     return [*done, *failed]
 
 
-def _noise(roots: Roots, meters: Sequence[Item], seconds: float) -> Noise | None:
+def _noise(roots: KernelRoots, meters: Sequence[Item], seconds: float) -> Noise | None:
     source = next((m.what for m in meters if m.usable and m.what in MEASURED), None)
     try:
         meter = OPENERS[source](roots) if source is not None else None
     except Refused:
         meter = None
     try:
-        return look_at_noise(roots.proc_path("stat"), seconds, meter)
+        return measure_noise(roots.proc_path("stat"), seconds, meter)
     finally:
         if meter is not None:
             meter.close()
 
 
-def _machine(roots: Roots, topology: Topology) -> dict[str, Any]:
+def _machine(roots: KernelRoots, topology: Topology) -> dict[str, Any]:
     cpu = cpu_model(roots)
     vendor, product = (read_text(roots.sys_path(f"class/dmi/id/{name}")) or "" for name in ("sys_vendor", "product_name"))
     return {
@@ -162,7 +162,7 @@ def _machine(roots: Roots, topology: Topology) -> dict[str, Any]:
     }
 
 
-def _meters(roots: Roots) -> tuple[list[Item], str]:
+def _meters(roots: KernelRoots) -> tuple[list[Item], str]:
     items = []
     boundary = ""
     for source, opener in OPENERS.items():
@@ -191,13 +191,13 @@ def _limits(topology: Topology) -> list[Item]:
             )
             continue
         passed_over = "; ".join(f"not {r.what}: {r.reason}" for r in refusals)
-        most = f'; "all" is {topology.max_cores} CPU(s){_kept(topology)}' if need == "cores" else ""
+        most = f'; "all" is {topology.max_cores} CPU(s){_kept_free(topology)}' if need == "cores" else ""
         items.append(Item("limit", what, True, isolation.name + most + (f" ({passed_over})" if passed_over else "")))
     weaker = 'CPU cores without memory, which a job may leave; taken only where [measure] isolation = "affinity-allowed"'
     return [*items, Item("limit", "affinity fallback", True, weaker)]
 
 
-def _kept(topology: Topology) -> str:
+def _kept_free(topology: Topology) -> str:
     kept = topology.housekeeping
     return f", CPU {' and '.join(map(str, kept))} kept free for housekeeping" if kept else ""
 

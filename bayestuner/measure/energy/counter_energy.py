@@ -1,12 +1,12 @@
-"""From raw counts to joules: pure functions of integers, widths and durations.
+"""From two raw counts of an energy counter to joules: pure functions.
 
-Counts are differenced as they were read, modulo the width of their own counter, and converted afterwards. Converting first and
-then adding "the" wrap constant is wrong as soon as two domains have different units, as on the servers this was written for:
-package 2^-14 J, DRAM 15.3 uJ.
+The two counts are subtracted as they were read, modulo the range of their own counter, and only the difference is converted to joules.
+Converting first and then adding one wrap constant for all domains is wrong where domains have different units, as on the servers this was
+written for: 2^-14 J for a package, 15.3 uJ for DRAM.
 
-A wrap and a reset look alike (the count falls). What tells them apart is power: a wrap implies an energy the package could have
-drawn in that time, a reset nearly always doesn't. And after more than one wrap period at full power nothing can be told at all, so an
-interval longer than half of it is refused rather than guessed.
+When a counter wraps its count falls, and so it does when it is reset. They are told apart by power: the energy that a wrap implies could
+have been drawn in that time, the energy that a reset seems to imply nearly always could not. After more than one wrap at full power the
+number of wraps is unknown; so an interval longer than half of the time to a wrap is refused rather than guessed.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from bayestuner.measure.energy.meter import MeterFault
 
 TICK_SLACK_S = 0.01
-"""RAPL counters step about once per millisecond (976 us on servers, up to some ms on others), so a short interval may show energy
-from before its beginning. This much time is granted to it when its power is judged."""
+"""RAPL counters step about once per millisecond (976 us on servers, some milliseconds on others), so the energy of a short interval may
+include some from before its start. Where it is judged whether a power is possible, the interval is taken to be this much longer."""
 
 FROZEN_S = 0.05
-"""A package counter that shows no energy for longer than this is frozen, not at 0 W: it steps every millisecond even when idle."""
+"""A package counter that doesn't change for longer than this is frozen: even an idle package makes it step every millisecond."""
 
 DEFAULT_MAX_POWER_W = {"package": 1000.0, "dram": 400.0}
-"""What a domain may draw where the machine tells neither limit nor TDP: generous on purpose, about twice the largest parts sold."""
+"""The most a domain is taken to draw where the machine tells neither limit nor TDP: on purpose about twice the largest parts sold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,9 @@ class Counter:
     modulus : int
         Counts after which it starts again at zero: 2**32 for a register, ``max_energy_range_uj`` + one unit for powercap.
     max_power_w : float
-        More than this can't be; see `plausible_power_w`.
+        The most power the domain can draw; see `plausible_power_w`.
     max_interval_s : float or None
-        Shortens `wrap_period_s` / 2 where something else than the width limits the interval.
+        An upper limit to `safe_interval_s` for another reason than wraps.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Counter:
 
     @property
     def safe_interval_s(self) -> float:
-        """Longest interval that can be differenced without a doubt, in seconds."""
+        """Longest time between two readings in seconds for which the difference of the counts has one meaning only."""
         half = self.wrap_period_s / 2
         return half if self.max_interval_s is None else min(half, self.max_interval_s)
 
@@ -74,7 +74,7 @@ def difference(first: int, last: int, modulus: int) -> int:
 
 
 def plausible_power_w(kind: str, *, limit_w: float | None, tdp_w: float | None) -> float:
-    """The most a domain can draw, for telling a wrap from a reset.
+    """The most power a domain can draw, in watts, for telling a wrap from a reset.
 
     Parameters
     ----------
@@ -94,13 +94,21 @@ def plausible_power_w(kind: str, *, limit_w: float | None, tdp_w: float | None) 
 
 
 def counter_energy_j(counter: Counter, first: int, last: int, duration_s: float, uncertainty_s: float = 0.0) -> float:
-    """Joules one counter gained in `duration_s` seconds, which may really have been `uncertainty_s` more or less.
+    """Joules that one counter gained from the count `first` to the count `last`.
+
+    Parameters
+    ----------
+    counter : Counter
+    first, last : int
+        Raw counts.
+    duration_s, uncertainty_s : float
+        Time between the two readings, and by how much it may be longer or shorter, seconds.
 
     Raises
     ------
     MeterFault
-        When the interval is longer than half a wrap period (the number of wraps is unknown), time runs backwards, a package counter
-        stood still, or the energy is more than the domain can draw (it was reset: suspend, package offline, driver reloaded).
+        The interval is longer than `Counter.safe_interval_s`, time ran backwards, a package counter stood still, or the energy is more than
+        the domain can draw (the counter was reset: suspend, package taken offline, driver reloaded).
     """
     if duration_s < 0:
         raise MeterFault(f"{counter.name}: the second reading is {-duration_s:.6f} s older than the first; pass them in order of time")

@@ -1,4 +1,4 @@
-"""What perf, powercap and MSR have in common: counters read back to back, proven to move before they are trusted."""
+"""The meter that perf, powercap and MSR share: it reads a set of counters back to back, and trusts them only after they have moved."""
 
 from __future__ import annotations
 
@@ -8,45 +8,39 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from operator import mod
 
-from bayestuner.measure.cgroup.isolation import Refusal
-from bayestuner.measure.energy.counts import Counter, energies_j
+from bayestuner.measure.cgroup.isolation import Refused
+from bayestuner.measure.energy.counter_energy import Counter, energies_j
 from bayestuner.measure.energy.meter import EnergySample, MeterFault
 from bayestuner.measure.energy.reader import Reader, Reading, Source, best_reader
 
-PROOF_S = 0.1
-"""How long a counter may take to move before it is called dead. Real ones step every millisecond."""
+PROOF_TIMEOUT_S = 0.1
+"""How long a counter may take to move before it is called dead, seconds. Real ones step every millisecond."""
 
-STAMP_LIMIT_NS = 100_000
-STAMP_TRIES = 5
+SLOW_READING_NS = 100_000
+"""A reading of all counters that took longer was interrupted; it is repeated, up to `READING_TRIES` readings in all."""
+
+READING_TRIES = 5
 
 HIDDEN_BY_VM = 'this is a virtual machine, which hides the energy counters: run on bare metal, or accept the estimate (energy = ["model"])'
 
 
-class Refused(Exception):
-    """A meter can't be used here; carries the `Refusal` that says why."""
-
-    def __init__(self, what: str, reason: str, remedy: str) -> None:
-        super().__init__(reason)
-        self.refusal = Refusal(what, reason, remedy)
-
-
 class CountingMeter:
-    """An energy meter made of counters; see `bayestuner.measure.energy.meter.EnergyMeter` for the interface.
+    """An energy meter that adds up counters; see `bayestuner.measure.energy.meter.EnergyMeter` for the interface.
 
     Parameters
     ----------
     source : str
         ``perf``, ``powercap`` or ``msr``.
     counters : sequence of Counter
-        One per domain, package and DRAM domains of every socket; never psys, core or uncore, which are parts or sums of these.
+        One for each package and each DRAM domain of every socket; never psys, core or uncore, which are sums or parts of these.
     reader : callable
         Reads one raw count per counter, in their order; raises OSError.
     close : callable
-        Releases the descriptors.
+        Closes the files that `reader` reads.
     notes : sequence of str
-        What a reader of the results should know: dropped domains, units taken, ...
+        What people who look at the results should know: domains left out, units assumed, ...
     sources : sequence of Source
-        What `reader` reads, for those who read it another way.
+        What `reader` reads; the C extension's recorder reads these itself.
     """
 
     estimated = False
@@ -75,26 +69,26 @@ class CountingMeter:
     def read(self) -> EnergySample:
         """Read every domain back to back; raises MeterFault when one can't be read any more.
 
-        A reading that took over 100 us (we were scheduled away in the middle) is repeated, up to five times; the tightest is returned.
+        A reading that took more than `SLOW_READING_NS` (this thread lost its CPU in the middle) is repeated; the shortest one is returned.
         """
         if self._closed:
             raise MeterFault(f"the {self.source} meter is closed; open a new one")
         best = self._reading()
-        for _ in range(STAMP_TRIES - 1):
-            if best.after_ns - best.before_ns <= STAMP_LIMIT_NS:
+        for _ in range(READING_TRIES - 1):
+            if best.after_ns - best.before_ns <= SLOW_READING_NS:
                 break
             best = min(best, self._reading(), key=lambda reading: reading.after_ns - reading.before_ns)
         return self.sample(best)
 
     def sample(self, reading: Reading) -> EnergySample:
-        """A reading of this meter's sources as a sample: stamped in its middle, reserved upper bits masked."""
+        """Turn a reading of this meter's sources into a sample: its stamp is the middle of the reading, unused upper bits are masked."""
         before_ns, after_ns = reading.before_ns, reading.after_ns
         return EnergySample((before_ns + after_ns) // 2, (after_ns - before_ns + 1) // 2, tuple(map(mod, reading.counts, self._moduli)))
 
     def fault(self, error: OSError) -> MeterFault:
-        """What it means when this meter's sources can't be read; `error` names the source."""
+        """The fault to raise when a source of this meter, named in `error`, can't be read any more."""
         return MeterFault(
-            f"the {self.source} meter could not be read any more ({describe(error)}); a package may have gone offline or the "
+            f"the {self.source} meter could not be read any more ({describe_os_error(error)}); a package may have gone offline or the "
             "driver been removed: run `bayestuner doctor`"
         )
 
@@ -131,24 +125,41 @@ def proven_meter(
     notes: Sequence[str] = (),
     make_reader: Callable[[Sequence[Source]], Reader] = best_reader,
 ) -> CountingMeter:
-    """Prove that the counters count and make a meter of those that do; it takes over what `files` holds.
+    """Make a meter of those counters that are seen to count.
 
-    A package counter that stands still refuses the meter: it is dead, not at 0 W. DRAM is kept when every socket has a moving DRAM
-    counter, and otherwise left out everywhere, with a note: a total that holds the DRAM of one socket only has no name.
+    A package counter that stands still makes the whole meter unusable: no package draws 0 W, so the counter is dead. DRAM is included only
+    where every socket has a DRAM counter that moves, and otherwise left out with a note: a total with the DRAM of one socket only could not
+    be compared with anything.
+
+    Parameters
+    ----------
+    what : str
+        The meter's source, for messages.
+    found : sequence of (Counter, Source)
+        The counters and how each is read.
+    files : ExitStack
+        Holds the opened files; the meter takes them over.
+    unreadable_remedy, dead_remedy : str
+        What to do where a counter can't be read, and where it stands still.
+    notes : sequence of str
+        See `CountingMeter`.
+    make_reader : callable
+        Makes the reader of a sequence of sources.
 
     Raises
     ------
     Refused
+        A counter can't be read, or a package's counter stands still.
     """
     try:
-        moved = moving(make_reader([source for _, source in found]), timeout_s=PROOF_S)
+        moved = which_moved(make_reader([source for _, source in found]), timeout_s=PROOF_TIMEOUT_S)
     except OSError as error:
-        raise Refused(what, f"the energy counters can't be read: {describe(error)}", unreadable_remedy) from error
+        raise Refused(what, f"the energy counters can't be read: {describe_os_error(error)}", unreadable_remedy) from error
     alive = {counter.name for (counter, _), ok in zip(found, moved, strict=True) if ok}
     sockets = [counter.name.removeprefix("package-") for counter, _ in found if counter.kind == "package"]
     dead = [f"package-{socket}" for socket in sockets if f"package-{socket}" not in alive]
     if dead:
-        reason = f"{' and '.join(dead)} did not move within {PROOF_S * 1000:.0f} ms, so the counter is dead"
+        reason = f"{' and '.join(dead)} did not move within {PROOF_TIMEOUT_S * 1000:.0f} ms, so the counter is dead"
         raise Refused(what, reason, dead_remedy)
     without_dram = [socket for socket in sockets if f"dram-{socket}" not in alive]
     kept = [(counter, source) for counter, source in found if counter.kind == "package" or not without_dram]
@@ -159,8 +170,8 @@ def proven_meter(
     return CountingMeter(what, [counter for counter, _ in kept], make_reader(sources), files.pop_all().close, notes, sources)
 
 
-def moving(reader: Reader, *, timeout_s: float) -> tuple[bool, ...]:
-    """Which counters change within `timeout_s`; returns as soon as all did. Raises OSError as `reader` does."""
+def which_moved(reader: Reader, *, timeout_s: float) -> tuple[bool, ...]:
+    """Whether each counter changed within `timeout_s` seconds; returns as soon as all have. Raises OSError as `reader` does."""
     first = reader().counts
     moved = [False] * len(first)
     deadline = time.monotonic() + timeout_s
@@ -173,7 +184,7 @@ def moving(reader: Reader, *, timeout_s: float) -> tuple[bool, ...]:
         time.sleep(0.005)
 
 
-def describe(error: OSError) -> str:
+def describe_os_error(error: OSError) -> str:
     """``"EACCES: Permission denied"``, with the file where it is known."""
     name = errno.errorcode.get(error.errno or 0, "error")
     where = f" ({error.filename})" if error.filename else ""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
-from bayestuner.measure.energy.roots import Roots
+from bayestuner.measure.energy.kernel_files import KernelRoots, read_int, read_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +29,7 @@ class CpuModel:
         return self.vendor in {"AuthenticAMD", "HygonGenuine"}
 
 
-def read_text(path: Path) -> str | None:
-    """A small kernel file without its trailing newline; None where it can't be read."""
-    try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
-        return None
-
-
-def read_int(path: Path) -> int | None:
-    """A kernel file that holds one decimal number; None where it doesn't or can't be read."""
-    text = read_text(path)
-    try:
-        return None if text is None else int(text)
-    except ValueError:
-        return None
-
-
-def cpu_model(roots: Roots) -> CpuModel:
+def cpu_model(roots: KernelRoots) -> CpuModel:
     """The model of the first CPU that /proc/cpuinfo lists."""
     text = read_text(roots.proc_path("cpuinfo")) or ""
     first = text.split("\n\n", 1)[0]
@@ -68,7 +50,7 @@ def cpu_model(roots: Roots) -> CpuModel:
 
 @dataclass(frozen=True, slots=True)
 class CpuPlace:
-    """Where one online logical CPU sits."""
+    """The package, die and core of one online logical CPU."""
 
     cpu: int
     package: int
@@ -76,10 +58,10 @@ class CpuPlace:
     core: int
 
 
-def online_cpus(roots: Roots) -> tuple[CpuPlace, ...]:
-    """Every online logical CPU with its place, by number; empty where sysfs doesn't say.
+def online_cpus(roots: KernelRoots) -> tuple[CpuPlace, ...]:
+    """Every online logical CPU, by number; empty where sysfs doesn't say.
 
-    An offline CPU keeps its folder but loses ``topology/``, so reading that is the test.
+    An offline CPU keeps its folder but loses the folder ``topology`` in it, by which it is known to be offline.
     """
     places = []
     for folder in roots.sys_path("devices/system/cpu").glob("cpu[0-9]*"):

@@ -1,4 +1,4 @@
-"""What an energy meter is: it reads raw counters; two readings make joules."""
+"""The interface of an energy meter: it reads raw counters, and turns two readings into joules."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bayestuner.errors import BayesTunerError
 
 
 class MeterFault(BayesTunerError):
-    """A working meter gave something that can't be turned into joules: a reset, an ambiguous interval, a vanished domain."""
+    """A working meter gave readings that can't be turned into joules: a reset, an ambiguous interval, a domain that vanished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +19,11 @@ class EnergySample:
     Attributes
     ----------
     stamp_ns : int
-        CLOCK_MONOTONIC at the middle of the reading.
+        CLOCK_MONOTONIC at the middle of the reading, nanoseconds.
     uncertainty_ns : int
-        Half the time the reading took.
+        Half the time the reading took, nanoseconds.
     raw_counts : tuple of int
-        One per domain, in the meter's order, in that domain's own unit; never converted before differencing.
+        One per domain, in the meter's order and in that domain's own unit. Only differences of two samples are ever converted to joules.
     """
 
     stamp_ns: int
@@ -37,15 +37,16 @@ class EnergyMeter(Protocol):
     Attributes
     ----------
     source : str
-        ``perf``, ``powercap``, ``msr`` or ``model``.
+        ``perf``, ``powercap``, ``msr``, ``model``, or a name given by a platform.
     estimated : bool
-        True for ``model``: its figures are no measurement.
+        True where the figures are computed from something else and no measurement of energy, as for ``model``.
     boundary : str
-        What the figures cover: ``pkg``, ``pkg+dram``, ``psys`` or ``model``.
+        Which parts of the machine the figures cover: ``pkg`` (every socket's package), ``pkg+dram`` (packages and memory), ``model``, or
+        what a platform says. Figures with different boundaries can't be compared.
     domains : tuple of str
         One name per raw count: ``package-0``, ``dram-0``, ...
     max_interval_s : float
-        Longest time between two samples that still can be differenced safely.
+        Longest time between two samples, in seconds, for which `energy_j` is unambiguous.
     """
 
     source: str
@@ -64,9 +65,9 @@ class EnergyMeter(Protocol):
         """
 
     def energy_j(self, first: EnergySample, last: EnergySample) -> float:
-        """Total joules between two samples (package + dram over all sockets).
+        """Joules of all domains together from the first sample to the last.
 
-        For a span longer than `max_interval_s` read in between and add up the pieces.
+        For a time longer than `max_interval_s` take samples in between and add up the pieces.
 
         Raises
         ------

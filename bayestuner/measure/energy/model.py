@@ -1,12 +1,12 @@
-"""A labelled estimate of power, for machines without a meter. It measures nothing.
+"""An estimate of power from CPU time, for machines without a meter. It measures nothing, and everything made from it says so.
 
-Affine in CPU use, F1 of the field's models: every logical CPU draws `idle_w` always and `busy_w - idle_w` more while it is busy,
+The model is affine in CPU use: every logical CPU always draws `idle_w`, and `busy_w - idle_w` more while it is busy,
 
     E = cpus * idle_w * T + (busy_w - idle_w) * busy_s
 
-with T the interval and busy_s the CPU seconds used by anybody on this machine. Power is then a function of CPU use by construction, so
-a search over it rediscovers this formula; no saving may be claimed from it. Without calibration on the machine at hand expect errors
-of 40 %: that is what such models missed by on published data of a two-socket server.
+with T the length of the interval and busy_s the CPU seconds used by anybody on this machine. Power is a function of CPU use by
+construction, so a search that minimises it finds only this formula again; no saving may be claimed from it. Without calibration on the
+machine at hand expect errors of 40 %: by that much such models missed published measurements of a two-socket server.
 
 The figures per logical CPU are wall power of SPECpower servers divided by their threads, as published by the Cloud Carbon Footprint
 project (ccf-coefficients, output/coefficients-aws-use.csv).
@@ -18,25 +18,27 @@ import os
 import time
 from dataclasses import dataclass
 
-from bayestuner.measure.energy.counting import Refused, describe
+from bayestuner.measure.cgroup.isolation import Refused
+from bayestuner.measure.energy.counting_meter import describe_os_error
 from bayestuner.measure.energy.cpus import CpuModel, cpu_model
+from bayestuner.measure.energy.kernel_files import KernelRoots
 from bayestuner.measure.energy.meter import EnergySample, MeterFault
-from bayestuner.measure.energy.roots import Roots
 
-WHAT = "model"
+SOURCE = "model"
 PARAMETERS_SOURCE = "ccf-coefficients, output/coefficients-aws-use.csv (SPECpower wall power / threads)"
 
 
 @dataclass(frozen=True, slots=True)
 class AffineParameters:
-    """Watts of one logical CPU, idle and fully busy, with where they come from.
+    """Watts of one logical CPU, idle and fully busy, and the source of these figures.
 
     Attributes
     ----------
     idle_w, busy_w : float
         W per logical CPU.
     rel_uncertainty : float
-        One relative standard error: 0.4 uncalibrated, 0.15 with idle and full power of this machine measured at the wall.
+        Relative standard error of the estimate: 0.4 without calibration, 0.15 where this machine's idle and full power were measured at the
+        wall socket.
     """
 
     architecture: str
@@ -47,7 +49,7 @@ class AffineParameters:
 
 
 BROADWELL = AffineParameters("Broadwell", 0.7128, 3.6853)
-"""The paper's server; taken where the CPU isn't known."""
+"""The generation of the paper's server; its figures are used where the CPU isn't known."""
 
 _HASWELL = AffineParameters("Haswell", 1.8574, 5.5954)
 _SKYLAKE = AffineParameters("Skylake", 0.6130, 4.1042)
@@ -82,7 +84,7 @@ _AMD = {
 
 
 def parameters_for(cpu: CpuModel) -> AffineParameters:
-    """The parameters of this CPU, or Broadwell's, said so in their `architecture`."""
+    """The parameters of this CPU; Broadwell's where it isn't in the table, which `architecture` then says."""
     known = None
     if cpu.is_intel and cpu.family == 6:
         known = _INTEL.get(cpu.model)
@@ -134,7 +136,7 @@ def affine_energy_j(parameters: AffineParameters, *, cpus: int, duration_s: floa
 
 
 class ModelMeter:
-    """The estimate behind the meter interface; `estimated` is True and everything made from it must say so.
+    """The estimate, behind the interface of a meter (`bayestuner.measure.energy.meter.EnergyMeter`); `estimated` is True.
 
     Attributes
     ----------
@@ -144,7 +146,7 @@ class ModelMeter:
         Of every figure; see `AffineParameters`.
     """
 
-    source = WHAT
+    source = SOURCE
     estimated = True
     boundary = "model"
     domains: tuple[str, ...] = ("busy_ticks", "total_ticks")
@@ -174,7 +176,7 @@ class ModelMeter:
         return EnergySample((before + after) // 2, (after - before + 1) // 2, (times.busy, times.total))
 
     def energy_j(self, first: EnergySample, last: EnergySample) -> float:
-        """Estimated joules between two samples; MeterFault when time or the busy count ran backwards, or a day lies between."""
+        """Estimated joules between two samples; MeterFault where time or the busy count ran backwards, or more than a day lies between."""
         duration_s = (last.stamp_ns - first.stamp_ns) / 1e9
         busy = last.raw_counts[0] - first.raw_counts[0]
         if duration_s < 0 or busy < -self.cpus:  # rounding may take back a tick of a CPU
@@ -202,16 +204,16 @@ def _read_whole(fd: int) -> str:
     return b"".join(parts).decode(errors="replace")
 
 
-def open_model(roots: Roots) -> ModelMeter:
+def open_model(roots: KernelRoots) -> ModelMeter:
     """The estimate for this machine; raises Refused where /proc/stat can't be read."""
     path = roots.proc_path("stat")
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise Refused(WHAT, f"{path} can't be opened: {describe(error)}", "mount proc (mount -t proc proc /proc)") from error
+        raise Refused(SOURCE, f"{path} can't be opened: {describe_os_error(error)}", "mount proc (mount -t proc proc /proc)") from error
     try:
         cpus = parse_stat(_read_whole(fd)).cpus
     except (OSError, ValueError) as error:
         os.close(fd)
-        raise Refused(WHAT, f"{path} can't be read as CPU times: {error}", "mount proc (mount -t proc proc /proc)") from error
+        raise Refused(SOURCE, f"{path} can't be read as CPU times: {error}", "mount proc (mount -t proc proc /proc)") from error
     return ModelMeter(parameters_for(cpu_model(roots)), fd, cpus)

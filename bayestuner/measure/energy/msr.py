@@ -1,6 +1,7 @@
-"""The MSR meter: energy registers through /dev/cpu/N/msr, the paper's own way; needs no RAPL driver but the most privilege.
+"""The MSR meter: energy registers read through /dev/cpu/N/msr, as the paper does; it needs no RAPL driver, but the most privilege.
 
-One logical CPU per package is opened: all of them answer the same. Which register, which unit: `bayestuner.measure.energy.units`.
+All logical CPUs of a package show the same registers, so one per package is opened. `bayestuner.measure.energy.units` says which registers
+and units a CPU has.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from bayestuner.measure.energy.counting import HIDDEN_BY_VM, CountingMeter, Refused, describe, proven_meter
-from bayestuner.measure.energy.counts import Counter, plausible_power_w
+from bayestuner.measure.cgroup.isolation import Refused
+from bayestuner.measure.energy.counter_energy import Counter, plausible_power_w
+from bayestuner.measure.energy.counting_meter import HIDDEN_BY_VM, CountingMeter, describe_os_error, proven_meter
 from bayestuner.measure.energy.cpus import CpuModel, cpu_model, online_cpus
+from bayestuner.measure.energy.kernel_files import KernelRoots
 from bayestuner.measure.energy.reader import Source, SourceKind, best_reader
-from bayestuner.measure.energy.roots import Roots
 from bayestuner.measure.energy.units import (
     DIE_SCOPE_MODELS,
     FIXED_DRAM_UNIT_MODELS,
@@ -29,11 +31,11 @@ from bayestuner.measure.energy.units import (
     tdp_w,
 )
 
-WHAT = "msr"
+SOURCE = "msr"
 LOAD_MODULE = "load the module: sudo modprobe msr"
 
 
-def package_cpus(roots: Roots, cpu: CpuModel) -> dict[str, int]:
+def package_cpus(roots: KernelRoots, cpu: CpuModel) -> dict[str, int]:
     """The lowest online logical CPU of each package (``"0"``), or of each die (``"0-die-1"``) on the parts that count by die."""
     places = online_cpus(roots)
     by_die = cpu.is_intel and cpu.model in DIE_SCOPE_MODELS
@@ -70,7 +72,7 @@ class _Device:
         return best_reader([self.source(register)])().counts[0]
 
     def read_or_zero(self, register: int | None) -> int:
-        """0 for a register that isn't there; for those that are only asked for advice."""
+        """The register's 64 bits, or 0 where it can't be read: for registers that only refine what is known."""
         try:
             return 0 if register is None else self.read(register)
         except OSError:
@@ -78,7 +80,7 @@ class _Device:
 
 
 def _counters(key: str, device: _Device, regs: Registers, units: EnergyUnits) -> list[tuple[Counter, Source]]:
-    """Package and, where the register answers, DRAM counter of one package; OSError where the package's can't be read."""
+    """The package counter and, where its register can be read, the DRAM counter of one package; OSError where the first can't be read."""
     device.read(regs.package)
     limit_w = short_term_limit_w(device.read_or_zero(regs.limit), units)
     power_w = plausible_power_w("package", limit_w=limit_w, tdp_w=tdp_w(device.read_or_zero(regs.package_info), units))
@@ -102,7 +104,7 @@ def _notes(cpu: CpuModel, device: _Device) -> list[str]:
     return notes
 
 
-def open_msr(roots: Roots) -> CountingMeter:
+def open_msr(roots: KernelRoots) -> CountingMeter:
     """Open one ``msr`` device per package and prove that its counters move.
 
     Raises
@@ -114,11 +116,11 @@ def open_msr(roots: Roots) -> CountingMeter:
     regs = registers(cpu)
     if regs is None:
         named = f"{cpu.name or 'this CPU'} (vendor {cpu.vendor or 'unknown'}, family {cpu.family})"
-        raise Refused(WHAT, f"no energy registers are known for {named}", 'use another meter: energy = ["perf", "powercap"]')
+        raise Refused(SOURCE, f"no energy registers are known for {named}", 'use another meter: energy = ["perf", "powercap"]')
     packages = package_cpus(roots, cpu)
     if not packages:
         reason = f"{roots.sys_path('devices/system/cpu')} does not say which CPU belongs to which package"
-        raise Refused(WHAT, reason, "mount sysfs: sudo mount -t sysfs sysfs /sys")
+        raise Refused(SOURCE, reason, "mount sysfs: sudo mount -t sysfs sysfs /sys")
     dead_remedy = HIDDEN_BY_VM if cpu.hypervisor else "update the firmware, or use another meter"
     notes: list[str] = []
     with ExitStack() as files:
@@ -128,15 +130,15 @@ def open_msr(roots: Roots) -> CountingMeter:
             try:
                 fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             except OSError as error:
-                raise Refused(WHAT, f"{path} can't be opened: {describe(error)}", _open_remedy(error, cpu, number)) from error
+                raise Refused(SOURCE, f"{path} can't be opened: {describe_os_error(error)}", _open_remedy(error, cpu, number)) from error
             files.callback(os.close, fd)
             device = _Device(fd, path, roots.msr_stride)
             try:
                 units = decode_units(device.read(regs.unit), cpu)
                 found += _counters(key, device, regs, units)
             except OSError as error:
-                raise Refused(WHAT, f"the energy registers can't be read: {describe(error)}", dead_remedy) from error
+                raise Refused(SOURCE, f"the energy registers can't be read: {describe_os_error(error)}", dead_remedy) from error
             except UnknownUnits as error:
-                raise Refused(WHAT, f"{path}: {error}", dead_remedy) from error
+                raise Refused(SOURCE, f"{path}: {error}", dead_remedy) from error
             notes = notes or _notes(cpu, device)
-        return proven_meter(WHAT, found, files, unreadable_remedy=dead_remedy, dead_remedy=dead_remedy, notes=notes)
+        return proven_meter(SOURCE, found, files, unreadable_remedy=dead_remedy, dead_remedy=dead_remedy, notes=notes)

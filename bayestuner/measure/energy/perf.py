@@ -1,7 +1,8 @@
-"""The perf meter: the kernel's ``power`` PMU, which extends the registers to 64 bits itself; the preferred source.
+"""The perf meter: events of the kernel's ``power`` PMU (performance monitoring unit). It is preferred, because the kernel itself extends
+the 32-bit energy registers to 64 bits.
 
-An event is system-wide: it is opened on the one CPU per package (or die) that the PMU's ``cpumask`` names. Counts are fixed-point joules,
-scaled by the event's ``.scale``. Needs the C extension, and CAP_PERFMON or kernel.perf_event_paranoid <= 0.
+Such an event counts for a whole package (or die) and is opened on the one CPU of it that the PMU's ``cpumask`` names. A count times the
+event's ``.scale`` is joules. Needs the C extension, and CAP_PERFMON or kernel.perf_event_paranoid <= 0.
 """
 
 from __future__ import annotations
@@ -13,26 +14,28 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bayestuner.measure.cgroup.cpulist import parse_list
-from bayestuner.measure.energy.counting import HIDDEN_BY_VM, CountingMeter, Refused, describe, proven_meter
-from bayestuner.measure.energy.counts import DEFAULT_MAX_POWER_W, Counter
-from bayestuner.measure.energy.cpus import cpu_model, online_cpus, read_int, read_text
+from bayestuner.measure.cgroup.isolation import Refused
+from bayestuner.measure.energy.counter_energy import DEFAULT_MAX_POWER_W, Counter
+from bayestuner.measure.energy.counting_meter import HIDDEN_BY_VM, CountingMeter, describe_os_error, proven_meter
+from bayestuner.measure.energy.cpus import cpu_model, online_cpus
+from bayestuner.measure.energy.kernel_files import KernelRoots, read_int, read_text
 from bayestuner.measure.energy.reader import Source, SourceKind, native_reader
-from bayestuner.measure.energy.roots import Roots
 
-WHAT = "perf"
+SOURCE = "perf"
 EVENTS = {"package": "energy-pkg", "dram": "energy-ram"}
 MODULUS = 1 << 64
 LOAD_DRIVER = "load the driver: sudo modprobe rapl"
 BUILD_EXTENSION = "install a C compiler and Python's headers, then reinstall BayesTuner"
 
 MAX_INTERVAL_S = 30.0
-"""The kernel folds the 32-bit register into its 64-bit count at every read and on a timer, and takes the step for a signed number. The
-timer is sized for 200 W, so above that a count can lose a wrap when nobody reads. A reading every 30 s keeps it right up to 4 kW where
-the unit is 2^-14 J, and up to 1 kW where it is 2^-16 J (AMD packages, DRAM of servers)."""
+"""At every reading, and on a timer, the kernel adds the change of the 32-bit register to its 64-bit count, and takes the change for a
+signed number. The timer's period is chosen for 200 W, so above that the count can miss a wrap of the register when nobody reads. A reading
+every 30 s keeps the count right up to 4 kW where the unit is 2^-14 J, and up to 1 kW where it is 2^-16 J (AMD packages, DRAM of
+servers)."""
 
 
 def event_config(event: str, layout: str) -> int:
-    """The ``config`` value of an event file.
+    """The ``config`` value with which perf_event_open opens an event.
 
     Parameters
     ----------
@@ -61,7 +64,7 @@ def event_config(event: str, layout: str) -> int:
 
 
 def _events(pmu: Path) -> dict[str, tuple[int, float]]:
-    """Domain -> (config, joules per count) of the events this PMU has."""
+    """``package`` or ``dram`` -> (config, joules per count), for the events that this PMU has."""
     found = {}
     layout = read_text(pmu / "format" / "event") or "config:0-7"
     for kind, event in EVENTS.items():
@@ -75,11 +78,11 @@ def _events(pmu: Path) -> dict[str, tuple[int, float]]:
                 raise ValueError(f"unit {unit!r} and scale {scale!r} are not Joules and a positive number")
             found[kind] = event_config(text, layout), float(scale)
         except ValueError as error:
-            raise Refused(WHAT, f"{pmu}/events/{event} can't be understood: {error}", "use another meter") from error
+            raise Refused(SOURCE, f"{pmu}/events/{event} can't be understood: {error}", "use another meter") from error
     return found
 
 
-def _mask_cpus(roots: Roots, pmu: Path) -> dict[int, str]:
+def _mask_cpus(roots: KernelRoots, pmu: Path) -> dict[int, str]:
     """CPU -> ``0`` or ``0-die-1``: where to open the events, and which package (or die) that is.
 
     On AMD every CPU of a package reads the same counter, but kernels 6.9 to 6.12 name one CPU per chiplet in the mask; adding those
@@ -114,7 +117,7 @@ def _open_remedy(error: OSError, otherwise: str) -> str:
     return f"sudo sysctl kernel.perf_event_paranoid=0, or: sudo setcap cap_perfmon+ep {os.path.realpath(sys.executable)}"
 
 
-def open_perf(roots: Roots) -> CountingMeter:
+def open_perf(roots: KernelRoots) -> CountingMeter:
     """Open the package and DRAM events of every package and prove that they count.
 
     Raises
@@ -126,16 +129,16 @@ def open_perf(roots: Roots) -> CountingMeter:
     remedy = HIDDEN_BY_VM if cpu_model(roots).hypervisor else LOAD_DRIVER
     pmu_type = read_int(pmu / "type")
     if pmu_type is None:
-        raise Refused(WHAT, f"{pmu} does not exist", remedy)
+        raise Refused(SOURCE, f"{pmu} does not exist", remedy)
     events = _events(pmu)
     if "package" not in events:
-        raise Refused(WHAT, f"{pmu} has no event {EVENTS['package']}: the driver is there, but no counter", remedy)
+        raise Refused(SOURCE, f"{pmu} has no event {EVENTS['package']}: the driver is there, but no counter", remedy)
     try:
         cpus = _mask_cpus(roots, pmu)
     except ValueError as error:
-        raise Refused(WHAT, f"{pmu}/cpumask is no list of CPUs: {error}", remedy) from error
+        raise Refused(SOURCE, f"{pmu}/cpumask is no list of CPUs: {error}", remedy) from error
     if not cpus:
-        raise Refused(WHAT, f"{pmu}/cpumask names no CPU", remedy)
+        raise Refused(SOURCE, f"{pmu}/cpumask names no CPU", remedy)
     with ExitStack() as files:
         found: list[tuple[Counter, Source]] = []
         for cpu, name in cpus.items():
@@ -144,11 +147,11 @@ def open_perf(roots: Roots) -> CountingMeter:
                     fd = _open_event(pmu_type, config, cpu)
                 except ImportError as error:
                     reason = f"perf events can only be opened by the C extension, which is not there: {error}"
-                    raise Refused(WHAT, reason, BUILD_EXTENSION) from error
+                    raise Refused(SOURCE, reason, BUILD_EXTENSION) from error
                 except OSError as error:
-                    reason = f"{EVENTS[kind]} can't be opened on CPU {cpu}: {describe(error)}"
-                    raise Refused(WHAT, reason, _open_remedy(error, remedy)) from error
+                    reason = f"{EVENTS[kind]} can't be opened on CPU {cpu}: {describe_os_error(error)}"
+                    raise Refused(SOURCE, reason, _open_remedy(error, remedy)) from error
                 files.callback(os.close, fd)
                 counter = Counter(f"{kind}-{name}", scale, MODULUS, DEFAULT_MAX_POWER_W[kind], MAX_INTERVAL_S)
                 found.append((counter, Source(fd, SourceKind.PERF, f"{EVENTS[kind]} on CPU {cpu}")))
-        return proven_meter(WHAT, found, files, unreadable_remedy=remedy, dead_remedy=remedy, make_reader=native_reader)
+        return proven_meter(SOURCE, found, files, unreadable_remedy=remedy, dead_remedy=remedy, make_reader=native_reader)

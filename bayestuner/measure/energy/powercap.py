@@ -1,9 +1,9 @@
 """The powercap meter: ``energy_uj`` files below /sys/class/powercap.
 
-Zones are found by what they say in ``name``, never by their number: ``intel-rapl:1`` may be the second socket or psys. The class
-folder is a flat list of symlinks into a nested tree, so a DRAM zone belongs to the package whose folder it really lies in; two
-sockets' DRAM zones are both just called ``dram``. ``intel-rapl-mmio`` is a second door to the same package and psys holds everything,
-so neither is added.
+A zone is a folder for one domain. It is known by its file ``name``, never by its number: ``intel-rapl:1`` may be the second socket or psys.
+The class folder is a flat list of symbolic links into a nested tree, and the DRAM zones of all sockets are just called ``dram``; a DRAM
+zone belongs to the package in whose folder it really lies. ``intel-rapl-mmio`` shows the same packages a second time and psys the whole
+board, so neither is added to a total.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from bayestuner.measure.energy.counting import HIDDEN_BY_VM, CountingMeter, Refused, describe, proven_meter
-from bayestuner.measure.energy.counts import Counter, plausible_power_w
-from bayestuner.measure.energy.cpus import cpu_model, read_int, read_text
+from bayestuner.measure.cgroup.isolation import Refused
+from bayestuner.measure.energy.counter_energy import Counter, plausible_power_w
+from bayestuner.measure.energy.counting_meter import HIDDEN_BY_VM, CountingMeter, describe_os_error, proven_meter
+from bayestuner.measure.energy.cpus import cpu_model
+from bayestuner.measure.energy.kernel_files import KernelRoots, read_int, read_text
 from bayestuner.measure.energy.reader import Source, SourceKind
-from bayestuner.measure.energy.roots import Roots
 
-WHAT = "powercap"
+SOURCE = "powercap"
 OTHER_METER = 'use another meter: energy = ["perf", "msr"]'
 LOAD_DRIVER = "load the driver: sudo modprobe intel_rapl_msr"
-GRANT = (
+GRANT_ACCESS = (
     "give yourself read access until the next boot: "
     "sudo find /sys/devices/virtual/powercap -name energy_uj -exec chown $USER {} + (or run with CAP_DAC_READ_SEARCH)"
 )
@@ -34,14 +35,14 @@ _REGISTER_MAX = 2**32 - 1
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """One zone that counts energy: `name` is the domain's (``package-0``, ``dram-0``), `folder` its real folder."""
+    """A zone whose energy is counted: `name` is its domain (``package-0``, ``dram-0``), `folder` the real folder, links followed."""
 
     name: str
     folder: Path
 
 
-def find_zones(roots: Roots) -> tuple[tuple[Zone, ...], tuple[str, ...]]:
-    """Package and DRAM zones in the order package-0, dram-0, package-1, ..., and notes about entries that were passed over."""
+def find_zones(roots: KernelRoots) -> tuple[tuple[Zone, ...], tuple[str, ...]]:
+    """The package and DRAM zones in the order package-0, dram-0, package-1, ..., and notes about zones that were passed over."""
     zones: dict[str, Zone] = {}
     notes: list[str] = []
     for link in sorted(roots.sys_path("class/powercap").glob("intel-rapl:*")):
@@ -67,7 +68,10 @@ def find_zones(roots: Roots) -> tuple[tuple[Zone, ...], tuple[str, ...]]:
 
 
 def _one_per_package(zones: list[Zone], notes: list[str]) -> list[Zone]:
-    """The first die of each package: kernels 6.9 to 6.12 make a zone per chiplet of an AMD package, and all show the package's counter."""
+    """The zone of the first die of each package.
+
+    Kernels 6.9 to 6.12 make a zone for each chiplet of an AMD package, and all of them show the package's one counter.
+    """
     kept: dict[str, Zone] = {}
     for zone in zones:
         whole = zone.name.partition("-die-")[0]
@@ -96,8 +100,8 @@ def _numbers(name: str) -> tuple[int, ...]:
 def zone_modulus_uj(max_energy_range_uj: int) -> int:
     """Microjoules after which ``energy_uj`` starts again at 0.
 
-    The kernel multiplies the 32-bit register by an integer number of nanojoules and prints the product of 2^32 - 1 as
-    ``max_energy_range_uj``; the wrap itself takes one unit more. For 262143328850 (61035 nJ) that is 262143328911 uJ.
+    The kernel multiplies the 32-bit register by a whole number of nanojoules. ``max_energy_range_uj`` is that product for the register's
+    largest value, 2^32 - 1; to start again at 0 the counter takes one unit more. For 262143328850 (61035 nJ) that makes 262143328911 uJ.
     """
     unit_nj = round(max_energy_range_uj * 1000 / _REGISTER_MAX)
     return max_energy_range_uj + max(1, round(unit_nj / 1000))
@@ -107,7 +111,7 @@ def _counter(zone: Zone) -> Counter:
     range_uj = read_int(zone.folder / "max_energy_range_uj")
     if range_uj is None or range_uj <= 0:
         reason = f"{zone.folder}/max_energy_range_uj holds no positive number, so a wrap could not be told"
-        raise Refused(WHAT, reason, OTHER_METER)
+        raise Refused(SOURCE, reason, OTHER_METER)
     kind = zone.name.partition("-")[0]
     limit_w = tdp_w = None
     for index in range(4):
@@ -121,20 +125,20 @@ def _counter(zone: Zone) -> Counter:
     return Counter(zone.name, unit_j=1e-6, modulus=zone_modulus_uj(range_uj), max_power_w=power_w)
 
 
-def _no_zone(roots: Roots, notes: tuple[str, ...]) -> Refused:
+def _no_zone(roots: KernelRoots, notes: tuple[str, ...]) -> Refused:
     folder = roots.sys_path("class/powercap")
     virtual = cpu_model(roots).hypervisor
     if not os.path.isdir(folder):  # noqa: PTH112
-        return Refused(WHAT, f"{folder} does not exist", HIDDEN_BY_VM if virtual else LOAD_DRIVER)
+        return Refused(SOURCE, f"{folder} does not exist", HIDDEN_BY_VM if virtual else LOAD_DRIVER)
     reason = f"{folder} has no package zone" + (f": {'; '.join(notes)}" if notes else "")
     if any("points nowhere" in note for note in notes):
         return Refused(
-            WHAT, reason, "run outside the container, or start it with -v /sys/devices/virtual/powercap:/sys/devices/virtual/powercap:ro"
+            SOURCE, reason, "run outside the container, or start it with -v /sys/devices/virtual/powercap:/sys/devices/virtual/powercap:ro"
         )
-    return Refused(WHAT, reason, HIDDEN_BY_VM if virtual else LOAD_DRIVER)
+    return Refused(SOURCE, reason, HIDDEN_BY_VM if virtual else LOAD_DRIVER)
 
 
-def open_powercap(roots: Roots) -> CountingMeter:
+def open_powercap(roots: KernelRoots) -> CountingMeter:
     """Open every package and DRAM zone and prove that they count.
 
     Raises
@@ -153,10 +157,10 @@ def open_powercap(roots: Roots) -> CountingMeter:
             try:
                 fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             except OSError as error:
-                remedy = GRANT if isinstance(error, PermissionError) else LOAD_DRIVER
-                raise Refused(WHAT, f"energy_uj of {zone.name} can't be opened: {describe(error)}", remedy) from error
+                remedy = GRANT_ACCESS if isinstance(error, PermissionError) else LOAD_DRIVER
+                raise Refused(SOURCE, f"energy_uj of {zone.name} can't be opened: {describe_os_error(error)}", remedy) from error
             files.callback(os.close, fd)
             found.append((_counter(zone), Source(fd, SourceKind.TEXT, str(path))))
         return proven_meter(
-            WHAT, found, files, unreadable_remedy=LOAD_DRIVER, dead_remedy=HIDDEN_BY_VM if virtual else OTHER_METER, notes=notes
+            SOURCE, found, files, unreadable_remedy=LOAD_DRIVER, dead_remedy=HIDDEN_BY_VM if virtual else OTHER_METER, notes=notes
         )

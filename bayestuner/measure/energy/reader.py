@@ -1,7 +1,7 @@
-"""Reading several counters back to back: through the C extension, or in plain Python where it isn't built.
+"""Reading several counters back to back: through the C extension, or in plain Python where the extension isn't built.
 
-The extension takes both time stamps and all counts in one call without the interpreter in between, which makes the stamps tighter; the
-counts are the same.
+The extension takes both time stamps and all counts in one call, without the interpreter in between, so the two stamps lie closer together;
+the counts are the same.
 """
 
 from __future__ import annotations
@@ -27,7 +27,18 @@ class SourceKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One counter to read: an open descriptor, the way to read it, where in the file, and a name for errors."""
+    """One counter to read.
+
+    Attributes
+    ----------
+    fd : int
+        Open descriptor.
+    kind : SourceKind
+    label : str
+        What the counter is called in errors.
+    offset : int
+        MSR only: where in the file the register is.
+    """
 
     fd: int
     kind: SourceKind
@@ -37,7 +48,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Raw counts with CLOCK_MONOTONIC before the first and after the last."""
+    """Raw counts of several counters, and CLOCK_MONOTONIC in nanoseconds before the first and after the last was read."""
 
     before_ns: int
     after_ns: int
@@ -45,6 +56,7 @@ class Reading:
 
 
 Reader = Callable[[], Reading]
+"""Reads all counters of a meter once."""
 
 
 def read_plain(source: Source) -> int:
@@ -62,7 +74,7 @@ def _read_unnamed(source: Source) -> int:
             raise OSError(errno.EINVAL, f"holds {text!r} instead of a number")
         return int(text)
     data = os.read(source.fd, 8) if source.kind is SourceKind.PERF else os.pread(source.fd, 8, source.offset)
-    if len(data) != 8:  # the device never does that; a truncated stand-in does
+    if len(data) != 8:  # the kernel's device never answers so, but a truncated file in its place does
         raise OSError(errno.EIO, f"{len(data)} bytes instead of 8")
     value: int = struct.unpack("=Q", data)[0]
     return value
@@ -92,7 +104,7 @@ def source_table(sources: Sequence[Source]) -> Any:
 def native_reader(sources: Sequence[Source]) -> Reader:
     """A reader that makes one call into the C extension; ImportError where that isn't built.
 
-    May be called from several threads, which then take turns.
+    The reader may be called from several threads, which then take turns.
     """
     from bayestuner._native import ffi, lib
     from bayestuner._native.status import check

@@ -1,7 +1,7 @@
-"""Reading a meter on a fixed beat while a job runs: by a thread of the C extension, or by a Python thread where that can't be.
+"""Reading a meter at a fixed rate while a job runs: by a thread of the C extension, or by a Python thread where that isn't possible.
 
-The extension's thread needs no interpreter, so its stamps are good however busy Python is, and a counter that wraps in minutes is read in
-time. Both give the same samples.
+The extension's thread doesn't wait for the Python interpreter, so it reads on time however busy Python is, also a counter that wraps within
+minutes. Both give the same samples.
 """
 
 from __future__ import annotations
@@ -12,27 +12,32 @@ from collections.abc import Iterable
 
 from bayestuner.errors import BayesTunerError
 from bayestuner.measure.cgroup.spawn import extension_is_built
-from bayestuner.measure.energy.counting import CountingMeter
+from bayestuner.measure.energy.counting_meter import CountingMeter
 from bayestuner.measure.energy.meter import EnergyMeter, EnergySample, MeterFault
 from bayestuner.measure.energy.recording import Recorder, Recording
 
 DEFAULT_HZ = 10.0
-"""Enough for every counter there is, at well under a thousandth of a core; 100 Hz and 1 kHz are for looking closely."""
+"""Readings a second. 10 are enough for every counter there is and take well under a thousandth of a core; more show power within a run."""
 
 HZ_MAX = 1000.0
 
 
 def open_recorder(meter: EnergyMeter, *, hz: float = DEFAULT_HZ, cpu: int | None = None) -> Recorder:
-    """The best recorder for a meter; nothing is read before its `start`.
+    """The best recorder there is for a meter; it reads nothing before its `start`.
 
     Parameters
     ----------
     meter : EnergyMeter
-        Stays the caller's to close.
+        The caller closes it.
     hz : float
-        Readings in a second, up to 1000.
+        Readings a second, up to 1000.
     cpu : int or None
-        Where the extension's thread may run: a CPU that no job uses. A Python thread is not pinned.
+        The only CPU on which the extension's thread may run; choose one that no job uses. A Python thread is not pinned.
+
+    Raises
+    ------
+    MeterFault
+        `hz` is out of range.
     """
     if not 0 < hz <= HZ_MAX:
         raise MeterFault(f"{hz} readings a second were asked for; give a number above 0 and up to {HZ_MAX:.0f}")
@@ -44,7 +49,7 @@ def open_recorder(meter: EnergyMeter, *, hz: float = DEFAULT_HZ, cpu: int | None
 
 
 class ThreadRecorder:
-    """A Python thread that reads any meter; see `Recorder`. Late whenever another thread holds the interpreter."""
+    """A Python thread that reads any meter; see `Recorder`. It reads late whenever another thread holds the interpreter."""
 
     def __init__(self, meter: EnergyMeter, hz: float) -> None:
         self.fault: BayesTunerError | OSError | None = None
@@ -96,16 +101,17 @@ class ThreadRecorder:
         due = time.monotonic() + period_s
         while not self._stop.wait(max(due - time.monotonic(), 0.0)):
             self._read()
-            late = max(int((time.monotonic() - due) / period_s), 0)  # beats that can't be made up for
+            late = max(int((time.monotonic() - due) / period_s), 0)  # readings that were due meanwhile; they are not made up for
             self._missed += late
             due += (1 + late) * period_s
             self._cpu_s = time.thread_time()
 
 
 def housekeeping_cpu(job_cpus: Iterable[int] | None, allowed: Iterable[int]) -> int | None:
-    """The lowest CPU of ours that isn't a job's; None where the job has them all, or its CPUs aren't known.
+    """The CPU to measure from: the lowest one of `allowed` that is no CPU of the job.
 
-    Jobs are given low numbers first and hyper-threads last, so the lowest free one is a core of its own as long as there is one.
+    None where the job has all of them, or where its CPUs aren't known. Jobs get low numbers first and second threads of cores last, so the
+    lowest free CPU is on a physical core of its own as long as there is one.
     """
     if job_cpus is None:
         return None

@@ -1,4 +1,4 @@
-"""The recorder that is a thread of the C extension. Import it inside a function: importing it needs the extension."""
+"""The recorder that is a thread of the C extension. Import it only inside a function: the import fails where the extension isn't built."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 from bayestuner._native import ffi, lib
 from bayestuner._native.status import check
 from bayestuner.errors import BayesTunerError
-from bayestuner.measure.energy.counting import CountingMeter
+from bayestuner.measure.energy.counting_meter import CountingMeter
 from bayestuner.measure.energy.meter import EnergySample
 from bayestuner.measure.energy.reader import Reading, source_table
 from bayestuner.measure.energy.recording import Recording
 
-PATIENCE_S = 120.0
-"""The ring holds this long without a `collect`."""
+RING_SECONDS = 120.0
+"""The ring buffer holds the readings of this many seconds; a `collect` empties it."""
 
 _CHUNK = 256
 
 
 class NativeRecorder:
-    """A pinned thread without the interpreter that reads a `CountingMeter`; see `Recorder`.
+    """A thread of the C extension that reads a `CountingMeter`; see `Recorder`.
 
-    In a forked child it is dead: only the process that started it can collect or stop.
+    Only the process that started it can collect from it or stop it: threads don't live on in a forked child.
     """
 
     def __init__(self, meter: CountingMeter, hz: float, cpu: int | None) -> None:
@@ -43,10 +43,10 @@ class NativeRecorder:
         """Read once, then go on in the background."""
         options = ffi.new("struct bt_sampler_options *")
         options.period_ns = round(1e9 / self._hz)
-        options.capacity = 1 << max(round(self._hz * PATIENCE_S) - 1, 1023).bit_length()
+        options.capacity = 1 << max(round(self._hz * RING_SECONDS) - 1, 1023).bit_length()
         options.cpu = -1 if self._cpu is None else self._cpu
         made = ffi.new("struct bt_sampler **")
-        if self._went_well(lib.bt_sampler_start(source_table(self._meter.sources), self._width, options, made), "starting its thread"):
+        if self._check_status(lib.bt_sampler_start(source_table(self._meter.sources), self._width, options, made), "starting its thread"):
             self._sampler = ffi.gc(made[0], lib.bt_sampler_free)
 
     def collect(self) -> list[EnergySample]:
@@ -60,19 +60,19 @@ class NativeRecorder:
         with self._lock:
             if self._sampler is None:
                 return
-            self._went_well(lib.bt_sampler_stop(self._sampler), "stopping its thread")
+            self._check_status(lib.bt_sampler_stop(self._sampler), "stopping its thread")
             self._samples += self._drain()
-            self._recording = self._look()
+            self._recording = self._statistics()
             ffi.release(self._sampler)
             self._sampler = None
 
     def recording(self) -> Recording:
         """How it goes, or went."""
         with self._lock:
-            return self._recording if self._sampler is None else self._look()
+            return self._recording if self._sampler is None else self._statistics()
 
-    def _went_well(self, status: int, about: str) -> bool:
-        """Whether a status is no error; the first that is becomes the fault."""
+    def _check_status(self, status: int, about: str) -> bool:
+        """Return whether a status of the extension is no error; the first error becomes `fault`."""
         try:
             check(status, about)
         except OSError as error:
@@ -84,11 +84,11 @@ class NativeRecorder:
         samples: list[EnergySample] = []
         while self._sampler is not None and self.fault is None:
             n = lib.bt_sampler_drain(self._sampler, _CHUNK, self._records, self._counts)
-            if not self._went_well(n, "in a forked child"):
+            if not self._check_status(n, "in a forked child"):
                 break
             for index in range(n):
                 record = self._records[index]
-                if not self._went_well(-record.error, self._label(record.failed)):
+                if not self._check_status(-record.error, self._label(record.failed)):
                     break
                 counts = tuple(ffi.unpack(self._counts + index * self._width, self._width))
                 half_ns = int(record.uncertainty_ns)
@@ -100,7 +100,7 @@ class NativeRecorder:
     def _label(self, failed: int) -> str:
         return self._meter.sources[failed].label if 0 <= failed < self._width else "CLOCK_MONOTONIC"
 
-    def _look(self) -> Recording:
+    def _statistics(self) -> Recording:
         stats = ffi.new("struct bt_sampler_stats *")
         lib.bt_sampler_look(self._sampler, stats)
         pinned = self._cpu is not None and stats.pin_error == 0

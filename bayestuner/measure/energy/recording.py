@@ -1,4 +1,4 @@
-"""What a recorder of a meter is, and how a recording went; `recorder` opens the one of the two kinds that fits."""
+"""The interface of a recorder, which reads a meter at a fixed rate, and the statistics of a recording; `recorder` makes recorders."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from bayestuner.measure.energy.meter import EnergySample
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """How a recording went.
+    """How well a meter was read during a run; stands in the run's details as `recordings`.
 
     Attributes
     ----------
     native : bool
-        Whether the extension's thread read.
+        Whether a thread of the C extension did it.
     hz : float
-        Readings asked for in a second.
+        Readings a second that were asked for.
     samples, lost, missed : int
-        Readings made; dropped because nobody collected them; beats that passed without a reading.
+        Readings made; readings dropped because nobody collected them in time; readings that were due but not made.
     cpu : int or None
-        The CPU it was pinned to; None: not pinned.
+        The CPU that the thread was pinned to; None: it was not pinned.
     note : str
         Why it was not pinned although that was asked for; empty otherwise.
     cpu_s : float or None
-        CPU time of the recording thread.
+        CPU time of the recording thread, seconds.
     """
 
     native: bool
@@ -40,24 +40,24 @@ class Recording:
 
 
 class Recorder(Protocol):
-    """What reads a meter on a beat.
+    """Reads a meter at a fixed rate, in the background.
 
     Attributes
     ----------
     fault : BayesTunerError, OSError or None
-        Why reading ended; `collect` gives what was read before.
+        Why reading ended too early; `collect` still gives what was read before.
     """
 
     fault: BayesTunerError | OSError | None
 
     def start(self) -> None:
-        """Read once, then go on in the background. A meter that can't be read becomes `fault`."""
+        """Read once, then go on in the background. Where the meter can't be read nothing is raised, but `fault` is set."""
 
     def collect(self) -> list[EnergySample]:
         """The samples since the last call, in order of time; also after `stop`."""
 
     def stop(self) -> None:
-        """End, then read a last time; may be called twice, and without a start."""
+        """Stop reading in the background, then read a last time; may be called twice, and without a start."""
 
     def recording(self) -> Recording:
-        """How it goes, or went."""
+        """Statistics up to now."""

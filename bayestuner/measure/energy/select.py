@@ -1,43 +1,43 @@
-"""Which meter to use: the first of those the job file lists that is proven to work, and why the earlier ones were refused."""
+"""Choosing the energy meter: the first that works of those that the job file lists, and the reasons why the earlier ones don't."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 from bayestuner.errors import MeterUnavailable
-from bayestuner.measure.cgroup.isolation import Refusal
-from bayestuner.measure.energy.counting import Refused
+from bayestuner.measure.cgroup.isolation import Refusal, Refused
+from bayestuner.measure.energy.kernel_files import KernelRoots
 from bayestuner.measure.energy.meter import EnergyMeter
 from bayestuner.measure.energy.model import open_model
 from bayestuner.measure.energy.msr import open_msr
 from bayestuner.measure.energy.perf import open_perf
 from bayestuner.measure.energy.powercap import open_powercap
-from bayestuner.measure.energy.roots import Roots
 
-OPENERS: dict[str, Callable[[Roots], EnergyMeter]] = {
+OPENERS: dict[str, Callable[[KernelRoots], EnergyMeter]] = {
     "perf": open_perf,
     "powercap": open_powercap,
     "msr": open_msr,
     "model": open_model,
 }
-"""Every source by name, in the order of preference; ``model`` is an estimate and only taken where it is asked for."""
+"""How each meter is opened, in the order of preference; ``model`` is an estimate and only used where it is asked for."""
 
 MEASURED = ("perf", "powercap", "msr")
+"""The meters that measure."""
 
 
-def open_meter(order: Sequence[str] = MEASURED, *, roots: Roots | None = None) -> tuple[EnergyMeter, tuple[Refusal, ...]]:
-    """Open the first source of `order` that works.
+def open_meter(order: Sequence[str] = MEASURED, *, roots: KernelRoots | None = None) -> tuple[EnergyMeter, tuple[Refusal, ...]]:
+    """Open the first meter of `order` that works.
 
     Returns
     -------
     meter : EnergyMeter
     refused : tuple of Refusal
-        Why those before it were passed over.
+        Why those before it don't work.
 
     Raises
     ------
     MeterUnavailable
-        When none works: each source with its reason and what would make it usable.
+        None works; the message gives for each the reason and what would make it usable.
     """
     unknown = [source for source in order if source not in OPENERS]
     if unknown:
@@ -45,14 +45,14 @@ def open_meter(order: Sequence[str] = MEASURED, *, roots: Roots | None = None) -
     refused: list[Refusal] = []
     for source in order:
         try:
-            return OPENERS[source](roots or Roots()), tuple(refused)
+            return OPENERS[source](roots or KernelRoots()), tuple(refused)
         except Refused as refusal:
             refused.append(refusal.refusal)
     raise MeterUnavailable(f"no energy meter works here: {_why(refused)}; `bayestuner doctor` tells more")
 
 
 def _why(refused: Sequence[Refusal]) -> str:
-    """Reasons and remedies in one sentence, a remedy that several share said once."""
+    """Reasons and remedies in one sentence; a remedy that all share is said once."""
     if not refused:
         return "the list of meters is empty"
     if len({r.remedy for r in refused}) == 1:

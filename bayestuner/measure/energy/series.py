@@ -1,12 +1,13 @@
-"""Joules since the first of many readings: counters wrap as often as they like, as long as somebody reads in between."""
+"""Cumulative energy over many readings of a meter: counters may wrap any number of times, as long as each is read often enough."""
 
 from __future__ import annotations
 
 from bayestuner.measure.energy.meter import EnergyMeter, EnergySample
 
 ANCHOR_S = 0.1
-"""Readings are differenced against one this old, not against the one before: longer than `counts.FROZEN_S`, so that a counter that stands
-still is seen at any rate of reading, and far shorter than any counter takes to wrap."""
+"""Seconds. A reading is compared with an earlier one that is this old, not with the one just before it: that is longer than
+`counter_energy.FROZEN_S`, so that a counter that stands still is noticed at any rate of reading, and far shorter than the time to a
+wrap."""
 
 
 class EnergySeries:

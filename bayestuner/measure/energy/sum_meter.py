@@ -1,4 +1,4 @@
-"""Several meters read as one: the machine's packages and, say, an accelerator beside them."""
+"""Several meters as one: that of the machine's packages and, say, that of an accelerator beside them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from bayestuner.measure.energy.meter import EnergyMeter, EnergySample
 
 
 class SumMeter:
-    """The sum of meters that cover different things; see `bayestuner.measure.energy.meter.EnergyMeter` for the interface.
+    """The sum of meters that cover different devices; see `bayestuner.measure.energy.meter.EnergyMeter` for the interface.
 
     Parameters
     ----------
     parts : sequence of (str, EnergyMeter)
-        Each with the name it has in the job file.
+        Each meter with the name it has in the job file.
     """
 
     def __init__(self, parts: Sequence[tuple[str, EnergyMeter]]) -> None:
@@ -27,7 +27,7 @@ class SumMeter:
         self.notes = tuple(note for meter in self.parts for note in getattr(meter, "notes", ()))
 
     def read(self) -> EnergySample:
-        """Read every part, one after the other; the stamp is the middle of all of it."""
+        """Read every part, one after the other; the stamp is the middle of the whole reading."""
         before = time.monotonic_ns()
         samples = [meter.read() for meter in self.parts]
         after = time.monotonic_ns()

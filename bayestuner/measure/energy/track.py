@@ -1,4 +1,4 @@
-"""The energy of a meter while it is recorded: what its recorder reads, added up. The parts of a sum are recorded each by itself."""
+"""The cumulative energy of a meter during a run: what its recorder reads, converted and added up."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from bayestuner.measure.energy.meter import EnergyMeter
 from bayestuner.measure.energy.recorder import DEFAULT_HZ, open_recorder
 from bayestuner.measure.energy.recording import Recorder, Recording
 from bayestuner.measure.energy.series import EnergySeries
-from bayestuner.measure.energy.sum import SumMeter
+from bayestuner.measure.energy.sum_meter import SumMeter
 
 
 class EnergyTrack:
-    """Cumulative energy over the time of a recording.
+    """Records a meter and keeps its cumulative energy.
 
-    Each part of a `SumMeter` has a recorder and a beat of its own, so that one that only Python can read doesn't take the others'
-    thread from them.
+    Each part of a `SumMeter` is recorded by itself, so that the parts that the C extension can read are read by it although another part
+    (a platform's meter) can only be read from Python.
 
     Parameters
     ----------
     meter : EnergyMeter
-        Stays the caller's to close.
+        The caller closes it.
     hz, cpu
         As for `open_recorder`.
     """
@@ -35,7 +35,7 @@ class EnergyTrack:
             recorder.start()
 
     def stop(self) -> None:
-        """End, then read every part a last time; may be called twice."""
+        """Stop reading in the background, then read every part a last time; may be called twice."""
         for recorder, _ in self._parts:
             recorder.stop()
 
@@ -45,7 +45,7 @@ class EnergyTrack:
         Raises
         ------
         MeterFault, BayesTunerError, OSError
-            A part could not be read or its readings not be differenced; what was read before is kept.
+            A part could not be read, or its readings could not be turned into joules; what was read before is kept.
         """
         for recorder, series in self._parts:
             for sample in recorder.collect():
@@ -55,12 +55,16 @@ class EnergyTrack:
 
     @property
     def recordings(self) -> tuple[Recording, ...]:
-        """How reading each part goes, or went."""
+        """Statistics of each part's recording, up to now."""
         return tuple(recorder.recording() for recorder, _ in self._parts)
 
     @property
     def points(self) -> list[tuple[int, float]]:
-        """Stamps in nanoseconds, rising, and joules since the first; a sum has those of its first part, while all parts were read."""
+        """(CLOCK_MONOTONIC in nanoseconds, joules since the first point), in order of time.
+
+        For a `SumMeter` these are the times at which its first part was read, limited to the time in which all parts were read; the energy
+        of the other parts at these times is interpolated.
+        """
         first, *others = (series.points for _, series in self._parts)
         if not others or not all((first, *others)):
             return first if not others else []
@@ -76,4 +80,4 @@ def _at(
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     known = np.array([stamp for stamp, _ in points], dtype=np.int64)
     joules = np.array([energy_j for _, energy_j in points], dtype=np.float64)
-    return np.asarray(np.interp(stamps - known[0], known - known[0], joules))  # differences first: these exceed 53 bits
+    return np.asarray(np.interp(stamps - known[0], known - known[0], joules))  # subtract first: a stamp has more bits than a float holds

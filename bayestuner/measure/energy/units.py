@@ -1,7 +1,7 @@
-"""Energy units and registers by CPU model: everything about RAPL that depends on the part.
+"""Energy registers and their units by CPU model: everything about RAPL that depends on which processor it is.
 
 Sources: Intel SDM volume 4; Linux ``arch/x86/events/rapl.c``, ``drivers/powercap/intel_rapl_common.c``; McCalpin's finding on the
-DRAM unit of Haswell-EP. Where those disagree the table says which one was followed.
+DRAM unit of Haswell-EP. Where these disagree a comment says which one was followed.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ REGISTER_MODULUS = 1 << 32
 """Energy status registers are 32 bits wide; the upper half is reserved and masked off."""
 
 SERVER_DRAM_UNIT_J = 15.3e-6
-"""Fixed DRAM unit of the parts below, as powercap and LIKWID have it. perf takes 2^-16 J = 15.2588 uJ for the same register, so
-the two differ by 0.27 % on the same count; the MSR reader agrees with powercap."""
+"""Fixed DRAM unit of the models below, as powercap and LIKWID have it. perf takes 2^-16 J = 15.2588 uJ for the same register, so its figure
+for the same count differs by 0.27 %; the MSR meter agrees with powercap."""
 
 FIXED_DRAM_UNIT_MODELS = {
     0x3F: "Haswell-EP",
@@ -47,22 +47,22 @@ PSYS_ONE_JOULE_MODELS = frozenset({0x8F, 0xCF})
 """Sapphire and Emerald Rapids count whole joules in the platform domain (psys), which is never added to a total here."""
 
 NO_CORE_COUNTER_MODELS = frozenset({0x3F, 0x4F})
-"""Haswell-EP and Broadwell-EP: the core domain (PP0, 0x639) isn't implemented and reads 0 for ever; that is no "0 W"."""
+"""Haswell-EP and Broadwell-EP: the core domain (PP0, 0x639) isn't implemented; its counter always reads 0, which doesn't mean 0 W."""
 
 DIE_SCOPE_MODELS = frozenset({0x55})
-"""Cascade Lake-AP has two dies with their own counters in one package. AMD numbers its chiplets as dies too, but counts per
-package, so dies are only told apart for these models."""
+"""Cascade Lake-AP has two dies with counters of their own in one package. AMD numbers its chiplets as dies too but has one counter per
+package, so dies are told apart for these models only."""
 
 
 class UnknownUnits(ValueError):
-    """The unit register holds something no supported CPU would say."""
+    """The unit register holds a value that no supported CPU has."""
 
 
 @dataclass(frozen=True, slots=True)
 class EnergyUnits:
     """Joules per count of each domain, and watts per count of the power-limit registers.
 
-    `dram_j` is None where the part has no DRAM counter; `core_counter` is False where the core counter reads 0 for ever.
+    `dram_j` is None where the CPU has no DRAM counter; `core_counter` is False where the counter of the core domain always reads 0.
     """
 
     package_j: float
@@ -74,7 +74,7 @@ class EnergyUnits:
 
 @dataclass(frozen=True, slots=True)
 class Registers:
-    """Numbers of the registers of one vendor; None where it has none."""
+    """Register numbers of one vendor's CPUs; None where they have no such register."""
 
     unit: int
     package: int
@@ -105,12 +105,12 @@ def decode_units(raw: int, cpu: CpuModel) -> EnergyUnits:
     raw : int
         The register: power unit in bits 3:0, energy unit (ESU) in bits 12:8.
     cpu : CpuModel
-        Decides which exceptions hold.
+        Decides which of the exceptions above hold.
 
     Raises
     ------
     UnknownUnits
-        For 0, or an ESU of 0: what virtual machines and masked registers answer.
+        The register, or its ESU, is 0: what virtual machines and masked registers answer.
     """
     esu = (raw >> 8) & 0x1F
     if raw == 0 or esu == 0:

@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bayestuner.measure.job.command import BUILT_IN, placeholders
-from bayestuner.measure.job.keys import Report, suggestion
+from bayestuner.measure.job.command import BUILT_IN_PLACEHOLDERS, placeholders
+from bayestuner.measure.job.keys import ReportMistake, suggestion
 from bayestuner.measure.job.knobs import JobKnob
 
 
 def check_command(
-    command: Sequence[str], table: Mapping[str, Any], knobs: Sequence[JobKnob], env: Mapping[str, str], report: Report
+    command: Sequence[str], table: Mapping[str, Any], knobs: Sequence[JobKnob], env: Mapping[str, str], report: ReportMistake
 ) -> None:
     """Placeholders against knobs, in both directions; `table` is the raw [knobs] section, so that a wrong knob isn't reported twice."""
     if not command or not command[0]:
@@ -22,7 +22,7 @@ def check_command(
         if "\0" in word:
             report("job.command", "holds a NUL character, which no argument can")
     names = placeholders(command)
-    known = [*BUILT_IN, *table]
+    known = [*BUILT_IN_PLACEHOLDERS, *table]
     for name in names:
         if name not in known:
             literal = f"; write {{{{{name}}}}} for the literal text"
@@ -35,7 +35,7 @@ def check_command(
             report(f"knobs.{knob.name}.variable", f"{knob.variable!r} is also set in job.env; take it out there")
 
 
-def check_patterns(job: Mapping[str, Any], report: Report) -> None:
+def check_patterns(job: Mapping[str, Any], report: ReportMistake) -> None:
     """throughput_regex must say what it catches; ready_regex needs it."""
     pattern = job.get("throughput_regex")
     if pattern is None:

@@ -12,7 +12,7 @@ from typing import Any
 
 _PLACEHOLDER = re.compile(r"\{\{([A-Za-z_]\w*)\}\}|\{([A-Za-z_]\w*)\}")
 
-BUILT_IN = ("python",)
+BUILT_IN_PLACEHOLDERS = ("python",)
 """Placeholders that are no knobs."""
 
 
@@ -22,7 +22,7 @@ def placeholders(command: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def fill(command: Iterable[str], config: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
+def fill_placeholders(command: Iterable[str], config: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
     """The command as it is run: placeholders filled in, a program with a slash in its name looked for from `folder`."""
     values = {**{name: text_of(value) for name, value in config.items()}, "python": sys.executable}
 

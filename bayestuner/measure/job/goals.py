@@ -8,14 +8,14 @@ from typing import Any
 
 from bayestuner.errors import InvalidGoal
 from bayestuner.goal import Bound, Goal
-from bayestuner.measure.job.keys import Report, check_table, suggestion
+from bayestuner.measure.job.keys import ReportMistake, check_table, suggestion
 from bayestuner.measure.job.knobs import JobKnob
-from bayestuner.measure.job.schema import GOAL_KEYS, PLAIN_GOAL_KEYS
+from bayestuner.measure.job.schema import GOAL_KEYS, ONE_GOAL_KEYS
 from bayestuner.measure.metrics import METRICS, POWER_METRICS
 
 DEFAULT_PRESET = "default"
 _OBJECTIVES = ("minimize", "maximize")
-_PLAIN = tuple(key.name for key in PLAIN_GOAL_KEYS)
+_ONE_GOAL = tuple(key.name for key in ONE_GOAL_KEYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Goals:
 
 
 def build_goals(
-    table: Mapping[str, Any], knobs: Mapping[str, Any], made: Sequence[JobKnob], settings: Mapping[str, Any], report: Report
+    table: Mapping[str, Any], knobs: Mapping[str, Any], made: Sequence[JobKnob], settings: Mapping[str, Any], report: ReportMistake
 ) -> Goals | None:
     """Make the goals of the [goal] section; None where one was reported as wrong.
 
@@ -36,7 +36,7 @@ def build_goals(
     known = [*METRICS, *(knob.name for knob in made if knob.knob.numeric), *(set(knobs) - {knob.name for knob in made})]
     no_meter = settings.get("energy") == []
     found = check_table(table, GOAL_KEYS, "goal", report)
-    own = {name: value for name, value in table.items() if name in _PLAIN}
+    own = {name: value for name, value in table.items() if name in _ONE_GOAL}
     goal = _build_goal(own, "goal", known, no_meter, report, is_empty=not table)
     if goal is None or len(found) < len(GOAL_KEYS):
         return None
@@ -46,9 +46,9 @@ def build_goals(
         if name == DEFAULT_PRESET:
             report(key, f"{name!r} is what the [goal] section itself is called; give the preset another name")
             continue
-        check_table(given, PLAIN_GOAL_KEYS, key, lambda where, problem: report(where, problem) if "unknown key" in problem else None)
+        check_table(given, ONE_GOAL_KEYS, key, lambda where, problem: report(where, problem) if "unknown key" in problem else None)
         kept = {k: v for k, v in own.items() if not (k in _OBJECTIVES and set(given) & set(_OBJECTIVES))}
-        preset = _build_goal({**kept, **{k: v for k, v in given.items() if k in _PLAIN}}, key, known, no_meter, report)
+        preset = _build_goal({**kept, **{k: v for k, v in given.items() if k in _ONE_GOAL}}, key, known, no_meter, report)
         if preset is not None:
             goals[name] = preset
     if found["preset"] not in (*found["presets"], DEFAULT_PRESET):
@@ -57,10 +57,10 @@ def build_goals(
 
 
 def _build_goal(
-    table: Mapping[str, Any], key: str, known: Sequence[str], no_meter: bool, report: Report, *, is_empty: bool = False
+    table: Mapping[str, Any], key: str, known: Sequence[str], no_meter: bool, report: ReportMistake, *, is_empty: bool = False
 ) -> Goal | None:
     """Make one goal from the keys that belong to it; None where it was reported as wrong."""
-    found = check_table(table, PLAIN_GOAL_KEYS, key, report)
+    found = check_table(table, ONE_GOAL_KEYS, key, report)
     objectives = [name for name in _OBJECTIVES if found.get(name) is not None]
     problems = [_metric_problem(f"{key}.{name}", found[name], known, no_meter, report) for name in objectives]
     if len(objectives) != 1 and not is_empty and set(_OBJECTIVES) <= found.keys():
@@ -74,13 +74,13 @@ def _build_goal(
             problems.append(True)
         else:
             problems.append(_metric_problem(f"{key}.subject_to[{index}]", bounds[-1].metric, known, no_meter, report))
-    if any(problems) or len(objectives) != 1 or len(found) < len(PLAIN_GOAL_KEYS):
+    if any(problems) or len(objectives) != 1 or len(found) < len(ONE_GOAL_KEYS):
         return None
     return Goal(minimize=found["minimize"], maximize=found["maximize"], subject_to=bounds)
 
 
-def _metric_problem(key: str, metric: str, known: Sequence[str], no_meter: bool, report: Report) -> bool:
-    """Report a metric that can't be had; whether it was."""
+def _metric_problem(key: str, metric: str, known: Sequence[str], no_meter: bool, report: ReportMistake) -> bool:
+    """ReportMistake a metric that can't be had; whether it was."""
     if metric not in known:
         report(key, f"no run reports the metric {metric!r}{suggestion(metric, known)}")
         return True

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from bayestuner.errors import InvalidGoal
 from bayestuner.goal import Goal
-from bayestuner.measure.job.command import fill
+from bayestuner.measure.job.command import fill_placeholders
 from bayestuner.measure.job.keys import suggestion
 from bayestuner.measure.job.knobs import JobKnob
 from bayestuner.measure.job.stop import StopCondition
@@ -138,7 +138,7 @@ class Job:
 
     def argv(self, config: Mapping[str, Any]) -> tuple[str, ...]:
         """The command with every placeholder filled in and a relative program resolved against the job file's folder."""
-        return fill(self.command, config, self.path.parent)
+        return fill_placeholders(self.command, config, self.path.parent)
 
     def with_goal(self, goal: Goal) -> Job:
         """This job with another goal; raises `InvalidGoal` where it names a metric that no run reports."""

@@ -19,7 +19,7 @@ class _Required:
 
 REQUIRED = _Required()
 
-Report = Callable[[str, str], None]
+ReportMistake = Callable[[str, str], None]
 """``report(dotted key, what is wrong and what to do)``."""
 
 
@@ -37,10 +37,10 @@ class Key:
     unit : str
     low, high : float, optional
         Ends of the allowed range, both allowed; `low` is not allowed where `above`.
-    above : bool
+    exclusive_low : bool
     choices : tuple of str
         The allowed texts (of a text, or of each element of a list of texts).
-    dotted : bool
+    allow_dotted : bool
         Names with a dot are allowed as well: those of platforms, which the caller checks.
     description : str
         One line for the reference.
@@ -53,9 +53,9 @@ class Key:
     unit: str = ""
     low: float | None = None
     high: float | None = None
-    above: bool = False
+    exclusive_low: bool = False
     choices: tuple[str, ...] = ()
-    dotted: bool = False
+    allow_dotted: bool = False
 
 
 def _is_integer(value: Any) -> bool:
@@ -105,7 +105,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def check_table(
-    table: Mapping[str, Any], keys: Iterable[Key], prefix: str, report: Report, *, extra: tuple[str, ...] = ()
+    table: Mapping[str, Any], keys: Iterable[Key], prefix: str, report: ReportMistake, *, extra: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """Check one section; return every key of `keys` that is usable, defaults filled in.
 
@@ -153,7 +153,7 @@ def problem_with(value: Any, key: Key) -> str | None:
         return f"expected {words}, not {value!r}"
     if key.choices:
         for given in value if isinstance(value, list) else [value]:
-            if given not in key.choices and not (key.dotted and "." in given):
+            if given not in key.choices and not (key.allow_dotted and "." in given):
                 return f"{given!r} is not one of {', '.join(key.choices)}" + suggestion(str(given), key.choices).partition("; known")[0]
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return _range_problem(value, key)
@@ -164,8 +164,8 @@ def problem_with(value: Any, key: Key) -> str | None:
 
 def _range_problem(value: float, key: Key) -> str | None:
     unit = f" {key.unit}" if key.unit not in ("", "1", "as named") else ""
-    if key.low is not None and (value < key.low or (key.above and value == key.low)):
-        return f"expected {'more than' if key.above else 'at least'} {key.low:g}{unit}, not {value!r}"
+    if key.low is not None and (value < key.low or (key.exclusive_low and value == key.low)):
+        return f"expected {'more than' if key.exclusive_low else 'at least'} {key.low:g}{unit}, not {value!r}"
     if key.high is not None and value > key.high:
         return f"expected at most {key.high:g}{unit}, not {value!r}"
     return None

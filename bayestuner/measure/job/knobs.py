@@ -10,8 +10,8 @@ from typing import Any
 from bayestuner.errors import InvalidSpace
 from bayestuner.measure.actuators.cpu_frequency import UNITS as CLOCK_UNITS
 from bayestuner.measure.actuators.power_cap import UNITS as POWER_UNITS
-from bayestuner.measure.job.command import BUILT_IN
-from bayestuner.measure.job.keys import Report, check_table, suggestion
+from bayestuner.measure.job.command import BUILT_IN_PLACEHOLDERS
+from bayestuner.measure.job.keys import ReportMistake, check_table, suggestion
 from bayestuner.measure.job.schema import KNOB_KINDS
 from bayestuner.measure.metrics import METRICS
 from bayestuner.space import Categorical, Integer, Knob, Ordinal
@@ -65,16 +65,16 @@ class CoreCount:
         The most; what ``max = "all"`` means.
     has_siblings : bool
         Whether second threads of cores may be used.
-    apart : str
+    kept_free : str
         Words about cores that this process may use and jobs may not.
     """
 
     n: int
     has_siblings: bool = True
-    apart: str = ""
+    kept_free: str = ""
 
 
-def build_knobs(table: Mapping[str, Any], cores: CoreCount, report: Report, units: Units | None = None) -> list[JobKnob]:
+def build_knobs(table: Mapping[str, Any], cores: CoreCount, report: ReportMistake, units: Units | None = None) -> list[JobKnob]:
     """Make the knobs of the [knobs] section; what is wrong is reported and left out.
 
     Parameters
@@ -99,7 +99,7 @@ def build_knobs(table: Mapping[str, Any], cores: CoreCount, report: Report, unit
     return knobs
 
 
-def _build_knob(name: str, given: Any, cores: CoreCount, units: Units, report: Report) -> JobKnob | None:
+def _build_knob(name: str, given: Any, cores: CoreCount, units: Units, report: ReportMistake) -> JobKnob | None:
     key = f"knobs.{name}"
     if not isinstance(given, dict):
         report(key, f'expected a table like {{ kind = "argument", values = [1, 2, 4] }}, not {given!r}')
@@ -141,12 +141,12 @@ def _name_problem(name: str) -> str | None:
         return "a knob's name is a word of letters, digits and underscores that doesn't begin with a digit"
     if name in METRICS:
         return f"{name!r} is the name of a metric that runs report; call the knob something else"
-    if name in BUILT_IN or name.upper() == "FD":
+    if name in BUILT_IN_PLACEHOLDERS or name.upper() == "FD":
         return f"{name!r} is taken by BayesTuner itself; call the knob something else"
     return None
 
 
-def _in_units(name: str, key: str, units: Mapping[str, float], what: str, report: Report) -> float:
+def _in_units(name: str, key: str, units: Mapping[str, float], what: str, report: ReportMistake) -> float:
     """How many of the smallest (or the actuator's) unit one of a knob is, by the end of its name."""
     unit = name.lower().rpartition("_")[2]
     if unit not in units:
@@ -157,7 +157,7 @@ def _in_units(name: str, key: str, units: Mapping[str, float], what: str, report
 
 
 def _values(
-    found: Mapping[str, Any], given: Mapping[str, Any], kind: str, key: str, cores: CoreCount, report: Report
+    found: Mapping[str, Any], given: Mapping[str, Any], kind: str, key: str, cores: CoreCount, report: ReportMistake
 ) -> Sequence[Any] | None:
     """The values a knob takes, from `values` or from min, max and step; None where they were reported as wrong."""
     if kind == "smt":
@@ -200,7 +200,7 @@ def _tidy(value: float) -> float:
     return value if isinstance(value, int) else float(f"{value:.12g}")  # 0.1 + 2 * 0.1 is 0.3, for people and for the job
 
 
-def _values_fit(values: Sequence[Any], kind: str, key: str, cores: CoreCount, report: Report) -> bool:
+def _values_fit(values: Sequence[Any], kind: str, key: str, cores: CoreCount, report: ReportMistake) -> bool:
     if kind in SETTING_UNITS:
         for value in values:
             if isinstance(value, (bool, str)) or not value > 0:
@@ -213,12 +213,12 @@ def _values_fit(values: Sequence[Any], kind: str, key: str, cores: CoreCount, re
             report(f"{key}.values", f"a knob of kind {kind} takes whole numbers of at least 1, not {value!r}")
             return False
     if kind == "cores" and max(values) > cores.n:
-        report(key, f'asks for up to {max(values)} cores, but this process may use {cores.n}{cores.apart}; use max = "all"')
+        report(key, f'asks for up to {max(values)} cores, but this process may use {cores.n}{cores.kept_free}; use max = "all"')
         return False
     return True
 
 
-def _variable_fits(variable: str, key: str, report: Report) -> bool:
+def _variable_fits(variable: str, key: str, report: ReportMistake) -> bool:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
         report(f"{key}.variable", f"{variable!r} is no name of an environment variable")
         return False
@@ -242,7 +242,7 @@ def _space_knob(name: str, values: Sequence[Any], kind: str, ordered: bool | Non
     return Ordinal(name, values, more_is=more_is)
 
 
-def _check_variables(knobs: Sequence[JobKnob], report: Report) -> None:
+def _check_variables(knobs: Sequence[JobKnob], report: ReportMistake) -> None:
     """Every knob becomes BAYESTUNER_<KNOB>; no two things may want the same variable."""
     seen: dict[str, str] = {}
     for knob in knobs:

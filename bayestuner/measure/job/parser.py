@@ -10,17 +10,17 @@ from typing import Any
 
 from bayestuner.errors import InvalidJob
 from bayestuner.measure.job.checks import check_command, check_patterns
-from bayestuner.measure.job.command import BUILT_IN, fill, placeholders, program_problem, resolve_program
+from bayestuner.measure.job.command import BUILT_IN_PLACEHOLDERS, fill_placeholders, placeholders, program_problem, resolve_program
 from bayestuner.measure.job.goals import build_goals
 from bayestuner.measure.job.job import Job, MeasureSettings
-from bayestuner.measure.job.keys import Report, check_table, suggestion
+from bayestuner.measure.job.keys import ReportMistake, check_table, suggestion
 from bayestuner.measure.job.knobs import CoreCount, build_knobs
 from bayestuner.measure.job.schema import JOB_KEYS, MEASURE_KEYS, SECTIONS
 from bayestuner.measure.job.stop import build_stop
-from bayestuner.measure.job.user import reach_problem, user_problem
+from bayestuner.measure.job.user import access_problem, user_problem
 from bayestuner.measure.machine.core_order import CorePolicy, order_cores, physical_cores
 from bayestuner.measure.machine.topology import Topology, read_topology
-from bayestuner.measure.platform import Platform, PlatformProblem, load_platforms, offers_of
+from bayestuner.measure.platform import Platform, PlatformProblem, knob_offers, load_platforms
 from bayestuner.space import Space
 
 
@@ -96,14 +96,14 @@ def _build(
             report(name, "unknown section" + suggestion(name, SECTIONS))
     sections = {name: _section(table, name, report) for name in SECTIONS}
     job = check_table(sections["job"], JOB_KEYS, "job", report)
-    of_measure: list[tuple[str, str]] = []  # checked first, because knobs depend on it; reported in the file's order
-    settings = _measure(sections["measure"], lambda key, problem: of_measure.append((key, problem)))
-    cores = _core_count(sections["knobs"], settings, n_cpus, topology, lambda key, problem: of_measure.append((key, problem)))
-    platforms = _platforms(settings, lambda key, problem: of_measure.append((key, problem)))
-    units = {kind: offer.units for kind, (_, offer) in offers_of(platforms or {}).items()}
+    measure_mistakes: list[tuple[str, str]] = []  # checked first, because knobs depend on it; reported in the file's order
+    settings = _measure(sections["measure"], lambda key, problem: measure_mistakes.append((key, problem)))
+    cores = _core_count(sections["knobs"], settings, n_cpus, topology, lambda key, problem: measure_mistakes.append((key, problem)))
+    platforms = _platforms(settings, lambda key, problem: measure_mistakes.append((key, problem)))
+    units = {kind: offer.units for kind, (_, offer) in knob_offers(platforms or {}).items()}
     known = sections["knobs"] if platforms is not None else {n: g for n, g in sections["knobs"].items() if not _is_of_platform(g)}
     knobs = build_knobs(known, cores, report, units) if known or not sections["knobs"] else []
-    mistakes += of_measure
+    mistakes += measure_mistakes
     goals = build_goals(sections["goal"], sections["knobs"], knobs, settings, report)
     check_patterns(job, report)
     cwd = _cwd(job, path, report)
@@ -111,8 +111,8 @@ def _build(
     command = tuple(job.get("command", ()))
     if "command" in job:
         check_command(command, sections["knobs"], knobs, job.get("env", {}), report)
-        if command and command[0] and not set(placeholders(command[:1])) - set(BUILT_IN):
-            _program(fill(command, dict.fromkeys(placeholders(command), ""), path.parent)[0], job.get("env", {}), user, report)
+        if command and command[0] and not set(placeholders(command[:1])) - set(BUILT_IN_PLACEHOLDERS):
+            _program(fill_placeholders(command, dict.fromkeys(placeholders(command), ""), path.parent)[0], job.get("env", {}), user, report)
     if mistakes or goals is None:
         return None
     space = Space(*(knob.knob for knob in knobs))
@@ -133,20 +133,20 @@ def _build(
         user=job["user"],
         presets=MappingProxyType(dict(goals.by_name)),
     )
-    if set(placeholders(command[:1])) - set(BUILT_IN):
+    if set(placeholders(command[:1])) - set(BUILT_IN_PLACEHOLDERS):
         _program(made.argv(made.all_max_config())[0], made.env, user, report)
     return made
 
 
-def _program(program: str, env: Mapping[str, str], user: str | None, report: Report) -> None:
+def _program(program: str, env: Mapping[str, str], user: str | None, report: ReportMistake) -> None:
     problem = program_problem(program, env)
     if problem is None and user is not None:
-        problem = reach_problem(Path(resolve_program(program, env)), user)
+        problem = access_problem(Path(resolve_program(program, env)), user)
     if problem:
         report("job.command", problem)
 
 
-def _user(job: Mapping[str, Any], cwd: Path, report: Report) -> str | None:
+def _user(job: Mapping[str, Any], cwd: Path, report: ReportMistake) -> str | None:
     """The user the job is to run as; None where it is the one who runs BayesTuner, or was reported as wrong."""
     user: str | None = job.get("user")
     if user is None:
@@ -155,13 +155,13 @@ def _user(job: Mapping[str, Any], cwd: Path, report: Report) -> str | None:
     if problem:
         report("job.user", problem)
         return None
-    closed = reach_problem(cwd, user) if cwd.is_dir() else None
+    closed = access_problem(cwd, user) if cwd.is_dir() else None
     if closed:
         report("job.cwd", closed)
     return user
 
 
-def _section(table: dict[str, Any], name: str, report: Report) -> dict[str, Any]:
+def _section(table: dict[str, Any], name: str, report: ReportMistake) -> dict[str, Any]:
     given = table.get(name)
     if isinstance(given, dict):
         return given
@@ -172,7 +172,7 @@ def _section(table: dict[str, Any], name: str, report: Report) -> dict[str, Any]
     return {}
 
 
-def _measure(table: dict[str, Any], report: Report) -> dict[str, Any]:
+def _measure(table: dict[str, Any], report: ReportMistake) -> dict[str, Any]:
     found = check_table(table, MEASURE_KEYS, "measure", report)
     if {"min_seconds", "max_seconds"} <= found.keys() and found["min_seconds"] > found["max_seconds"]:
         report("measure.min_seconds", f"{found['min_seconds']:g} s is longer than measure.max_seconds, {found['max_seconds']:g} s")
@@ -186,7 +186,7 @@ def _is_of_platform(given: Any) -> bool:
     return isinstance(given, dict) and "." in str(given.get("kind", ""))
 
 
-def _platforms(settings: Mapping[str, Any], report: Report) -> dict[str, Platform] | None:
+def _platforms(settings: Mapping[str, Any], report: ReportMistake) -> dict[str, Platform] | None:
     """The platforms of the job file, its meters held against theirs; None where one can't be loaded, which is reported."""
     try:
         platforms = load_platforms(settings.get("platforms", ()))
@@ -200,7 +200,9 @@ def _platforms(settings: Mapping[str, Any], report: Report) -> dict[str, Platfor
     return platforms
 
 
-def _core_count(knobs: Mapping[str, Any], settings: Mapping[str, Any], n_cpus: int | None, topology: Topology, report: Report) -> CoreCount:
+def _core_count(
+    knobs: Mapping[str, Any], settings: Mapping[str, Any], n_cpus: int | None, topology: Topology, report: ReportMistake
+) -> CoreCount:
     """How many cores the job may ask for, by its policy; physical ones where it has a knob of kind smt."""
     by_smt = any(isinstance(given, dict) and given.get("kind") == "smt" for given in knobs.values())
     if n_cpus is not None:
@@ -215,10 +217,10 @@ def _core_count(knobs: Mapping[str, Any], settings: Mapping[str, Any], n_cpus: i
     if by_smt and policy.smt == "never":
         report("measure.smt", "'never' stands against the knob of kind smt; leave one of them out")
     kept = f" ({len(order.housekeeping)} more are kept free by measure.housekeeping_cores)" if order.housekeeping else ""
-    return CoreCount(len(order.firsts if by_smt else order.cpus), bool(order.siblings), kept)
+    return CoreCount(len(order.first_threads if by_smt else order.cpus), bool(order.siblings), kept)
 
 
-def _cwd(job: dict[str, Any], path: Path, report: Report) -> Path:
+def _cwd(job: dict[str, Any], path: Path, report: ReportMistake) -> Path:
     cwd: Path = path.parent / str(job.get("cwd", "."))
     if not cwd.is_dir():
         report("job.cwd", f"there is no folder {cwd}; give one that exists, absolute or from the job file's folder")

@@ -105,8 +105,8 @@ def _value_words(key: Key) -> str:
     words = TYPES[key.type][0]
     if key.choices:
         words += " of " + ", ".join(f"`{c}`" for c in key.choices)
-    if key.low is not None and (key.low > 0 or key.above):
-        words += f", {'> ' if key.above else '>= '}{key.low:g}"
+    if key.low is not None and (key.low > 0 or key.exclusive_low):
+        words += f", {'> ' if key.exclusive_low else '>= '}{key.low:g}"
     if key.high is not None:
         words += f", <= {key.high:g}"
     return words

@@ -40,7 +40,7 @@ JOB_KEYS = (
     ),
 )
 
-PLAIN_GOAL_KEYS = (
+ONE_GOAL_KEYS = (
     Key("minimize", "text", "The metric to make small. Exactly one of minimize and maximize.", None),
     Key("maximize", "text", "The metric to make large.", None),
     Key(
@@ -53,7 +53,7 @@ PLAIN_GOAL_KEYS = (
 )
 
 GOAL_KEYS = (
-    *PLAIN_GOAL_KEYS,
+    *ONE_GOAL_KEYS,
     Key(
         "presets",
         "tables",
@@ -75,8 +75,8 @@ MEASURE_KEYS = (
         "the goal. `time > 2h` (or `s`, `min`): no run of the search starts later than that after `bayestuner tune` did.",
         [],
     ),
-    Key("min_seconds", "number", "Shortest measuring window.", 5.0, "s", low=0, above=True),
-    Key("max_seconds", "number", "Longest window; a run that isn't tight by then is flagged.", 30.0, "s", low=0, above=True),
+    Key("min_seconds", "number", "Shortest measuring window.", 5.0, "s", low=0, exclusive_low=True),
+    Key("max_seconds", "number", "Longest window; a run that isn't tight by then is flagged.", 30.0, "s", low=0, exclusive_low=True),
     Key(
         "relative_error",
         "number",
@@ -84,10 +84,10 @@ MEASURE_KEYS = (
         0.02,
         "1",
         low=0,
-        above=True,
+        exclusive_low=True,
         high=1,
     ),
-    Key("startup_timeout_s", "number", "How long the job may take from its start until it is ready.", 60.0, "s", low=0, above=True),
+    Key("startup_timeout_s", "number", "How long the job may take from its start until it is ready.", 60.0, "s", low=0, exclusive_low=True),
     Key(
         "warmup_seconds",
         "number",
@@ -141,7 +141,7 @@ MEASURE_KEYS = (
         "measures no power.",
         ["perf", "powercap", "msr"],
         choices=("perf", "powercap", "msr", "model"),
-        dotted=True,
+        allow_dotted=True,
     ),
     Key(
         "energy_hz",
@@ -196,7 +196,7 @@ MEASURE_KEYS = (
 )
 
 _RANGE = "Either min and max (and step), or values."
-_CORES = (
+_CORE_KEYS = (
     Key("min", "integer", f"Fewest cores. {_RANGE}", None, "cores", low=1),
     Key(
         "max",
@@ -209,16 +209,16 @@ _CORES = (
     Key("step", "integer", "Distance between neighbours.", 1, "cores", low=1),
     Key("values", "values", "The numbers of cores, in rising order.", None, "cores"),
 )
-_MEMORY = (
+_MEMORY_KEYS = (
     Key("min", "integer", f"Smallest limit. {_RANGE}", None, "as named", low=1),
     Key("max", "integer", "Largest limit.", None, "as named", low=1),
     Key("step", "integer", "Distance between neighbours.", 1, "as named", low=1),
     Key("values", "values", "The limits, in rising order.", None, "as named"),
 )
-_FREE = (
+_VALUE_KEYS = (
     Key("min", "number", f"Smallest value. {_RANGE}", None),
     Key("max", "number", "Largest value.", None),
-    Key("step", "number", "Distance between neighbours; required with a fractional min or max.", 1, low=0, above=True),
+    Key("step", "number", "Distance between neighbours; required with a fractional min or max.", 1, low=0, exclusive_low=True),
     Key("values", "values", "The values: numbers, texts or booleans.", None),
     Key(
         "ordered",
@@ -227,20 +227,23 @@ _FREE = (
         None,
     ),
 )
-_SETTING = (
-    Key("min", "number", f"Lowest value. {_RANGE}", None, "as named", low=0, above=True),
-    Key("max", "number", "Highest value.", None, "as named", low=0, above=True),
-    Key("step", "number", "Distance between neighbours; required with a fractional min or max.", 1, "as named", low=0, above=True),
+_SETTING_KEYS = (
+    Key("min", "number", f"Lowest value. {_RANGE}", None, "as named", low=0, exclusive_low=True),
+    Key("max", "number", "Highest value.", None, "as named", low=0, exclusive_low=True),
+    Key("step", "number", "Distance between neighbours; required with a fractional min or max.", 1, "as named", low=0, exclusive_low=True),
     Key("values", "values", "The values, in rising order.", None, "as named"),
 )
-_VARIABLE = Key("variable", "text", "Name of the environment variable that carries the value.")
+_VARIABLE_KEY = Key("variable", "text", "Name of the environment variable that carries the value.")
 
 KNOB_KINDS: Mapping[str, tuple[str, tuple[Key, ...]]] = {
-    "cores": ("How many CPU cores the job may use: a cpuset of that many, the larger always holding the smaller. One at most.", _CORES),
+    "cores": (
+        "How many CPU cores the job may use: a cpuset of that many, the larger always holding the smaller. One at most.",
+        _CORE_KEYS,
+    ),
     "memory": (
         "The job's memory limit, without swap; the knob's name ends in its unit: `memory_mib`, `memory_gib`, `memory_kib` or "
         "`memory_bytes`. One at most.",
-        _MEMORY,
+        _MEMORY_KEYS,
     ),
     "smt": (
         "Whether the job gets both threads of its physical cores: false, then true. The cores knob then counts physical cores. It works by "
@@ -250,15 +253,15 @@ KNOB_KINDS: Mapping[str, tuple[str, tuple[Key, ...]]] = {
     "cpu_frequency": (
         "The highest clock of the job's CPUs; the knob's name ends in its unit: `ceiling_mhz`, `ceiling_ghz` or `ceiling_khz`. Set through "
         "cpufreq for each run and put back after it (see [platforms](platforms.md)); needs root or write access, and real hardware.",
-        _SETTING,
+        _SETTING_KEYS,
     ),
     "power_cap": (
         "The long-term RAPL power limit of every package; the knob's name ends in its unit: `cap_w` or `cap_mw`. Set through powercap "
         "for each run and put back after it; needs root or write access, and real hardware.",
-        _SETTING,
+        _SETTING_KEYS,
     ),
-    "argument": ("A value that the command takes: `{name}` must stand in it.", _FREE),
-    "environment": ("A value that the job reads from an environment variable.", (_VARIABLE, *_FREE)),
+    "argument": ("A value that the command takes: `{name}` must stand in it.", _VALUE_KEYS),
+    "environment": ("A value that the job reads from an environment variable.", (_VARIABLE_KEY, *_VALUE_KEYS)),
 }
 
 SECTIONS: Mapping[str, tuple[str, tuple[Key, ...]]] = {

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bayestuner.measure.job.keys import Report, suggestion
+from bayestuner.measure.job.keys import ReportMistake, suggestion
 
 _CONDITION = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=?|>=?)\s*(\d+\.?\d*|\.\d+)\s*(%|[A-Za-z]*)\s*")
 _EXAMPLES = {"expected_improvement": "expected_improvement < 10%", "regret": "regret < 1%", "time": "time > 2h"}
@@ -31,7 +31,7 @@ class StopCondition:
         return f"time > {self.limit:g}s" if self.quantity == "time" else f"{self.quantity} < {100.0 * self.limit:g}%"
 
 
-def build_stop(texts: Sequence[str], report: Report) -> tuple[StopCondition, ...]:
+def build_stop(texts: Sequence[str], report: ReportMistake) -> tuple[StopCondition, ...]:
     """Read the texts of `measure.stop`; what is wrong is reported and left out."""
     made: list[StopCondition] = []
     for index, text in enumerate(texts):

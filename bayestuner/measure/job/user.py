@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bayestuner.measure.cgroup.isolation import Credentials
 
-OF_A_SESSION = ("SUDO_", "XDG_", "DBUS_", "SSH_", "MAIL", "TMPDIR", "PWD", "OLDPWD", "SHELL")
+SESSION_VARIABLES = ("SUDO_", "XDG_", "DBUS_", "SSH_", "MAIL", "TMPDIR", "PWD", "OLDPWD", "SHELL")
 """How the names of variables begin that lead into the session of whoever runs BayesTuner."""
 
 
@@ -36,7 +36,7 @@ def credentials_of(user: str | None) -> Credentials | None:
     return Credentials(entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(user, entry.pw_gid)))
 
 
-def reach_problem(path: Path, user: str) -> str | None:
+def access_problem(path: Path, user: str) -> str | None:
     """Why this user can't enter a folder or execute a program, by the permission bits on the way to it, links followed; None where he can.
 
     Where an access list decides, nothing is said: starting the job will tell.
@@ -61,14 +61,14 @@ def _may_execute(path: Path, who: Credentials) -> bool:
     return bool(found.st_mode & (stat.S_IXGRP if found.st_gid in (who.gid, *who.groups) else stat.S_IXOTH))
 
 
-def environment_of(user: str, inherited: dict[str, str]) -> dict[str, str]:
+def environment_for(user: str, inherited: dict[str, str]) -> dict[str, str]:
     """An environment for this user made of somebody else's."""
     entry = pwd.getpwnam(user)
-    kept = {name: value for name, value in inherited.items() if not name.startswith(OF_A_SESSION)}
+    kept = {name: value for name, value in inherited.items() if not name.startswith(SESSION_VARIABLES)}
     return kept | {"HOME": entry.pw_dir, "USER": user, "LOGNAME": user}
 
 
-def hand_over(descriptors: Iterable[int], who: Credentials) -> None:
+def give_pipes_to(descriptors: Iterable[int], who: Credentials) -> None:
     """Give a job's pipes to its user: they work without, but ``/dev/stdout`` and ``/proc/self/fd/N`` are opened anew and then asked."""
     for fd in descriptors:
         if stat.S_ISFIFO(os.fstat(fd).st_mode):

@@ -53,7 +53,7 @@ class CorePolicy:
     housekeeping_cores: int | Literal["auto"] = 0
 
 
-PLAIN = CorePolicy()
+COMPACT = CorePolicy()
 """Compact, second threads last, no core kept free."""
 
 
@@ -65,7 +65,7 @@ class CoreOrder:
     ----------
     cpus : tuple of Cpu
         For jobs, in the order they are taken: the first k are a request for k.
-    firsts : tuple of Cpu
+    first_threads : tuple of Cpu
         The first usable thread of every physical core for jobs, in the same order.
     siblings : tuple of Cpu
         The other threads of these cores.
@@ -74,7 +74,7 @@ class CoreOrder:
     """
 
     cpus: tuple[Cpu, ...]
-    firsts: tuple[Cpu, ...]
+    first_threads: tuple[Cpu, ...]
     siblings: tuple[Cpu, ...]
     housekeeping: tuple[int, ...]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bayestuner.errors import MachineBusy, RuntimeFolderUnusable
 from bayestuner.measure.cgroup.names import process_start
-from bayestuner.measure.machine.runtime import OF_ROOT, VARIABLE, make_runtime_folder, runtime_folder
+from bayestuner.measure.machine.runtime import ROOT_FOLDER, VARIABLE, make_runtime_folder, runtime_folder
 
 FILE_NAME = "machine.lock"
 _POLL_S = 0.2
@@ -78,7 +78,7 @@ def holder_of_machine() -> str | None:
 
 def _lock_of_root() -> Path | None:
     """Root's lock, for those who aren't root: where it exists, it is asked first."""
-    path = OF_ROOT / FILE_NAME
+    path = ROOT_FOLDER / FILE_NAME
     asked = os.geteuid() != 0 and not os.environ.get(VARIABLE)
     return path if asked and os.access(path, os.R_OK) else None
 

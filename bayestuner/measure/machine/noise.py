@@ -44,7 +44,7 @@ class Noise:
     words: str
 
 
-def look_at_noise(stat: Path, seconds: float, meter: EnergyMeter | None = None) -> Noise | None:
+def measure_noise(stat: Path, seconds: float, meter: EnergyMeter | None = None) -> Noise | None:
     """Sleep for `seconds` and look what happens; None where /proc/stat can't be read.
 
     Parameters

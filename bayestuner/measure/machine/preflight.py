@@ -10,7 +10,7 @@ import platform
 from collections.abc import Callable
 from typing import Any
 
-from bayestuner.measure.energy.roots import Roots
+from bayestuner.measure.energy.kernel_files import KernelRoots
 from bayestuner.measure.machine.temperature import read_temperature_c
 
 Fact = dict[str, Any]
@@ -23,7 +23,7 @@ class _Unknown(Exception):
     """Why a fact can't be read."""
 
 
-def preflight(roots: Roots | None = None) -> dict[str, Fact]:
+def preflight(roots: KernelRoots | None = None) -> dict[str, Fact]:
     """Read every fact; JSON-able.
 
     Returns
@@ -33,11 +33,11 @@ def preflight(roots: Roots | None = None) -> dict[str, Fact]:
         ``transparent_hugepages``, ``numa_balancing``, ``swap_bytes``, ``swappiness``, ``microcode``, ``kernel``, ``hypervisor``,
         ``temperature_c``, ``throttles``, ``load``.
     """
-    roots = roots or Roots()
+    roots = roots or KernelRoots()
     return {name: _fact(read, roots) for name, read in _READERS.items()}
 
 
-def _fact(read: Callable[[Roots], Any], roots: Roots) -> Fact:
+def _fact(read: Callable[[KernelRoots], Any], roots: KernelRoots) -> Fact:
     try:
         return {"value": read(roots)}
     except _Unknown as why:
@@ -48,9 +48,9 @@ def _fact(read: Callable[[Roots], Any], roots: Roots) -> Fact:
         return {"unknown": f"the kernel's text was not understood: {error}"}
 
 
-def throttle_count(roots: Roots | None = None) -> int | None:
+def throttle_count(roots: KernelRoots | None = None) -> int | None:
     """How often any core or package was slowed for heat since boot; None where the machine doesn't count it."""
-    files = sorted((roots or Roots()).sys_path(_CPU).glob("cpu[0-9]*/thermal_throttle/*_throttle_count"))
+    files = sorted((roots or KernelRoots()).sys_path(_CPU).glob("cpu[0-9]*/thermal_throttle/*_throttle_count"))
     if not files:
         return None
     try:
@@ -65,14 +65,14 @@ def long_term_window_s(facts: dict[str, Fact]) -> float | None:
     return max((z["window_s"] for z in zones if z["constraint"] == "long_term" and z["window_s"] is not None), default=None)
 
 
-def _text(roots: Roots, relative: str, missing: str | None = None) -> str:
+def _text(roots: KernelRoots, relative: str, missing: str | None = None) -> str:
     path = roots.sys_path(relative)
     if missing is not None and not path.exists():
         raise _Unknown(missing)
     return path.read_text().strip()
 
 
-def _of_every_cpu(roots: Roots, name: str, missing: str) -> list[str]:
+def _of_every_cpu(roots: KernelRoots, name: str, missing: str) -> list[str]:
     """The different values that a file of cpufreq has over all CPUs."""
     files = sorted(roots.sys_path(_CPU).glob(f"cpu[0-9]*/cpufreq/{name}"))
     if not files:
@@ -80,25 +80,25 @@ def _of_every_cpu(roots: Roots, name: str, missing: str) -> list[str]:
     return sorted({file.read_text().strip() for file in files})
 
 
-def _governor(roots: Roots) -> list[str]:
+def _governor(roots: KernelRoots) -> list[str]:
     return _of_every_cpu(roots, "scaling_governor", _FREQUENCY_UNKNOWN)
 
 
-def _driver(roots: Roots) -> list[str]:
+def _driver(roots: KernelRoots) -> list[str]:
     return _of_every_cpu(roots, "scaling_driver", _FREQUENCY_UNKNOWN)
 
 
-def _energy_preference(roots: Roots) -> list[str]:
+def _energy_preference(roots: KernelRoots) -> list[str]:
     return _of_every_cpu(roots, "energy_performance_preference", "the frequency driver has no energy preference")
 
 
-def _frequency(roots: Roots) -> dict[str, float]:
+def _frequency(roots: KernelRoots) -> dict[str, float]:
     low = [float(khz) / 1e3 for khz in _of_every_cpu(roots, "scaling_min_freq", _FREQUENCY_UNKNOWN)]
     high = [float(khz) / 1e3 for khz in _of_every_cpu(roots, "scaling_max_freq", _FREQUENCY_UNKNOWN)]
     return {"min": min(low), "max": max(high)}
 
 
-def _turbo(roots: Roots) -> bool:
+def _turbo(roots: KernelRoots) -> bool:
     intel, other = roots.sys_path(f"{_CPU}/intel_pstate/no_turbo"), roots.sys_path(f"{_CPU}/cpufreq/boost")
     if intel.exists():
         return intel.read_text().strip() == "0"
@@ -107,7 +107,7 @@ def _turbo(roots: Roots) -> bool:
     raise _Unknown("neither intel_pstate/no_turbo nor cpufreq/boost is there")
 
 
-def _power_limits(roots: Roots) -> list[dict[str, Any]]:
+def _power_limits(roots: KernelRoots) -> list[dict[str, Any]]:
     found = []
     for zone in sorted(roots.sys_path("class/powercap").glob("intel-rapl:*")):
         if zone.name.count(":") != 1:  # power limits that matter stand at the package
@@ -128,78 +128,78 @@ def _power_limits(roots: Roots) -> list[dict[str, Any]]:
     return found
 
 
-def _idle_states(roots: Roots) -> list[str]:
+def _idle_states(roots: KernelRoots) -> list[str]:
     states = sorted(roots.sys_path(f"{_CPU}/cpu0/cpuidle").glob("state*"))
     if not states:
         raise _Unknown("the kernel shows no idle states (no cpuidle)")
     return [(s / "name").read_text().strip() for s in states if (s / "disable").read_text().strip() == "0"]
 
 
-def _smt(roots: Roots) -> str:
+def _smt(roots: KernelRoots) -> str:
     return _text(roots, f"{_CPU}/smt/control", "this kernel has no SMT control")
 
 
-def _hugepages(roots: Roots) -> str:
+def _hugepages(roots: KernelRoots) -> str:
     text = _text(roots, "kernel/mm/transparent_hugepage/enabled", "this kernel has no transparent huge pages")
     return text.partition("[")[2].partition("]")[0] or text
 
 
-def _numa_balancing(roots: Roots) -> bool:
+def _numa_balancing(roots: KernelRoots) -> bool:
     path = roots.proc_path("sys/kernel/numa_balancing")
     if not path.exists():
         raise _Unknown("this kernel has no NUMA balancing")
     return path.read_text().strip() != "0"
 
 
-def _swap(roots: Roots) -> int:
+def _swap(roots: KernelRoots) -> int:
     lines = roots.proc_path("swaps").read_text().splitlines()[1:]
     return sum(int(line.split()[2]) * 1024 for line in lines)
 
 
-def _swappiness(roots: Roots) -> int:
+def _swappiness(roots: KernelRoots) -> int:
     return int(roots.proc_path("sys/vm/swappiness").read_text())
 
 
-def _cpuinfo(roots: Roots, key: str) -> list[str]:
+def _cpuinfo(roots: KernelRoots, key: str) -> list[str]:
     pairs = (line.partition(":") for line in roots.proc_path("cpuinfo").read_text().splitlines())
     return sorted({value.strip() for name, _, value in pairs if name.strip() == key})
 
 
-def _microcode(roots: Roots) -> list[str]:
+def _microcode(roots: KernelRoots) -> list[str]:
     found = _cpuinfo(roots, "microcode")
     if not found:
         raise _Unknown("/proc/cpuinfo names no microcode")
     return found
 
 
-def _kernel(_: Roots) -> str:
+def _kernel(_: KernelRoots) -> str:
     return f"{platform.release()} {platform.version()}"
 
 
-def _hypervisor(roots: Roots) -> bool:
+def _hypervisor(roots: KernelRoots) -> bool:
     return any("hypervisor" in flags.split() for flags in _cpuinfo(roots, "flags"))
 
 
-def _temperature(roots: Roots) -> float:
+def _temperature(roots: KernelRoots) -> float:
     found = read_temperature_c(roots)
     if found is None:
         raise _Unknown("there is no temperature sensor of a CPU package")
     return found
 
 
-def _throttles(roots: Roots) -> int:
+def _throttles(roots: KernelRoots) -> int:
     count = throttle_count(roots)
     if count is None:
         raise _Unknown("this machine doesn't count how often it throttles")
     return count
 
 
-def _load(roots: Roots) -> dict[str, float]:
+def _load(roots: KernelRoots) -> dict[str, float]:
     words = roots.proc_path("loadavg").read_text().split()
     return {"average_1_min": float(words[0]), "cpus": float(os.cpu_count() or 1)}
 
 
-_READERS: dict[str, Callable[[Roots], Any]] = {
+_READERS: dict[str, Callable[[KernelRoots], Any]] = {
     "governor": _governor,
     "energy_preference": _energy_preference,
     "driver": _driver,

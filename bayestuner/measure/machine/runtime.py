@@ -11,7 +11,7 @@ from pathlib import Path
 from bayestuner.errors import RuntimeFolderUnusable
 
 VARIABLE = "BAYESTUNER_RUNTIME_DIR"
-OF_ROOT = Path("/run/bayestuner")
+ROOT_FOLDER = Path("/run/bayestuner")
 
 
 def runtime_folder() -> Path:
@@ -24,7 +24,7 @@ def runtime_folder() -> Path:
     if chosen:
         return Path(chosen)
     if os.geteuid() == 0:
-        base, name = OF_ROOT.parent, OF_ROOT.name
+        base, name = ROOT_FOLDER.parent, ROOT_FOLDER.name
     else:
         base, name = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"), "bayestuner"
     if base.is_dir() and os.access(base, os.W_OK | os.X_OK):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bayestuner.measure.energy.roots import Roots
+from bayestuner.measure.energy.kernel_files import KernelRoots
 
 TOLERANCE_C = 3.0
 _POLL_S = 0.25
@@ -16,9 +16,9 @@ _LABELS = ("Package id", "Physical id", "Tctl", "Tdie")
 _ZONES = ("x86_pkg_temp", "cpu-thermal", "cpu_thermal")
 
 
-def sensors(roots: Roots | None = None) -> tuple[Path, ...]:
+def sensors(roots: KernelRoots | None = None) -> tuple[Path, ...]:
     """Files that hold a package's temperature in thousandths of a degree: hwmon's by chip and label, else thermal zones by type."""
-    roots = roots or Roots()
+    roots = roots or KernelRoots()
     found = []
     for chip in sorted(roots.sys_path("class/hwmon").glob("hwmon*")):
         if _text(chip / "name") in _CHIPS:
@@ -30,7 +30,7 @@ def sensors(roots: Roots | None = None) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def read_temperature_c(roots: Roots | None = None) -> float | None:
+def read_temperature_c(roots: KernelRoots | None = None) -> float | None:
     """The hottest package's temperature; None where no sensor can be read."""
     return _hottest_c(sensors(roots))
 
@@ -63,7 +63,7 @@ class Cooldown:
     ----------
     longest_s : float
         0 never waits.
-    roots : Roots, optional
+    roots : KernelRoots, optional
     clock, sleep : callable
         Tests turn them.
     """
@@ -71,7 +71,7 @@ class Cooldown:
     def __init__(
         self,
         longest_s: float,
-        roots: Roots | None = None,
+        roots: KernelRoots | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bayestuner.errors import IsolationUnavailable
-from bayestuner.measure.machine.core_order import PLAIN, CoreOrder, CorePolicy, Cpu, order_cores
+from bayestuner.measure.machine.core_order import COMPACT, CoreOrder, CorePolicy, Cpu, order_cores
 
 _NO_L3 = 1 << 20  # no CPU's number: cores without a common cache are one group of their node
 
@@ -38,7 +38,7 @@ class Topology:
     cpus: tuple[Cpu, ...]
     node_free_bytes: Mapping[int, int] = field(default_factory=dict)
     node_distances: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
-    policy: CorePolicy = PLAIN
+    policy: CorePolicy = COMPACT
     sysfs: Path | None = field(default=None, repr=False, compare=False)
     order: CoreOrder = field(init=False, repr=False, compare=False)
 
@@ -78,7 +78,7 @@ class Topology:
         """
         return tuple(sorted(cpu.number for cpu in self._first(count, self.order.cpus)))
 
-    def pick_physical(self, count: int, *, siblings: bool) -> tuple[int, ...]:
+    def pick_physical_cores(self, count: int, *, siblings: bool) -> tuple[int, ...]:
         """CPUs of `count` physical cores, nested as those of `pick_cpus`: their first threads, or all of them.
 
         Raises
@@ -86,7 +86,7 @@ class Topology:
         IsolationUnavailable
             Where this process may use fewer.
         """
-        cores = self._first(count, self.order.firsts)
+        cores = self._first(count, self.order.first_threads)
         chosen = {(cpu.package, cpu.core) for cpu in cores}
         others = [cpu for cpu in self.order.siblings if siblings and (cpu.package, cpu.core) in chosen]
         return tuple(sorted(cpu.number for cpu in (*cores, *others)))
@@ -97,13 +97,13 @@ class Topology:
             raise IsolationUnavailable(f"{count} cores were asked for, but this process may use {n}; ask for 1 to {n}")
         return among[:count]
 
-    def mems_for(self, cpus: Iterable[int], memory_bytes: int | None) -> tuple[int, ...]:
+    def memory_nodes_for(self, cpus: Iterable[int], memory_bytes: int | None) -> tuple[int, ...]:
         """NUMA nodes a job on `cpus` may take its memory from, rising.
 
         Those of the CPUs where a limit of `memory_bytes` fits into nine tenths of what they have free; otherwise the nearest others with
         them. Without a limit every node: a job that filled its own would be killed for it, and that would look like too small a limit.
         """
-        chosen = list(self.mems_of(cpus))
+        chosen = list(self.memory_nodes_of(cpus))
         free = self.node_free_bytes if self.sysfs is None else _node_memory(self.sysfs)[0]
         known = sorted({*free, *chosen})
         if memory_bytes is None:
@@ -117,13 +117,13 @@ class Topology:
         row = self.node_distances.get(a, ())
         return row[b] if b < len(row) else 255
 
-    def mems_of(self, cpus: Iterable[int]) -> tuple[int, ...]:
+    def memory_nodes_of(self, cpus: Iterable[int]) -> tuple[int, ...]:
         """NUMA nodes of the given CPUs, rising."""
         wanted = set(cpus)
         return tuple(sorted({cpu.node for cpu in self.cpus if cpu.number in wanted}))
 
 
-def read_topology(sysfs: Path | str = "/sys", usable: Iterable[int] | None = None, *, policy: CorePolicy = PLAIN) -> Topology:
+def read_topology(sysfs: Path | str = "/sys", usable: Iterable[int] | None = None, *, policy: CorePolicy = COMPACT) -> Topology:
     """Read the machine's topology.
 
     Parameters

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bayestuner.errors import BayesTunerError
 from bayestuner.measure.cgroup.isolation import MemoryStress, RunGroup
-from bayestuner.measure.energy.roots import Roots
+from bayestuner.measure.energy.kernel_files import KernelRoots
 from bayestuner.measure.machine.preflight import throttle_count
 
 EVERY_NS = 250_000_000
@@ -66,11 +66,11 @@ class Conditions:
     group : RunGroup
     cpus : sequence of int
         Those the job runs on.
-    roots : Roots, optional
+    roots : KernelRoots, optional
     """
 
-    def __init__(self, group: RunGroup, cpus: Sequence[int], roots: Roots | None = None) -> None:
-        self._roots = roots or Roots()
+    def __init__(self, group: RunGroup, cpus: Sequence[int], roots: KernelRoots | None = None) -> None:
+        self._roots = roots or KernelRoots()
         self._group = group
         files = (self._roots.sys_path(f"devices/system/cpu/cpu{cpu}/cpufreq/scaling_cur_freq") for cpu in cpus)
         self._frequencies = [file for file in files if file.exists()]
@@ -119,7 +119,7 @@ def _less(last: float | None, first: float | None) -> float | None:
     return None if last is None or first is None else max(last - first, 0)
 
 
-def _stolen_s(roots: Roots) -> float | None:
+def _stolen_s(roots: KernelRoots) -> float | None:
     try:
         with roots.proc_path("stat").open(encoding="ascii") as file:
             return int(file.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
@@ -127,7 +127,7 @@ def _stolen_s(roots: Roots) -> float | None:
         return None
 
 
-def _swapped_pages(roots: Roots) -> int | None:
+def _swapped_pages(roots: KernelRoots) -> int | None:
     try:
         lines = roots.proc_path("vmstat").read_text(encoding="ascii").splitlines()
         found = [int(line.split()[1]) for line in lines if line.startswith(("pswpin ", "pswpout "))]

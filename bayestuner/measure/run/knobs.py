@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bayestuner.errors import KnobUnavailable
-from bayestuner.measure.actuators.select import built_in
+from bayestuner.measure.actuators.registry import built_in_knobs
 from bayestuner.measure.actuators.setting import KnobFault, KnobSetter, OpenKnob
-from bayestuner.measure.energy.counting import Refused
-from bayestuner.measure.energy.roots import Roots
+from bayestuner.measure.cgroup.isolation import Refused
+from bayestuner.measure.energy.kernel_files import KernelRoots
 from bayestuner.measure.job.job import Job
 from bayestuner.measure.machine.runtime import make_runtime_folder
-from bayestuner.measure.platform import load_platforms, offers_of
+from bayestuner.measure.platform import knob_offers, load_platforms
 
 
-def open_knobs(job: Job, cpus: Sequence[int], *, roots: Roots | None = None) -> KnobSetter:
+def open_knobs(job: Job, cpus: Sequence[int], *, roots: KernelRoots | None = None) -> KnobSetter:
     """Open the actuators of a job's knobs, check every value, and prove each by setting its first value once and putting it back.
 
     Parameters
@@ -30,7 +30,7 @@ def open_knobs(job: Job, cpus: Sequence[int], *, roots: Roots | None = None) -> 
     PlatformProblem
         A platform can't be loaded.
     """
-    offers = {kind: ("", offer) for kind, offer in built_in(roots).items()} | offers_of(load_platforms(job.measure.platforms))
+    offers = {kind: ("", offer) for kind, offer in built_in_knobs(roots).items()} | knob_offers(load_platforms(job.measure.platforms))
     knobs = []
     for knob in job.knobs:
         if knob.kind not in offers:
@@ -42,7 +42,7 @@ def open_knobs(job: Job, cpus: Sequence[int], *, roots: Roots | None = None) -> 
             reason = f"{refused.refusal.reason}; {refused.refusal.remedy}"
             raise KnobUnavailable(f"the knob {knob.name!r} (kind {knob.kind}) can't be set here: {reason}") from refused
         for value in knob.knob.values:
-            problem = opened.actuator.problem(opened.value_of(value))
+            problem = opened.actuator.problem(opened.in_actuator_unit(value))
             if problem:
                 raise KnobUnavailable(f"the knob {knob.name!r} (kind {knob.kind}) can't take {value!r}: {problem}")
         knobs.append(opened)

@@ -10,7 +10,7 @@ from typing import Any
 from bayestuner.measure.cgroup.isolation import Credentials, Isolation, Limits
 from bayestuner.measure.job.command import resolve_program, text_of
 from bayestuner.measure.job.job import Job
-from bayestuner.measure.job.user import credentials_of, environment_of
+from bayestuner.measure.job.user import credentials_of, environment_for
 from bayestuner.measure.machine.topology import Topology
 
 STRIPPED = (
@@ -55,7 +55,7 @@ def place(job: Job, config: Mapping[str, Any], topology: Topology, isolation: Is
     limited = "cores" in job.needs
     limits = Limits(
         cpuset_cpus=cpus if limited else None,
-        cpuset_mems=topology.mems_for(cpus, memory_bytes) if limited and isolation.name != "affinity" else None,
+        cpuset_mems=topology.memory_nodes_for(cpus, memory_bytes) if limited and isolation.name != "affinity" else None,
         memory_max=memory_bytes if "memory" in isolation.controls else None,
     )
     argv = job.argv(config)
@@ -68,7 +68,7 @@ def cpus_of(job: Job, config: Mapping[str, Any], topology: Topology) -> tuple[in
     """The CPUs of a configuration: those it may use, where the job has no knob for them."""
     cores, siblings = job.cores_of(config), job.smt_of(config)
     if siblings is not None:
-        return topology.pick_physical(len(topology.order.firsts) if cores is None else cores, siblings=siblings)
+        return topology.pick_physical_cores(len(topology.order.first_threads) if cores is None else cores, siblings=siblings)
     return topology.numbers if cores is None else topology.pick_cpus(cores)
 
 
@@ -76,7 +76,7 @@ def environment(job: Job, config: Mapping[str, Any], n_cores: int, memory_bytes:
     """The whole environment of a test run; what the job file sets wins over what is set for it here."""
     env = {name: value for name, value in os.environ.items() if name not in STRIPPED and not name.startswith("BAYESTUNER_")}
     if job.user is not None:
-        env = environment_of(job.user, env)
+        env = environment_for(job.user, env)
     env["OMP_NUM_THREADS"] = str(n_cores)
     if report_fd is None:
         env.setdefault("PYTHONUNBUFFERED", "1")  # lines of a Python program must come as they are printed

@@ -14,7 +14,7 @@ from bayestuner.measure.cgroup.isolation import Child, GroupFault, GroupUsage, I
 from bayestuner.measure.cgroup.signals import defer_stop_signals
 from bayestuner.measure.energy.meter import EnergyMeter
 from bayestuner.measure.job.job import Job
-from bayestuner.measure.job.user import hand_over
+from bayestuner.measure.job.user import give_pipes_to
 from bayestuner.measure.machine.topology import Topology, read_topology
 from bayestuner.measure.run.conditions import Changes, Conditions
 from bayestuner.measure.run.judging import Evidence, edges_ns, judge, outside_share, throughput_at_most
@@ -205,7 +205,7 @@ class Runner:
         stdio = streams.write_end("stdout"), streams.write_end("stderr")
         launch = Launch(placement.argv, placement.env, str(self.job.cwd), *stdio, pass_fds=fds, credentials=placement.credentials)
         if placement.credentials is not None:
-            hand_over((*stdio, *fds), placement.credentials)
+            give_pipes_to((*stdio, *fds), placement.credentials)
         try:
             child = group.launch(launch)
         except (OSError, GroupFault) as error:
@@ -248,7 +248,7 @@ class Runner:
             "argv": list(placement.argv),
             "cpus": list(placement.cpus),
             "mems": None if placement.limits.cpuset_mems is None else list(placement.limits.cpuset_mems),
-            "mems_of_cpus": list(self.topology.mems_of(placement.cpus)),
+            "mems_of_cpus": list(self.topology.memory_nodes_of(placement.cpus)),
             "memory_max": group.actual.memory_max,
             "isolation": self.isolation.name,
             "power_source": None if self.meter is None else self.meter.source,
@@ -275,7 +275,7 @@ class Runner:
 
     def close(self) -> None:
         """Put back what could not be put back after a run, and close the meter; may be called twice."""
-        self.knobs.settle()
+        self.knobs.retry_restoring()
         if self.meter is not None:
             self.meter.close()
 

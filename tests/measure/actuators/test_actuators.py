@@ -173,11 +173,11 @@ def test_an_ordinary_user_is_told_what_to_run(tmp_path):
             "import os, sys\n"
             "from bayestuner.measure.actuators.cpu_frequency import open_cpu_frequency\n"
             "from bayestuner.measure.actuators.power_cap import open_power_cap\n"
-            "from bayestuner.measure.energy.counting import Refused\n"
-            "from bayestuner.measure.energy.roots import Roots\n"
+            "from bayestuner.measure.energy.counting_meter import Refused\n"
+            "from bayestuner.measure.energy.kernel_files import KernelRoots\n"
             "os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)\n"
             "for opener in (open_cpu_frequency, open_power_cap):\n"
-            "    try: opener(Roots(*sys.argv[1:]))\n"
+            "    try: opener(KernelRoots(*sys.argv[1:]))\n"
             "    except Refused as refused: print(refused.refusal.reason, '|', refused.refusal.remedy)\n"
         )
         argv = [sys.executable, "-c", code, roots.sysfs, roots.devcpu, roots.proc]

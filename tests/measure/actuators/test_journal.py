@@ -12,7 +12,7 @@ import pytest
 from actuator_fakes import TURBO_KHZ, server
 
 from bayestuner.measure.actuators.journal import SUFFIX, Change, Journal, left_behind
-from bayestuner.measure.actuators.select import undo_left_behind
+from bayestuner.measure.actuators.registry import undo_left_behind
 from bayestuner.measure.machine.runtime import VARIABLE
 
 HOLD = """
@@ -21,9 +21,9 @@ from pathlib import Path
 from bayestuner.measure.actuators.cpu_frequency import open_cpu_frequency
 from bayestuner.measure.actuators.power_cap import open_power_cap
 from bayestuner.measure.actuators.setting import OpenKnob, Settings
-from bayestuner.measure.energy.roots import Roots
+from bayestuner.measure.energy.kernel_files import KernelRoots
 from bayestuner.measure.machine.runtime import make_runtime_folder
-roots = Roots(*sys.argv[1:4])
+roots = KernelRoots(*sys.argv[1:4])
 knobs = [
     OpenKnob("ceiling_mhz", "cpu_frequency", open_cpu_frequency(roots), 1e3, ""),
     OpenKnob("cap_w", "power_cap", open_power_cap(roots), 1e6, ""),

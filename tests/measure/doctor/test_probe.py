@@ -20,9 +20,9 @@ from bayestuner.errors import IsolationUnavailable
 from bayestuner.measure.doctor import probe as probe_module
 from bayestuner.measure.doctor.knobs import knob_items
 from bayestuner.measure.doctor.probe import probe
-from bayestuner.measure.energy.roots import Roots
+from bayestuner.measure.energy.kernel_files import KernelRoots
 from bayestuner.measure.machine.lock import machine_lock
-from bayestuner.measure.machine.noise import look_at_noise
+from bayestuner.measure.machine.noise import measure_noise
 from bayestuner.measure.machine.topology import read_topology
 from bayestuner.report.doctor import doctor_text
 
@@ -176,7 +176,7 @@ def test_smt_says_which_switch_keeps_it_off(tmp_path):
     put(pairs / "devices/system/cpu/smt/control", "on")
 
     def smt(root, usable):
-        return knob_items(Roots(sysfs=str(root)), read_topology(root, usable))[0]
+        return knob_items(KernelRoots(sysfs=str(root)), read_topology(root, usable))[0]
 
     assert (smt(alone, range(4)).usable, smt(alone, range(4)).remedy) == (False, "echo on | sudo tee /sys/devices/system/cpu/smt/control")
     assert (smt(pairs, range(4)).usable, smt(pairs, range(4)).detail) == (True, "second threads of 2 of 2 cores")
@@ -221,7 +221,7 @@ def test_noise_is_what_others_do_while_we_sleep(tmp_path, monkeypatch, busy, ste
     real_sleep = time.sleep
     write_stat(stat, 0, 0)
     monkeypatch.setattr("bayestuner.measure.machine.noise.time.sleep", sleep)
-    seen = look_at_noise(stat, 0.02)
+    seen = measure_noise(stat, 0.02)
     assert (seen.level, seen.outside_load, seen.steal) == (level, pytest.approx(busy / 100), pytest.approx(steal / 100))
     assert seen.idle_power_w is None
 
@@ -268,9 +268,9 @@ def test_what_a_killed_tuner_left_set_is_put_back_and_said(tmp_path, monkeypatch
         "import os, signal, sys\n"
         "from bayestuner.measure.actuators.cpu_frequency import open_cpu_frequency\n"
         "from bayestuner.measure.actuators.setting import OpenKnob, Settings\n"
-        "from bayestuner.measure.energy.roots import Roots\n"
+        "from bayestuner.measure.energy.kernel_files import KernelRoots\n"
         "from bayestuner.measure.machine.runtime import make_runtime_folder\n"
-        "knob = OpenKnob('c_mhz', 'cpu_frequency', open_cpu_frequency(Roots(*sys.argv[1:])), 1e3, '')\n"
+        "knob = OpenKnob('c_mhz', 'cpu_frequency', open_cpu_frequency(KernelRoots(*sys.argv[1:])), 1e3, '')\n"
         "Settings([knob], {'c_mhz': 2000}, (0,), make_runtime_folder()).apply()\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from energy_fakes import fake_roots
 
-from bayestuner.measure.energy import counting
+from bayestuner.measure.energy import counting_meter
 
 
 @pytest.fixture
@@ -37,4 +37,4 @@ def public_roots():
 @pytest.fixture(autouse=True)
 def patience(monkeypatch):
     """Fake counters are moved by a thread, which may have to wait for its turn on a loaded machine."""
-    monkeypatch.setattr(counting, "PROOF_S", 0.5)
+    monkeypatch.setattr(counting_meter, "PROOF_TIMEOUT_S", 0.5)

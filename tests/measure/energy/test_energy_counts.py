@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bayestuner.measure.energy.counts import (
+from bayestuner.measure.energy.counter_energy import (
     DEFAULT_MAX_POWER_W,
     Counter,
     counter_energy_j,

@@ -6,11 +6,11 @@ import time
 import pytest
 from energy_fakes import put, put_broadwell_ep
 
-from bayestuner.measure.energy.counting import Refused
+from bayestuner.measure.cgroup.isolation import Refused
 from bayestuner.measure.energy.cpus import CpuModel
+from bayestuner.measure.energy.kernel_files import KernelRoots
 from bayestuner.measure.energy.meter import EnergySample, MeterFault
 from bayestuner.measure.energy.model import BROADWELL, affine_energy_j, open_model, parameters_for, parse_stat
-from bayestuner.measure.energy.roots import Roots
 
 STAT = """cpu  100 20 30 5000 400 5 6 70 90 8
 cpu0 50 10 15 2500 200 3 3 35 45 4
@@ -130,7 +130,7 @@ def test_without_proc(roots):
 
 
 def test_for_real_the_estimate_rises_with_work():
-    meter = open_model(Roots())
+    meter = open_model(KernelRoots())
     first = meter.read()
     cpu_s = time.process_time()
     while time.process_time() - cpu_s < 1.0:  # CPU time, not wall time: others may share this machine

@@ -19,7 +19,7 @@ from energy_fakes import (
     refusal_as_nobody,
 )
 
-from bayestuner.measure.energy.counting import Refused
+from bayestuner.measure.cgroup.isolation import Refused
 from bayestuner.measure.energy.cpus import cpu_model
 from bayestuner.measure.energy.meter import MeterFault
 from bayestuner.measure.energy.msr import open_msr, package_cpus

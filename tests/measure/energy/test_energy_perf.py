@@ -12,11 +12,10 @@ import time
 import pytest
 from energy_fakes import EPYC_ZEN4, put, put_broadwell_ep, put_cpus, refusal_as_nobody
 
-from bayestuner.measure.energy.counting import Refused
-from bayestuner.measure.energy.cpus import read_int
+from bayestuner.measure.cgroup.isolation import Refused
+from bayestuner.measure.energy.kernel_files import KernelRoots, read_int
 from bayestuner.measure.energy.meter import EnergySample, MeterFault
 from bayestuner.measure.energy.perf import MAX_INTERVAL_S, event_config, open_perf
-from bayestuner.measure.energy.roots import Roots
 
 native = pytest.importorskip("bayestuner._native", exc_type=ImportError, reason="perf needs the C extension")
 
@@ -205,7 +204,7 @@ def test_without_the_extension(roots, monkeypatch):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
-@pytest.mark.skipif((read_int(Roots().proc_path("sys/kernel/perf_event_paranoid")) or 0) < 1, reason="this kernel lets everybody")
+@pytest.mark.skipif((read_int(KernelRoots().proc_path("sys/kernel/perf_event_paranoid")) or 0) < 1, reason="this kernel lets everybody")
 def test_without_permission_the_remedy_is_a_command(public_roots):
     put_broadwell_ep(public_roots)
     put_pmu(public_roots)

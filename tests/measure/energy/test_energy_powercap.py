@@ -16,7 +16,7 @@ from energy_fakes import (
     refusal_as_nobody,
 )
 
-from bayestuner.measure.energy.counting import Refused
+from bayestuner.measure.cgroup.isolation import Refused
 from bayestuner.measure.energy.meter import MeterFault
 from bayestuner.measure.energy.powercap import find_zones, open_powercap, zone_modulus_uj
 

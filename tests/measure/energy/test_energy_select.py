@@ -8,7 +8,7 @@ import pytest
 from energy_fakes import SERVER_REGISTERS, MsrFile, PowercapTree, moving_msr, moving_text, put, put_broadwell_ep, put_two_socket_powercap
 
 from bayestuner.errors import MeterUnavailable
-from bayestuner.measure.energy.roots import Roots
+from bayestuner.measure.energy.kernel_files import KernelRoots
 from bayestuner.measure.energy.select import open_meter
 
 ALL = ("perf", "powercap", "msr")
@@ -115,7 +115,7 @@ def test_on_this_machine():
         meter, _ = open_meter(ALL)
     except MeterUnavailable as error:
         assert all(f"{source}: " in str(error) for source in ALL)
-        meter, refused = open_meter((*ALL, "model"), roots=Roots())
+        meter, refused = open_meter((*ALL, "model"), roots=KernelRoots())
         assert [r.what for r in refused] == list(ALL)
         assert meter.estimated
     first = meter.read()

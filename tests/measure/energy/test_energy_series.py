@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bayestuner.measure.energy.counting import CountingMeter
-from bayestuner.measure.energy.counts import Counter
+from bayestuner.measure.energy.counter_energy import Counter
+from bayestuner.measure.energy.counting_meter import CountingMeter
 from bayestuner.measure.energy.meter import EnergySample, MeterFault
 from bayestuner.measure.energy.series import EnergySeries
 

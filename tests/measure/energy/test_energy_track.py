@@ -8,7 +8,7 @@ from energy_fakes import moving_text, put_broadwell_ep, put_two_socket_powercap
 
 from bayestuner.measure.energy.meter import EnergySample, MeterFault
 from bayestuner.measure.energy.powercap import open_powercap
-from bayestuner.measure.energy.sum import SumMeter
+from bayestuner.measure.energy.sum_meter import SumMeter
 from bayestuner.measure.energy.track import EnergyTrack
 
 

@@ -1,7 +1,7 @@
 """`measure.stop`: what its conditions become, and that every mistake is named with its key."""
 
 import pytest
-from measure.test_job import GOOD, mistakes, parse
+from measure.job.test_job import GOOD, mistakes, parse
 
 from bayestuner.measure.job.stop import StopCondition
 

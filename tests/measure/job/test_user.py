@@ -19,7 +19,7 @@ from bayestuner.measure.cgroup.isolation import Launch, Limits
 from bayestuner.measure.cgroup.spawn import spawn
 from bayestuner.measure.cgroup.spawn_request import Confinement
 from bayestuner.measure.job.parser import parse_job
-from bayestuner.measure.job.user import credentials_of, reach_problem
+from bayestuner.measure.job.user import access_problem, credentials_of
 from bayestuner.measure.run.placement import environment
 from bayestuner.measure.run.runner import Runner
 from bayestuner.trial import Failed, Measured
@@ -27,7 +27,8 @@ from bayestuner.trial import Failed, Measured
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
 PATIENCE_S = 120
 PYTHON = next(
-    (p for p in ("/usr/bin/python3", "/usr/local/bin/python3") if Path(p).exists() and not reach_problem(Path(p), "nobody")), sys.executable
+    (p for p in ("/usr/bin/python3", "/usr/local/bin/python3") if Path(p).exists() and not access_problem(Path(p), "nobody")),
+    sys.executable,
 )
 """One that nobody may run: that of the tests may lie in somebody's home."""
 

@@ -136,7 +136,7 @@ import os, sys
 from pathlib import Path
 from bayestuner.measure.machine import lock
 from bayestuner.measure.machine import runtime
-lock.OF_ROOT = runtime.OF_ROOT = Path({str(base)!r})
+lock.ROOT_FOLDER = runtime.ROOT_FOLDER = Path({str(base)!r})
 if len(sys.argv) > 1:
     os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
     os.environ["XDG_RUNTIME_DIR"] = sys.argv[1]

@@ -22,15 +22,15 @@ def test_two_sockets_numbered_even_and_odd(tmp_path):
     assert topology.pick_cpus(15) == (*range(0, 28, 2)[:1], 1, *range(2, 28, 2))
     assert topology.pick_cpus(28) == tuple(range(28))
     assert topology.pick_cpus(29) == (*range(28), 28)  # second threads only once every core is in use
-    assert topology.mems_of(topology.pick_cpus(14)) == (0,)
-    assert topology.mems_of(topology.pick_cpus(15)) == (0, 1)
+    assert topology.memory_nodes_of(topology.pick_cpus(14)) == (0,)
+    assert topology.memory_nodes_of(topology.pick_cpus(15)) == (0, 1)
 
 
 def test_nodes_are_filled_one_by_one(tmp_path):
     topology = read_topology(broadwell(tmp_path, cluster_on_die=True), usable=range(56))
-    assert topology.mems_of(topology.pick_cpus(7)) == (0,)
-    assert topology.mems_of(topology.pick_cpus(8)) == (0, 1)
-    assert topology.mems_of(topology.pick_cpus(14)) == (0, 1)
+    assert topology.memory_nodes_of(topology.pick_cpus(7)) == (0,)
+    assert topology.memory_nodes_of(topology.pick_cpus(8)) == (0, 1)
+    assert topology.memory_nodes_of(topology.pick_cpus(14)) == (0, 1)
 
 
 def test_choices_are_nested_and_repeatable(tmp_path):
@@ -65,7 +65,7 @@ def test_no_numa_no_topology(tmp_path):
     root = tree(tmp_path, {0: (-1, 0, (0,)), 1: (-1, 0, (1,))}, numa=False)
     topology = read_topology(root, usable=[0, 1])
     assert topology.packages == (0,)
-    assert topology.mems_of([0, 1]) == (0,)
+    assert topology.memory_nodes_of([0, 1]) == (0,)
     bare = read_topology(tmp_path / "nothing", usable=[0, 1, 2])
     assert bare.pick_cpus(2) == (0, 1)
 
@@ -78,11 +78,11 @@ def test_memory_comes_from_near_nodes_that_have_enough(tmp_path):
         (folder / "distance").write_text(distance + "\n")
     topology = read_topology(root, usable=range(56))
     cpus = topology.pick_cpus(2)
-    assert topology.mems_for(cpus, 800 << 20) == (0,)
-    assert topology.mems_for(cpus, 1000 << 20) == (0, 1)
-    assert topology.mems_for(cpus, 2000 << 20) == (0, 1, 2)
-    assert topology.mems_for(cpus, 1 << 40) == (0, 1, 2, 3)
-    assert topology.mems_for(cpus, None) == (0, 1, 2, 3)
+    assert topology.memory_nodes_for(cpus, 800 << 20) == (0,)
+    assert topology.memory_nodes_for(cpus, 1000 << 20) == (0, 1)
+    assert topology.memory_nodes_for(cpus, 2000 << 20) == (0, 1, 2)
+    assert topology.memory_nodes_for(cpus, 1 << 40) == (0, 1, 2, 3)
+    assert topology.memory_nodes_for(cpus, None) == (0, 1, 2, 3)
 
 
 def test_offline_cpus_are_left_out(tmp_path):
@@ -103,8 +103,8 @@ def test_this_machine():
     topology = read_topology()
     assert set(topology.numbers) == os.sched_getaffinity(0)
     assert topology.pick_cpus(len(topology.numbers)) == topology.numbers
-    assert topology.mems_of(topology.numbers)
-    assert topology.mems_for(topology.numbers, 1 << 20)
+    assert topology.memory_nodes_of(topology.numbers)
+    assert topology.memory_nodes_for(topology.numbers, 1 << 20)
 
 
 # -- policies -----------------------------------------------------------------------------------------------------------
@@ -158,9 +158,9 @@ def test_spread_takes_packages_in_turn(tmp_path):
 
 def test_spread_takes_nodes_in_turn_within_a_package(tmp_path):
     topology = of(broadwell(tmp_path, cluster_on_die=True), placement="spread")
-    assert topology.mems_of(topology.pick_cpus(1)) == (0,)
-    assert topology.mems_of(topology.pick_cpus(2)) == (0, 2)
-    assert topology.mems_of(topology.pick_cpus(4)) == (0, 1, 2, 3)
+    assert topology.memory_nodes_of(topology.pick_cpus(1)) == (0,)
+    assert topology.memory_nodes_of(topology.pick_cpus(2)) == (0, 2)
+    assert topology.memory_nodes_of(topology.pick_cpus(4)) == (0, 1, 2, 3)
     assert topology.pick_cpus(4) == (0, 1, 14, 15)  # CPUs 14 and 15 are the first of the second half of each socket
 
 
@@ -173,9 +173,9 @@ def test_spread_takes_l3_caches_in_turn(tmp_path):
 def test_cluster_on_die_has_four_nodes_on_two_packages(tmp_path):
     topology = of(broadwell(tmp_path, cluster_on_die=True))
     assert topology.packages == (0, 1)
-    assert topology.mems_of(topology.numbers) == (0, 1, 2, 3)
-    assert topology.mems_of(topology.pick_cpus(7)) == (0,)
-    assert topology.mems_of(topology.pick_cpus(15)) == (0, 1, 2)
+    assert topology.memory_nodes_of(topology.numbers) == (0, 1, 2, 3)
+    assert topology.memory_nodes_of(topology.pick_cpus(7)) == (0,)
+    assert topology.memory_nodes_of(topology.pick_cpus(15)) == (0, 1, 2)
 
 
 def test_a_hybrid_part_gives_fast_cores_then_efficient_ones_then_second_threads(tmp_path):
@@ -220,8 +220,8 @@ def test_no_core_is_kept_free_on_a_small_machine_or_where_zero_is_asked_for(tmp_
 
 def test_one_cpu_without_numa_folders(tmp_path):
     topology = of(one_cpu_vm(tmp_path), placement="spread", smt="never")
-    assert (topology.packages, topology.pick_cpus(1), topology.mems_of((0,))) == ((0,), (0,), (0,))
-    assert topology.mems_for((0,), 1 << 30) == (0,)
+    assert (topology.packages, topology.pick_cpus(1), topology.memory_nodes_of((0,))) == ((0,), (0,), (0,))
+    assert topology.memory_nodes_for((0,), 1 << 30) == (0,)
 
 
 def test_free_memory_is_read_when_a_run_is_placed(tmp_path):
@@ -230,9 +230,9 @@ def test_free_memory_is_read_when_a_run_is_placed(tmp_path):
         (root / f"devices/system/node/node{node}/distance").write_text("10 21\n" if node == 0 else "21 10\n")
         (root / f"devices/system/node/node{node}/meminfo").write_text(f"Node {node} MemFree: {1024 * 1024} kB\n")
     topology = of(root)
-    assert topology.mems_for((0,), 800 << 20) == (0,)
+    assert topology.memory_nodes_for((0,), 800 << 20) == (0,)
     (root / "devices/system/node/node0/meminfo").write_text("Node 0 MemFree: 1024 kB\n")  # somebody else has taken it since
-    assert topology.mems_for((0,), 800 << 20) == (0, 1)
+    assert topology.memory_nodes_for((0,), 800 << 20) == (0, 1)
 
 
 JOB = """

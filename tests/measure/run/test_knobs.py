@@ -41,7 +41,7 @@ def roots(tmp_path, monkeypatch, kernel):
             "power_cap": KnobOffer("", lambda: open_power_cap(roots, kernel)),
         }
 
-    monkeypatch.setattr(open_knobs_module, "built_in", offers)
+    monkeypatch.setattr(open_knobs_module, "built_in_knobs", offers)
     return roots
 
 
