@@ -12,88 +12,94 @@ import bayestuner
 
 pytestmark = pytest.mark.compiled
 PACKAGE = Path(bayestuner.__file__).parent
+
+# Two functions that compile in a second: one calls code of another file, the other allocates, which needs numba's runtime.
 CODE = """
 import sys
 import numpy as np
-from bayestuner._core.predict import condition
-from bayestuner._core.likelihood import objective
-from bayestuner.space import Integer, Space
-from bayestuner.surrogate.covariance import Geometry
-g = Geometry.of(Space(Integer("a", 1, 4)))
-value, _ = objective(np.zeros(5), np.array([[0], [3]]), np.array([1.0, -1.0]), np.ones(2), np.zeros(2), g.levels, g.starts, g.kinds,
-                     np.zeros(5), np.ones(5), g.form, g.family)
-stats = objective.stats
-print(repr(float(value)), sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
+from bayestuner._core.box_muller import normals_from_uniforms
+from bayestuner._core.hypervolume import add_log_chance
+chance, normals = np.zeros(1), np.zeros(2)
+add_log_chance(np.array([-9.0]), np.ones(1), 1.0, 0.0, 0.0, chance)
+normals_from_uniforms(np.array([0.3, 0.7]), normals)
+def count(kind):
+    return sum(sum(getattr(function.stats, kind).values()) for function in (add_log_chance, normals_from_uniforms))
+print(repr(float(chance[0])), repr(float(normals[0])), count("cache_hits"), count("cache_misses"), "scipy.linalg" in sys.modules)
 """
 
 
-def run(root: Path, cache: Path, **env: str) -> tuple[float, int, int]:
+def run(root: Path, cache: Path, code: str = CODE, **env: str) -> list[str]:
+    """The words of the last line that `code` prints, in a process of its own with the package below `root`."""
     environment = {**os.environ, "PYTHONPATH": str(root), "BAYESTUNER_CACHE": str(cache), **env}
-    done = subprocess.run([sys.executable, "-c", CODE], check=True, capture_output=True, text=True, env=environment, cwd=root)
-    value, hits, misses = done.stdout.split()
-    return float(value), int(hits), int(misses)
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment, cwd=root)
+    return done.stdout.splitlines()[-1].split()
 
 
-@pytest.fixture
-def copy(tmp_path):
-    root = tmp_path / "site"
+def copy_package(root: Path) -> Path:
     shutil.copytree(PACKAGE, root / "bayestuner", ignore=shutil.ignore_patterns("__pycache__", "zoo", "measure", "study", "cli"))
     return root
 
 
-def test_a_second_process_loads_and_a_changed_callee_in_another_file_compiles_anew(copy, tmp_path):
-    cache = tmp_path / "cache"
-    first, hits, misses = run(copy, cache)
-    assert (hits, misses) == (0, 1)
-    again, hits, misses = run(copy, cache)
-    assert (hits, misses) == (1, 0)
-    assert again == first
-    callee = copy / "bayestuner" / "_core" / "covariance.py"
-    text = callee.read_text()
-    assert "SQRT5 = math.sqrt(5.0)" in text
-    callee.write_text(text.replace("SQRT5 = math.sqrt(5.0)", "SQRT5 = math.sqrt(4.0)"))
-    changed, hits, misses = run(copy, cache)
-    assert (hits, misses) == (0, 1)
-    assert changed != first
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    """The folder above a copy of the package, which no test may change."""
+    return copy_package(tmp_path_factory.mktemp("site"))
 
 
-def test_loading_sets_up_no_compiler(copy, tmp_path):
+@pytest.fixture(scope="module")
+def compiled(package, tmp_path_factory):
+    """The cache folder that a first process compiled into, and what that process printed."""
+    cache = tmp_path_factory.mktemp("compiled")
+    return cache, run(package, cache)
+
+
+def test_a_second_process_loads_and_sets_up_no_compiler(package, compiled):
     """Numba's own way to load takes 50 MB more, for scipy.linalg, its BLAS with a thread pool, and a pass of LLVM."""
-    code = CODE + "print(sum(stats.cache_hits.values()), 'scipy.linalg' in sys.modules)"
-    environment = {**os.environ, "PYTHONPATH": str(copy), "BAYESTUNER_CACHE": str(tmp_path / "cache")}
-    for expected in ("0 True", "1 False"):
-        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment, cwd=copy)
-        assert done.stdout.splitlines()[-1] == expected
+    cache, first = compiled
+    assert first[2:] == ["0", "2", "True"]
+    assert run(package, cache) == [*first[:2], "2", "0", "False"]
 
 
-def test_compiling_after_loading_works(copy, tmp_path):
-    """What was loaded without the compiler and what is compiled later live in one process."""
-    run(copy, tmp_path / "cache")
+def test_a_changed_callee_in_another_file_compiles_anew(compiled, tmp_path):
+    cache, first = compiled
+    changed = copy_package(tmp_path)
+    callee = changed / "bayestuner" / "_core" / "normal.py"
+    text = callee.read_text()
+    assert "LOG_SQRT_2PI = 0.5 *" in text
+    callee.write_text(text.replace("LOG_SQRT_2PI = 0.5 *", "LOG_SQRT_2PI = 0.6 *"))
+    chance, normal, hits, misses, _ = run(changed, cache)
+    assert (hits, misses) == ("0", "2")
+    assert (chance != first[0], normal) == (True, first[1])
+
+
+def test_compiling_after_loading_works(package, compiled, tmp_path):
+    """What was loaded without the compiler and what is compiled later live in one process; both allocate."""
+    (tmp_path / "later.py").write_text("""
+import numpy as np
+from bayestuner._core.options import compiled
+@compiled()
+def sum_of_copy(x):
+    copy = np.empty(x.size)
+    for i in range(x.size):
+        copy[i] = x[i]
+    return copy.sum()
+""")
     more = """
-from bayestuner.surrogate.gp import GaussianProcess
-gp = GaussianProcess(g)
-gp.fit(np.array([[0], [3]]), np.array([1.0, -1.0]), np.ones(2), np.full(2, 0.01))
-print(repr(float(gp.predict(np.array([[0]]))[0][0])), sum(stats.cache_hits.values()), sum(condition.stats.cache_misses.values()))
+import later
+print(later.sum_of_copy(np.array([2.0, 3.0])), count("cache_hits"), sum(later.sum_of_copy.stats.cache_misses.values()))
 """
-    environment = {**os.environ, "PYTHONPATH": str(copy), "BAYESTUNER_CACHE": str(tmp_path / "cache")}
-    done = subprocess.run([sys.executable, "-c", CODE + more], check=True, capture_output=True, text=True, env=environment, cwd=copy)
-    value, hits, misses = done.stdout.splitlines()[-1].split()
-    assert (int(hits), int(misses)) == (1, 1)
-    assert 0.5 < float(value) < 1.0
+    cache = shutil.copytree(compiled[0], tmp_path / "cache")
+    path = os.pathsep.join([str(package), str(tmp_path)])
+    assert run(package, cache, CODE + more, PYTHONPATH=path) == ["5.0", "2", "1"]
 
 
-def test_a_cache_folder_that_cannot_be_made_only_costs_time(copy, tmp_path):
+def test_a_cache_folder_that_cannot_be_made_only_costs_time(package, compiled, tmp_path):
     blocker = tmp_path / "file"
     blocker.write_text("")
-    value, hits, _ = run(copy, blocker / "below")
-    assert hits == 0
-    assert value == run(copy, tmp_path / "cache")[0]
+    assert run(package, blocker / "below")[:3] == [*compiled[1][:2], "0"]
 
 
-def test_without_the_compiler_the_results_are_the_same(copy, tmp_path):
-    code = CODE.replace("stats = objective.stats", "").replace(
-        ", sum(stats.cache_hits.values()), sum(stats.cache_misses.values())", ", 0, 0"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(copy), "NUMBA_DISABLE_JIT": "1"}
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment, cwd=copy)
-    assert float(done.stdout.split()[0]) == pytest.approx(run(copy, tmp_path / "cache")[0], rel=1e-12)
+def test_without_the_compiler_the_results_are_the_same(package, compiled, tmp_path):
+    code = CODE.replace('count("cache_hits"), count("cache_misses")', "0, 0")
+    plain = run(package, tmp_path / "cache", code, NUMBA_DISABLE_JIT="1")[:2]
+    assert [float(word) for word in plain] == pytest.approx([float(word) for word in compiled[1][:2]], rel=1e-12)
