@@ -1,8 +1,8 @@
-/* Writes to cgroup files, and processes that are inside their cgroup before their first instruction.
+/* Writing cgroup files, and starting processes that are inside their cgroup before their first instruction.
  *
- * Between clone and exec the child is a copy of a threaded Python process: it may only make system calls (async-signal-safe), so
- * everything that needs memory or a look-up (PATH, argument vectors, CPU masks) is done by the parent before. The copy is made by
- * clone3 or clone itself and not by fork(): fork() runs the handlers that numerical libraries register to stop their thread pools.
+ * Between clone and exec the child is a copy of a Python process with threads and may call only what is async-signal-safe. So everything that
+ * needs memory or a look-up (PATH, argument vectors, CPU masks) is done by the parent before. The copy is made by the system call clone3 or
+ * clone and not by fork(), which would run the handlers that numerical libraries register to stop their thread pools.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -41,14 +41,14 @@ struct clone3_arguments {
     uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
 };
 
-/* What a child that can't exec says over its pipe. */
+/* What a child that can't execute its program writes into its pipe. */
 struct report {
     int32_t stage;
     int32_t error;
     int32_t index;
 };
 
-/* --- the write door ----------------------------------------------------------------------------------------------- */
+/* --- writing files ------------------------------------------------------------------------------------------------ */
 
 int bt_write_file(int dirfd, const char *path, const char *data, size_t length) {
     int fd, rc = 0;
@@ -107,7 +107,7 @@ static int reset_signals(void) {
     return sigprocmask(SIG_SETMASK, &none, NULL) == 0 ? 0 : errno;
 }
 
-/* All three are first copied out of the way: any of them may itself be 0, 1 or 2. */
+/* The three descriptors are first copied to numbers from 3 on: any of them may itself be 0, 1 or 2 and would be overwritten. */
 static int arrange_stdio(const struct bt_spawn_request *request) {
     const int given[3] = {request->stdin_fd, request->stdout_fd, request->stderr_fd};
     int copies[3];
@@ -122,7 +122,7 @@ static int arrange_stdio(const struct bt_spawn_request *request) {
     return 0;
 }
 
-/* Marks everything above stdio close-on-exec, then takes the mark from what is to be inherited. */
+/* Marks every descriptor from 3 on close-on-exec, then takes the mark away from those that are to be inherited. */
 static int arrange_descriptors(const struct bt_spawn_request *request) {
     if (syscall(SYS_close_range, (unsigned)FIRST_FREE_FD, ~0u, BT_CLOSE_RANGE_CLOEXEC) != 0) { /* before Linux 5.11 */
         struct rlimit limit;
@@ -137,8 +137,8 @@ static int arrange_descriptors(const struct bt_spawn_request *request) {
     return 0;
 }
 
-/* Another user, with no capability left and no way back. System calls and not libc's functions of these names: those pass the change on to
- * every thread of the process, by a list that in this copy of a threaded process still names the parent's. */
+/* Becomes another user, with no capability left and no way back. By system calls and not by libc's functions of the same names: those change
+ * every thread of the process, and libc's list of threads, in this copy of a threaded process, still holds those of the parent. */
 static int become(const struct bt_credentials *who) {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
     struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3];
@@ -176,7 +176,7 @@ static _Noreturn void run_child(const struct bt_spawn_request *request, pid_t pa
         give_up(report_fd, BT_STAGE_AFFINITY, errno, -1);
     if (setsid() < 0)
         give_up(report_fd, BT_STAGE_SESSION, errno, -1);
-    if (request->credentials != NULL && (error = become(request->credentials)) != 0) /* first: it clears the death signal */
+    if (request->credentials != NULL && (error = become(request->credentials)) != 0) /* before the next step, whose effect it would clear */
         give_up(report_fd, BT_STAGE_USER, error, -1);
     if (request->die_with_thread && (error = die_with_thread(parent)) != 0)
         give_up(report_fd, BT_STAGE_PARENT, error, -1);
@@ -198,7 +198,8 @@ static _Noreturn void run_child(const struct bt_spawn_request *request, pid_t pa
 
 /* --- the parent --------------------------------------------------------------------------------------------------- */
 
-/* Returns like fork. Where clone3 is missing or forbidden (before Linux 5.3, some seccomp filters) and no cgroup is asked for, plain clone. */
+/* Returns as fork does. Where no cgroup is asked for and clone3 is missing or forbidden (before Linux 5.3, some seccomp filters), clone is
+ * used. */
 static pid_t clone_child(int cgroup_fd, int *pidfd) {
     struct clone3_arguments arguments;
     long pid;
@@ -227,7 +228,7 @@ static void reap(pid_t pid) {
         continue;
 }
 
-/* 0 when exec closed the pipe, 1 with a report, -errno. */
+/* Waits for the outcome of a start: 0 when exec closed the pipe, 1 when the child wrote a report, else -errno. */
 static int await_exec(int fd, struct report *report) {
     struct pollfd waiting = {.fd = fd, .events = POLLIN};
     ssize_t n;
@@ -247,7 +248,7 @@ static int await_exec(int fd, struct report *report) {
     return n == (ssize_t)sizeof *report ? 1 : -EIO;
 }
 
-/* Gets rid of a child that did not start. One that hangs (a frozen group) is killed but not waited for. */
+/* Gets rid of a child whose start failed. One that hangs, because its group is frozen, is killed but not waited for. */
 static int abandon(pid_t pid, int pidfd, int rc, const struct report *report, struct bt_spawn_result *result) {
     if (rc == 1) {
         result->stage = report->stage;
@@ -273,7 +274,7 @@ int bt_spawn(const struct bt_spawn_request *request, struct bt_spawn_result *res
     *result = (struct bt_spawn_result){.pid = -1, .pidfd = -1, .stage = BT_STAGE_PIPE, .index = -1};
     if (pipe2(ends, O_CLOEXEC) != 0)
         return -errno;
-    /* No handler of ours may run in the child: everything stays blocked there until reset_signals. */
+    /* No signal handler of this process may run in the child: signals stay blocked there until reset_signals. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pid = clone_child(request->cgroup_fd, &pidfd);

@@ -1,4 +1,5 @@
-/* Raw energy counters: MSR devices, perf events, sysfs files. Counts go out as they are; units, wraps and resets are Python's. */
+/* Reading raw energy counters: MSR devices, perf events, sysfs files. Counts are returned as they are read; Python converts them and deals
+ * with wraps and resets. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -34,7 +35,7 @@ static int read_eight_at(int fd, uint64_t offset, uint64_t *value) {
     if (n < 0)
         return -errno;
     if (n != (ssize_t)sizeof got)
-        return -EIO; /* the device never gives less: this is no MSR device or a truncated stand-in */
+        return -EIO; /* the kernel's device never gives fewer bytes: this is another file */
     *value = got;
     return 0;
 }

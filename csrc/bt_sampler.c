@@ -1,10 +1,10 @@
-/* A thread that reads every counter on a fixed beat, without the interpreter, without malloc, into a ring that was allocated before.
+/* A thread that reads every counter at a fixed rate into a ring buffer, without the Python interpreter and without allocating memory.
  *
- * One producer, one consumer. The producer is the thread, and before it starts and after it has been joined whoever calls bt_sampler_start and
- * bt_sampler_stop. `head` counts records ever written and is published by the producer with release, `tail` counts records ever taken and is
- * published by the consumer with release; each side reads the other's with acquire, so a record is whole when it is seen and free
- * when it is overwritten. A full ring drops the newest record and counts it: counters are cumulative, so what a dropped record would have
- * shown is in the next one.
+ * The ring has one producer and one consumer. The producer is the thread; before the thread starts and after it has been joined it is the
+ * caller of bt_sampler_start and bt_sampler_stop. `head` counts the records ever written and is stored by the producer with release order,
+ * `tail` counts the records ever taken out and is stored by the consumer with release order; each side reads the other's counter with acquire
+ * order. So a record is complete before the consumer sees it, and has been copied before the producer overwrites it. When the ring is full
+ * the newest record is dropped and counted; the counters are cumulative, so the energy it would have shown is contained in the next record.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -24,7 +24,7 @@
 #include "bt.h"
 
 enum { STACK_BYTES = 256 * 1024, TRIES = 5, LAST_RECORD = 1 };
-static const int64_t TIGHT_NS = 100000; /* a reading that took longer was interrupted: it is repeated */
+static const int64_t TIGHT_NS = 100000; /* a reading that took longer was interrupted, and is repeated up to TRIES times */
 static const int64_t SHORTEST_PERIOD_NS = 100000;
 static const int64_t SECOND_NS = 1000000000;
 
@@ -39,9 +39,9 @@ struct bt_sampler {
     int timer_fd;
     int stop_fd;
     int pin_error;
-    pid_t owner; /* threads don't survive a fork: a child must not wait for one */
+    pid_t owner; /* process that started the thread; a child made by fork has no such thread and must not wait for it */
     pthread_t thread;
-    int thread_runs; /* of the controlling side: created and not joined yet */
+    int thread_runs; /* whether the thread was created and not joined yet; used by the controlling side only */
     int stopped;
     atomic_int ended;       /* the thread is about to return; cpu_ns is final */
     atomic_int_least64_t cpu_ns;
@@ -53,7 +53,7 @@ struct bt_sampler {
 
 /* --- the producer ------------------------------------------------------------------------------------------------- */
 
-/* Reads everything once, again while it takes long for lack of a CPU; the tightest reading stands in `record` and `counts`. */
+/* Reads all sources, again where that took long because the thread lost its CPU; the shortest reading is left in `record` and `counts`. */
 static void read_tight(struct bt_sampler *sampler, struct bt_record *record, uint64_t *counts) {
     const size_t bytes = (size_t)sampler->count * sizeof *counts;
     int64_t best_ns = INT64_MAX;
@@ -71,11 +71,11 @@ static void read_tight(struct bt_sampler *sampler, struct bt_record *record, uin
         record->failed = rc == 0 ? -1 : failed;
         memcpy(counts, sampler->scratch, bytes);
         if (rc != 0)
-            return; /* an error is told, never read away */
+            return; /* an error is reported, not hidden by reading again */
     }
 }
 
-/* Takes one record; the thread leaves `reserve` places free. */
+/* Takes one record, unless fewer than `reserve` places of the ring would stay free. */
 static void take(struct bt_sampler *sampler, uint64_t reserve) {
     uint64_t head = atomic_load_explicit(&sampler->head, memory_order_relaxed);
     uint64_t tail = atomic_load_explicit(&sampler->tail, memory_order_acquire);
@@ -89,7 +89,7 @@ static void take(struct bt_sampler *sampler, uint64_t reserve) {
     atomic_store_explicit(&sampler->head, head + 1, memory_order_release);
 }
 
-/* Should the thread's own waiting fail, that is the last thing it says. */
+/* Writes a last record that says that the thread can't wait for its timer any more. */
 static void tell_error(struct bt_sampler *sampler, int error) {
     uint64_t head = atomic_load_explicit(&sampler->head, memory_order_relaxed);
     uint64_t tail = atomic_load_explicit(&sampler->tail, memory_order_acquire);
@@ -146,13 +146,13 @@ static int allocate(struct bt_sampler *sampler) {
         return -ENOMEM;
     for (size_t i = 0; i < count; i++)
         sampler->sources[i].fd = -1;
-    /* calloc's pages come at the first touch, which would be a page fault in the middle of a reading */
+    /* touch every page now: memory from calloc causes a page fault at its first use, which would fall into a reading */
     memset(sampler->records, 0xff, capacity * sizeof *sampler->records);
     memset(sampler->counts, 0xff, capacity * count * sizeof *sampler->counts);
     return 0;
 }
 
-/* Own descriptors, so that a meter closed too early can't make the thread read somebody else's file. */
+/* Duplicates the descriptors: were the meter closed too early, its numbers could come to mean other files, which the thread would read. */
 static int copy_sources(struct bt_sampler *sampler, const struct bt_source *sources) {
     for (int i = 0; i < sampler->count; i++) {
         int fd = fcntl(sources[i].fd, F_DUPFD_CLOEXEC, 0);
@@ -192,7 +192,7 @@ static int pin(pthread_t thread, int cpu) {
     return error;
 }
 
-/* With every signal blocked in the thread: handlers are the interpreter's business and run on its own threads. */
+/* Starts the thread with every signal blocked: signals are handled by the threads of the Python interpreter. */
 static int start_thread(struct bt_sampler *sampler) {
     pthread_attr_t attributes;
     sigset_t all, before;
@@ -312,7 +312,7 @@ void bt_sampler_free(struct bt_sampler *sampler) {
     if (sampler == NULL)
         return;
     if (sampler->owner == getpid() && join(sampler) != 0)
-        return; /* a thread that can't be stopped still uses all of this */
+        return; /* the thread could not be stopped and still uses this memory */
     if (sampler->sources != NULL)
         for (int i = 0; i < sampler->count; i++)
             if (sampler->sources[i].fd >= 0)

@@ -1,4 +1,4 @@
-"""The one place where a status of the extension becomes an exception."""
+"""Turning the status that a function of the extension returns into an exception."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 
 def check(rc: int, path: str, value: str | None = None) -> int:
-    """Give back a status that is no error; raise `OSError` for ``-errno``, with the path and the value that was being written.
+    """Return a status that is no error; raise `OSError` for ``-errno``.
 
     Parameters
     ----------

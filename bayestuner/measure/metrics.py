@@ -1,4 +1,4 @@
-"""The metrics a test run can report: the one table that the job file is checked against, the runner fills and the docs print."""
+"""The metrics that a test run can report, in one table: job files are checked against it, the runner fills it, and the docs print it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ METRICS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "memory_peak_bytes": ("bytes", "largest memory use of the run, page cache included; needs cgroup limits"),
     }
 )
-"""Metric name -> (unit, what it is). A run leaves out what this machine can't know."""
+"""Name of the metric -> (its unit, what it is). A run leaves out the metrics that can't be known on its machine."""
 
 POWER_METRICS = frozenset({"power_w", "energy_j_per_item"})
 """Those that need an energy meter."""

@@ -1,4 +1,5 @@
-"""What a platform is: knobs that a run may set and meters that it may read. docs/platforms.md adds one, step by step.
+"""The interface of a platform: a device with knobs that a run may set and meters that it may read. docs/platforms.md adds one, step by
+step.
 
 A job file names platforms in ``[measure] platforms``, by the name of an entry point in the group ``bayestuner.platforms`` or as
 ``module:attribute``; their knobs are then kinds called ``platform.knob``, and their meters ``platform.meter`` in ``energy``.
@@ -19,6 +20,7 @@ from bayestuner.measure.energy.select import open_meter
 from bayestuner.measure.energy.sum_meter import SumMeter
 
 ENTRY_POINT_GROUP = "bayestuner.platforms"
+"""The group of entry points under which installed packages offer platforms."""
 
 __all__ = [
     "Actuator",
@@ -35,26 +37,26 @@ __all__ = [
 
 
 class TargetAccess(Protocol):
-    """Reads and writes targets: names of the actuator's own (a file, a device's register) that hold texts."""
+    """Reads and writes targets. A target is whatever holds one setting: a file, a register of a device; its name is the actuator's own."""
 
     def read(self, target: str) -> str:
-        """What a target holds now; OSError where it can't be read."""
+        """The text that a target holds now; OSError where it can't be read."""
 
     def write(self, target: str, text: str) -> None:
-        """Set a target; OSError where it can't be set."""
+        """Make a target hold a text; OSError where it can't be set."""
 
     def agrees(self, target: str, asked: str, got: str) -> bool:
-        """Whether what was read back is what was asked for, rounded as this hardware rounds."""
+        """Whether the text read back, `got`, is what was `asked` for, possibly rounded as this hardware rounds."""
 
 
 class Actuator(TargetAccess, Protocol):
-    """Sets one kind of knob. When targets are written, the journal and the putting back are not its business."""
+    """Says how one kind of knob is set. The caller keeps the journal, writes the targets and puts them back after the run."""
 
     def problem(self, value: Any) -> str | None:
-        """Why a value can't be set on this machine, with what can; None where it can."""
+        """Why a value can't be set on this machine, and which can; None where it can."""
 
     def targets(self, value: Any, cpus: Sequence[int]) -> Mapping[str, str]:
-        """What has to hold which text so that `value` is in force for a job on `cpus`, in the order of writing."""
+        """Target -> the text that it has to hold so that `value` is in force for a job on `cpus`, in the order in which to write them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,10 @@ class KnobOffer:
     description : str
         One line for people.
     open : callable
-        Makes the `Actuator`, or raises `Refused` with reason and remedy where this machine has no such thing.
+        Makes the `Actuator`, or raises `Refused` with reason and remedy where this machine has no such device.
     units : dict of str to float
-        How a knob's name must end, and how many of the actuator's unit one of it is; empty: any name, values as they stand.
+        Unit with which a knob's name may end -> how many of the actuator's units it is. Where this is empty a knob may have any name, and
+        the actuator gets the values as they are.
     """
 
     description: str
@@ -77,15 +80,16 @@ class KnobOffer:
 
 
 class Platform(Protocol):
-    """Something with knobs and meters.
+    """A device with knobs and meters.
 
     Attributes
     ----------
     name : str
-        One word; the first half of its kinds' and meters' names.
+        One word; in a job file a kind of knob or a meter is called ``name.kind`` or ``name.meter``.
     knobs : dict of str to KnobOffer
+        By kind.
     meters : dict of str to callable
-        Makes an `EnergyMeter` that was proven to work, or raises `Refused`.
+        By name; makes an `EnergyMeter` that was proven to work, or raises `Refused`.
     """
 
     name: str
@@ -94,16 +98,16 @@ class Platform(Protocol):
 
 
 class PlatformProblem(BayesTunerError):
-    """A platform can't be loaded, or isn't one."""
+    """A platform can't be loaded, or what was loaded is no platform."""
 
 
 def load_platform(spec: str) -> Platform:
-    """The platform that a job file names.
+    """The platform that a job file names by `spec`: the name of an entry point, or ``module:attribute``.
 
     Raises
     ------
     PlatformProblem
-        It isn't there, breaks while it is made, or lacks something.
+        There is none, it raises an error while it is made, or it lacks an attribute of `Platform`.
     """
     try:
         found = _find(spec)
@@ -136,7 +140,7 @@ def _find(spec: str) -> Any:
 
 
 def load_platforms(specs: Sequence[str]) -> dict[str, Platform]:
-    """Every platform by its spec; raises `PlatformProblem`, also where two have one name."""
+    """Spec -> platform; raises `PlatformProblem`, also where two platforms have the same name."""
     loaded = {spec: load_platform(spec) for spec in specs}
     names = [platform.name for platform in loaded.values()]
     for name in names:
@@ -146,17 +150,30 @@ def load_platforms(specs: Sequence[str]) -> dict[str, Platform]:
 
 
 def knob_offers(platforms: Mapping[str, Platform]) -> dict[str, tuple[str, KnobOffer]]:
-    """Kind -> (spec of its platform, offer)."""
+    """Kind of knob as a job file calls it -> (spec of its platform, its offer)."""
     return {f"{p.name}.{kind}": (spec, offer) for spec, p in platforms.items() for kind, offer in p.knobs.items()}
 
 
 def open_meters(order: Sequence[str], specs: Sequence[str]) -> tuple[EnergyMeter, tuple[Refusal, ...]]:
-    """The first of the built-in meters in `order` that works, together with every platform's meter that stands there.
+    """The first of the built-in meters in `order` that works, together with every platform's meter in `order`.
+
+    Parameters
+    ----------
+    order : sequence of str
+        ``measure.energy`` of the job file.
+    specs : sequence of str
+        The platforms of the job file.
+
+    Returns
+    -------
+    meter : EnergyMeter
+    refusals : tuple of Refusal
+        Why the built-in meters that were tried first don't work.
 
     Raises
     ------
     MeterUnavailable
-        No built-in one works (where any is listed), or one of a platform's doesn't.
+        None of the built-in meters works (where any is listed), or one of a platform's doesn't.
     """
     own = [name for name in order if "." not in name]
     others = [name for name in order if "." in name]

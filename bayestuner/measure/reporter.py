@@ -24,6 +24,9 @@ def ready() -> None:
 
 
 def done(items: int, latency_s: float | None = None) -> None:
-    """Say that a batch of `items` is finished; `latency_s`: how long since it arrived, where more than one is under way at once."""
+    """Say that a batch of `items` items is finished.
+
+    `latency_s` is the time in seconds from the batch's arrival to its end; give it where the job works on several batches at once.
+    """
     latency = "" if latency_s is None else f" {round(1e9 * latency_s)}"
     _send(f"done {items} {time.monotonic_ns()}{latency}\n")

@@ -1,7 +1,7 @@
-"""A table of measured configurations: a CSV file that only grows, and beside it a JSON file that says where its figures come from.
+"""A table of measured configurations: a CSV file with one line per run, and beside it a JSON file that says how its figures were measured.
 
-A row is one write of one whole line, flushed to disk: whoever is killed loses at most the run in flight. A line without its end, which only
-a power failure or a full disk leaves, is cut off when the table is opened again.
+Each line is written at once and flushed to disk, so a killed process loses no run but the one it was making. A line without its end, which
+only a power failure or a full disk leaves behind, is removed when the table is opened again.
 """
 
 from __future__ import annotations
@@ -22,26 +22,27 @@ from bayestuner.measure.metrics import METRICS, POWER_METRICS
 from bayestuner.trial import Config, Failed, Measured, Outcome
 
 VERSION = 1
-_ABOUT_RUN = ("window_s", "startup_s", "duration_s")
-_SAME = ("knobs", "job", "power")
+_RUN_COLUMNS = ("window_s", "startup_s", "duration_s")
+_MUST_AGREE = ("knobs", "job", "power")
 
 
 def metric_column(metric: str, *, estimated: bool) -> str:
-    """The metric's name; an estimate of power or energy says so: ``estimated_power_w``."""
+    """The name of a metric's column; that of an estimated power or energy says so, as ``estimated_power_w``."""
     return f"estimated_{metric}" if estimated and metric in POWER_METRICS else metric
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What makes rows of one table comparable.
+    """What all runs of one table have in common, so that they can be compared.
 
     Attributes
     ----------
     knobs : list of str
+        Names of the knobs.
     job : dict
         What is run.
     power : dict or None
-        Source, boundary, whether it is an estimate; None: no power is measured.
+        The meter's source and boundary, and whether it is an estimate; None: no power is measured.
     """
 
     knobs: list[str]
@@ -55,18 +56,23 @@ class Provenance:
 
 
 class Table:
-    """One CSV file and its JSON file.
+    """A table: its CSV file and its JSON file.
 
     Parameters
     ----------
     path : Path
-        Of the CSV file; the other one has the ending ``.json``.
+        The CSV file; the JSON file has the same name with the ending ``.json``.
     provenance : Provenance
+
+    Attributes
+    ----------
+    rows : list of dict
+        The lines of the CSV file: column -> text.
 
     Raises
     ------
     StoreError
-        The files can't be read or written, or belong to other measurements.
+        The files can't be read or written, or were begun with another provenance.
     """
 
     def __init__(self, path: Path, provenance: Provenance) -> None:
@@ -81,7 +87,7 @@ class Table:
         spread = [f"{metric_column(m, estimated=provenance.estimated)}_sd" for m in ("power_w", "throughput", "cpu_s_per_item")]
         self._metrics = metrics
         self._spread = [name for name in spread if name.removesuffix("_sd") in metrics]
-        self.columns = [*provenance.knobs, "status", *metrics, *self._spread, *_ABOUT_RUN, "measured_utc", "flags", "message"]
+        self.columns = [*provenance.knobs, "status", *metrics, *self._spread, *_RUN_COLUMNS, "measured_utc", "flags", "message"]
         self._starts: list[dict[str, Any]] = []
         try:
             self.rows = self._read() if path.exists() else []
@@ -90,15 +96,15 @@ class Table:
 
     @property
     def measured(self) -> set[tuple[str, ...]]:
-        """Knob values of every row, as text."""
+        """The configurations that have been measured, each as the texts of its knobs' values."""
         return {tuple(row[name] for name in self.provenance.knobs) for row in self.rows}
 
     def key(self, config: Config) -> tuple[str, ...]:
-        """How a configuration stands in `measured`."""
+        """A configuration in the form in which `measured` holds it."""
         return tuple(text_of(config[name]) for name in self.provenance.knobs)
 
     def begin(self, facts: Mapping[str, Any]) -> None:
-        """Note that measuring starts (again), on this machine, now."""
+        """Record in the JSON file that measuring starts, or goes on, now; `facts` describes the machine."""
         self._starts.append({"utc": _now(), "rows_before": len(self.rows), **facts})
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +115,7 @@ class Table:
             raise StoreError(f"can't write the table {self.path}: {error.strerror or error}") from error
 
     def add(self, config: Config, outcome: Outcome, details: Mapping[str, Any]) -> None:
-        """Append one row and have it on disk."""
+        """Append the line of one run; it is on disk when this returns."""
         row = self._row(config, outcome, details)
         try:
             with self.path.open("ab") as file:
@@ -121,7 +127,7 @@ class Table:
         self.rows.append(row)
 
     def sort(self, order: Sequence[tuple[str, ...]]) -> None:
-        """Put the rows into the grid's order, once all are there."""
+        """Put the lines into the order of the grid, given as the `key` of each configuration."""
         place = {key: i for i, key in enumerate(order)}
         rows = sorted(self.rows, key=lambda row: place.get(tuple(row[name] for name in self.provenance.knobs), len(place)))
         if rows == self.rows:
@@ -144,13 +150,13 @@ class Table:
                     row[name] = f"{reading.value:.6g}"
                 if f"{name}_sd" in row and reading.sd is not None:
                     row[f"{name}_sd"] = f"{reading.sd:.3g}"
-        row |= {name: f"{details[name]:.4g}" for name in _ABOUT_RUN if details.get(name) is not None}
+        row |= {name: f"{details[name]:.4g}" for name in _RUN_COLUMNS if details.get(name) is not None}
         return row
 
     def _read(self) -> list[dict[str, str]]:
         about = json.loads(self.about.read_text(encoding="utf-8"))
         mine = self._about()
-        changed = [name for name in _SAME if about[name] != mine[name]]
+        changed = [name for name in _MUST_AGREE if about[name] != mine[name]]
         if changed:
             raise ValueError(f"it was begun with another {' and another '.join(changed)} ({self.about.name} says which)")
         self._starts = about["starts"]

@@ -1,6 +1,7 @@
-"""The knob kind ``cpu_frequency``: a ceiling for the clock of the job's CPUs (cpufreq's scaling_max_freq, in kHz).
+"""The knob kind ``cpu_frequency``: the highest clock frequency of the job's CPUs (cpufreq's scaling_max_freq, in kHz).
 
-The kernel cuts a value to what the hardware can do and may round it down to a step, without an error; what it shows afterwards counts.
+The kernel limits a value to what the hardware can do and may round it down to a step, without an error; what the file holds afterwards
+is what counts.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from bayestuner.measure.energy.kernel_files import KernelRoots, read_int, read_t
 
 KIND = "cpu_frequency"
 UNITS = {"mhz": 1e3, "ghz": 1e6, "khz": 1.0}
+"""How a knob's name may end, and how many kHz one unit of it is."""
+
 STEP_KHZ = 100_000
-"""The coarsest grid of clocks in use; a ceiling may come out this much lower than asked."""
+"""The largest step between the frequencies of any driver in use; a ceiling may be rounded down by this much."""
 
 GRANT_ACCESS = "sudo chown $USER /sys/devices/system/cpu/cpufreq/policy*/scaling_max_freq (until the next boot), or run as root"
 IN_A_VM = "a virtual machine's clock is its host's: run on bare metal"
@@ -28,7 +31,18 @@ LOAD_DRIVER = "load a driver: sudo modprobe acpi_cpufreq; where that fails, enab
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """CPUs that share a clock: `folder` is theirs in sysfs; clocks in kHz, `steps` empty where any value will do."""
+    """What cpufreq calls a policy: CPUs that share a clock.
+
+    Attributes
+    ----------
+    folder : Path
+        The policy's folder in sysfs.
+    cpus : frozenset of int
+    min_khz, max_khz : int
+        What the hardware can do.
+    steps : tuple of int
+        The frequencies that can be set, kHz; empty where every value in the range can.
+    """
 
     folder: Path
     cpus: frozenset[int]
@@ -43,7 +57,7 @@ class Policy:
 
 
 class CpuFrequency(SysfsSettings):
-    """Ceilings of the clock; see `bayestuner.measure.platform.Actuator` for the interface. Values are in kHz."""
+    """Sets the highest clock frequency; see `bayestuner.measure.platform.Actuator` for the interface. Values are in kHz."""
 
     def __init__(self, policies: Sequence[Policy], roots: KernelRoots | None = None, files: CgroupFiles | None = None) -> None:
         super().__init__(roots, files)
@@ -57,7 +71,7 @@ class CpuFrequency(SysfsSettings):
         return f"{low / 1000:g} to {high / 1000:g} MHz; {len(self.policies)} clock(s)"
 
     def problem(self, value: Any) -> str | None:
-        """Why a ceiling can't be set."""
+        """Why a ceiling can't be set; None where it can."""
         low, high = self.range_khz
         if not low <= value <= high:
             return f"{value / 1000:g} MHz is outside what these CPUs can do, {low / 1000:g} to {high / 1000:g} MHz"
@@ -67,21 +81,21 @@ class CpuFrequency(SysfsSettings):
         return None
 
     def targets(self, value: Any, cpus: Sequence[int]) -> dict[str, str]:
-        """The ceiling of every policy that a CPU of the job belongs to; never above what that policy's hardware can do."""
+        """The file of every policy that a CPU of the job belongs to -> the ceiling, limited to what the policy's hardware can do."""
         return {p.target: str(min(round(value), p.max_khz)) for p in self.policies if p.cpus & set(cpus)}
 
     def agrees(self, target: str, asked: str, got: str) -> bool:
-        """Up to one step lower is rounding; higher is not."""
+        """Whether the ceiling read back is the one asked for, or is lower by no more than one step; a higher one is never right."""
         return int(asked) - STEP_KHZ <= int(got) <= 1.005 * int(asked)
 
 
 def open_cpu_frequency(roots: KernelRoots | None = None, files: CgroupFiles | None = None) -> CpuFrequency:
-    """Find the policies and see that they may be written.
+    """Find the policies, and check that this process may write their files.
 
     Raises
     ------
     Refused
-        With reason and remedy.
+        There are none, or they may not be written; with reason and remedy.
     """
     roots = roots or KernelRoots()
     base = roots.sys_path("devices/system/cpu/cpufreq")
@@ -97,7 +111,7 @@ def open_cpu_frequency(roots: KernelRoots | None = None, files: CgroupFiles | No
 
 
 def _policy(folder: Path) -> Policy | None:
-    """A policy whose CPUs are online and whose limits can be read."""
+    """The policy in a folder; None where its CPUs are offline or its limits can't be read."""
     cpus = (read_text(folder / "affected_cpus") or "").split()
     low, high = read_int(folder / "cpuinfo_min_freq"), read_int(folder / "cpuinfo_max_freq")
     if not cpus or low is None or high is None or not (folder / "scaling_max_freq").exists():

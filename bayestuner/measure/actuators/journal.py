@@ -1,7 +1,8 @@
-"""The journal of changed settings: on disk before the first write, gone after the last one was put back.
+"""The journal of changed settings: it is on disk before the first setting is changed, and removed after the last one was put back.
 
-One file per process and change, in the runtime folder, which a reboot empties just as it resets the settings. Its name says who made it (as
-our groups' names do), so that what a killed BayesTuner left can be told from what a living one has in force.
+There is one file for each run that changes settings, in the runtime folder, which a reboot empties just as it resets the settings. The
+file's name says which process made it (as the names of our groups do), so that what a killed BayesTuner left changed can be told from what
+a living one has changed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,19 @@ _DRAFT = ".draft.json"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One setting: which kind of knob, of which platform (empty: built in), what it held and what it is to hold."""
+    """One changed setting.
+
+    Attributes
+    ----------
+    kind : str
+        Kind of the knob.
+    platform : str
+        Spec of the platform that the kind is from; empty for a built-in kind.
+    target : str
+        What was written: a file, or what the platform calls it.
+    old, new : str
+        What the target held before, and what it was to hold.
+    """
 
     kind: str
     platform: str
@@ -32,13 +45,13 @@ class Change:
 
 
 class Journal:
-    """The journal of one application of settings."""
+    """The journal of the settings of one run."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / f"{new_name()}{SUFFIX}"
 
     def write(self, changes: Sequence[Change]) -> None:
-        """Have it on disk, whole, when this returns."""
+        """Write the journal; it is on disk, complete, when this returns."""
         text = json.dumps({"boot_id": boot_id(), "changes": [asdict(change) for change in changes]})
         draft = Path(str(self.path).removesuffix(SUFFIX) + _DRAFT)
         fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -50,7 +63,7 @@ class Journal:
         _sync_folder(self.path.parent)
 
     def clear(self) -> None:
-        """Everything is as it was."""
+        """Remove the journal: every setting was put back."""
         self.path.unlink(missing_ok=True)
 
 
@@ -64,7 +77,10 @@ class LeftBehind:
 
 
 def left_behind(folder: Path) -> list[LeftBehind]:
-    """What dead owners of this boot left, the newest first; journals of an earlier boot, whose settings are gone, are removed."""
+    """The journals that dead processes left since this boot, the newest first.
+
+    Journals from before this boot are removed: the boot has reset the settings.
+    """
     found = []
     for draft in folder.glob(f"*{_DRAFT}"):
         if is_stale(draft.name.removesuffix(_DRAFT)):  # killed before its journal was whole: nothing was set yet
@@ -88,12 +104,18 @@ def left_behind(folder: Path) -> list[LeftBehind]:
 
 
 def undo(left: LeftBehind, access_to: Callable[[Change], TargetAccess]) -> tuple[list[str], list[str]]:
-    """Put back what a dead BayesTuner left, the last change first; hold the machine's lock meanwhile.
+    """Put back the settings that a dead BayesTuner left changed, the last change first. The caller holds the machine's lock.
+
+    Parameters
+    ----------
+    left : LeftBehind
+    access_to : callable
+        Gives for a change the object that can read and write its target.
 
     Returns
     -------
     done, failed : list of str
-        Sentences. The journal goes only where nothing failed.
+        Sentences for people. The journal is removed only where nothing failed.
     """
     done, failed = [], []
     for change in reversed(left.changes):
@@ -117,7 +139,7 @@ def undo(left: LeftBehind, access_to: Callable[[Change], TargetAccess]) -> tuple
 
 
 def boot_id() -> str:
-    """Tells this boot from others; empty where there is no such file."""
+    """The kernel's identifier of this boot; empty where it can't be read."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -125,7 +147,7 @@ def boot_id() -> str:
 
 
 def error_text(error: Exception) -> str:
-    """What an error says, for a sentence of ours."""
+    """What an error says, to be used as a part of a sentence."""
     return str(error.strerror) if isinstance(error, OSError) and error.strerror else str(error)
 
 

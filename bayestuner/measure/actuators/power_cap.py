@@ -1,7 +1,8 @@
-"""The knob kind ``power_cap``: RAPL's long-term power limit of every package (powercap's constraint, in microwatts).
+"""The knob kind ``power_cap``: RAPL's long-term power limit of every package (a "constraint" of powercap, in microwatts).
 
-The processor holds the mean over its window (some seconds) to the limit by lowering its clock; the kernel rounds to steps of mostly 1/8 W.
-Packages only: ``intel-rapl-mmio`` is a second door to the same limit, of which the lower holds.
+The processor keeps its mean power over a window of some seconds at the limit by lowering its clock; the kernel rounds a limit to steps of
+mostly 1/8 W. Only the limits of packages are set. ``intel-rapl-mmio`` offers a second limit for the same package, which is left alone; the
+lower of the two holds.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from bayestuner.measure.energy.powercap import LOAD_DRIVER, find_zones
 
 KIND = "power_cap"
 UNITS = {"w": 1e6, "mw": 1e3}
+"""How a knob's name may end, and how many microwatts one unit of it is."""
+
 ROUNDING_UW = 250_000
+"""A limit read back may differ by this much from the one that was set, microwatts."""
+
 GRANT_ACCESS = (
-    (
-        "sudo find /sys/devices/virtual/powercap ( -name 'constraint_*_power_limit_uw' -o -name enabled ) -exec chown $USER {} + "
-        "(until the next boot), or run as root"
-    )
-    .replace("( ", "'(' ")
-    .replace(" )", " ')'")
+    "sudo find /sys/devices/virtual/powercap '(' -name 'constraint_*_power_limit_uw' -o -name enabled ')' -exec chown $USER {} + "
+    "(until the next boot), or run as root"
 )
 IN_A_VM = "a virtual machine can't limit its host's processor: run on bare metal"
 NO_LIMIT = "this processor's driver shows its energy, but no limit; use a knob of kind cpu_frequency"
@@ -35,7 +36,7 @@ NO_LIMIT = "this processor's driver shows its energy, but no limit; use a knob o
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """One package's zone: which of its constraints is the long-term one, and the most it takes (None: not known)."""
+    """The powercap zone of one package: the number of its long-term constraint, and its largest limit (None: not known)."""
 
     folder: Path
     constraint: int
@@ -48,7 +49,7 @@ class Package:
 
 
 class PowerCap(SysfsSettings):
-    """Power limits; see `bayestuner.measure.platform.Actuator` for the interface. Values are microwatts per package."""
+    """Sets power limits; see `bayestuner.measure.platform.Actuator` for the interface. Values are microwatts per package."""
 
     def __init__(self, packages: Sequence[Package], roots: KernelRoots | None = None, files: CgroupFiles | None = None) -> None:
         super().__init__(roots, files)
@@ -62,7 +63,7 @@ class PowerCap(SysfsSettings):
         return f"{len(self.packages)} package(s), {most} each"
 
     def problem(self, value: Any) -> str | None:
-        """Why a limit can't be set."""
+        """Why a limit can't be set; None where it can."""
         if value <= 0:
             return f"{value / 1e6:g} W is no power limit; give watts above 0"
         most = min((p.max_uw for p in self.packages if p.max_uw), default=None)
@@ -71,28 +72,31 @@ class PowerCap(SysfsSettings):
         return None
 
     def targets(self, value: Any, cpus: Sequence[int]) -> dict[str, str]:
-        """The limit of every package, wherever the job's CPUs are: power is measured over all of them."""
+        """The files of every package, wherever the job's CPUs are, because power is measured over all packages.
+
+        A limit that isn't enabled is enabled too: the kernel would keep it without heeding it.
+        """
         wanted = {}
         for package in self.packages:
             wanted[package.target] = str(round(value))
             if read_text(package.folder / "enabled") == "0":
-                wanted[str(package.folder / "enabled")] = "1"  # else the limit is only written down
+                wanted[str(package.folder / "enabled")] = "1"
         return wanted
 
     def agrees(self, target: str, asked: str, got: str) -> bool:
-        """Rounded to a step of the hardware."""
+        """Whether the limit read back is the one asked for, rounded to a step of the hardware."""
         if target.endswith("/enabled"):
             return asked == got
         return abs(int(got) - int(asked)) <= max(ROUNDING_UW, 0.01 * int(asked))
 
 
 def open_power_cap(roots: KernelRoots | None = None, files: CgroupFiles | None = None) -> PowerCap:
-    """Find every package's limit and see that it may be written.
+    """Find every package's limit, and check that this process may write it.
 
     Raises
     ------
     Refused
-        With reason and remedy.
+        There is none, or it may not be written; with reason and remedy.
     """
     roots = roots or KernelRoots()
     zones, notes = find_zones(roots)

@@ -1,4 +1,4 @@
-"""Which actuators there are, and undoing what a killed BayesTuner left set."""
+"""The kinds of knobs that are settings of the machine, and putting back what a killed BayesTuner left set."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bayestuner.measure.platform import KnobOffer, TargetAccess, load_platform
 
 
 def built_in_knobs(roots: KernelRoots | None = None) -> dict[str, KnobOffer]:
-    """The kinds that BayesTuner brings itself."""
+    """Kind -> offer, for the kinds of knobs that BayesTuner brings itself."""
     return {
         "cpu_frequency": KnobOffer("ceiling of the CPUs' clock", lambda: open_cpu_frequency(roots), CLOCK_UNITS),
         "power_cap": KnobOffer("RAPL power limit of every package", lambda: open_power_cap(roots), POWER_UNITS),
@@ -24,7 +24,7 @@ def built_in_knobs(roots: KernelRoots | None = None) -> dict[str, KnobOffer]:
 
 
 def undo_left_behind(roots: KernelRoots | None = None) -> tuple[list[str], list[str]]:
-    """Put back every setting that killed BayesTuners left; hold the machine's lock meanwhile.
+    """Put back every setting that killed BayesTuners left changed. The caller holds the machine's lock.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def undo_left_behind(roots: KernelRoots | None = None) -> tuple[list[str], list[
 
 
 def _access_to(change: Change, roots: KernelRoots | None) -> TargetAccess:
-    """Who can read and write a target; for a file of sysfs nothing else need be there."""
+    """The object that can read and write a change's target; a platform is loaded for it, a file below /sys needs none."""
     if not change.platform:
         return SysfsSettings(roots)
     platform = load_platform(change.platform)

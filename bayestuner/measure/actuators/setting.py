@@ -1,4 +1,4 @@
-"""Settings in force for one run: written down, set, read back, put back."""
+"""The settings of the machine for one run: noted in the journal, set, read back, and put back after the run."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from bayestuner.measure.platform import Actuator
 
 
 class KnobFault(GroupFault):
-    """A setting of the machine can't be made, or came out as something else: the machine's fault, as with a limit that can't be set."""
+    """A setting of the machine can't be made, or came out as something else. The machine's fault, as a limit that can't be set is."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenKnob:
-    """A knob of a job that is a setting of the machine.
+    """A knob of a job that is a setting of the machine, with the actuator that sets it.
 
     Attributes
     ----------
     name, kind : str
     actuator : Actuator
     scale : float
-        Units of the actuator in one of the knob's.
+        How many of the actuator's units one unit of the knob is.
     platform : str
-        Spec of the platform it comes from; empty for built-in ones.
+        Spec of the platform it is from; empty for a built-in kind.
     """
 
     name: str
@@ -44,22 +44,25 @@ class OpenKnob:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
+    """A text that a target has to hold so that a knob's value is in force."""
+
     knob: OpenKnob
     target: str
     text: str
 
 
 class Settings:
-    """Settings of one configuration; `apply` puts them in force, `restore` puts back what was there before.
+    """The settings of one configuration; `apply` makes them, `restore` puts back what was there before.
 
     Parameters
     ----------
     knobs : sequence of OpenKnob
     config : dict
+        A value for every knob of the job.
     cpus : sequence of int
-        The job's.
-    folder : Path
-        Where the journal goes.
+        The CPUs of the run.
+    folder : Path or None
+        Where the journal is written; None only without knobs.
     """
 
     def __init__(self, knobs: Sequence[OpenKnob], config: Mapping[str, Any], cpus: Sequence[int], folder: Path | None) -> None:
@@ -74,21 +77,21 @@ class Settings:
 
     @property
     def in_force(self) -> bool:
-        """Whether anything is still to be put back."""
+        """Whether a setting has been changed and not been put back."""
         return bool(self._changed)
 
     @property
     def record(self) -> list[dict[str, Any]]:
-        """What was asked, what came of it, and what it was before: JSON-able, one entry per target."""
+        """For each target what was asked for, what it holds now and what it held before, as JSON-able data."""
         return self._record
 
     def apply(self) -> None:
-        """Write the journal, then every setting, each read back.
+        """Write the journal, then make every setting; each is read back.
 
         Raises
         ------
         KnobFault
-            One can't be set or came out as something else. What was set before it stays set until `restore`.
+            A setting can't be made or came out as something else. Those made before it stay until `restore`.
         """
         if self._journal is None:
             return
@@ -104,7 +107,7 @@ class Settings:
             self._record.append({"knob": wanted.knob.name, "target": wanted.target, "asked": wanted.text, "got": got, "before": old})
 
     def restore(self) -> list[str]:
-        """Put back everything, the last change first; what can't be, in sentences. May be called twice."""
+        """Put back every setting, the last change first; return a sentence for each that can't be. May be called twice."""
         problems = []
         kept: list[tuple[_Wanted, str]] = []
         while self._changed:
@@ -126,7 +129,7 @@ class Settings:
             raise KnobFault(f"{wanted.knob.name}: {wanted.target} can't be read: {error_text(error)}") from error
 
     def _set(self, wanted: _Wanted, text: str) -> str:
-        """Write and read back; what it holds now."""
+        """Write a text to the target, read it back and return what was read."""
         actuator, target = wanted.knob.actuator, wanted.target
         try:
             actuator.write(target, text)
@@ -137,7 +140,7 @@ class Settings:
         got = self._read(wanted)
         try:
             agrees = actuator.agrees(target, text, got)
-        except Exception:  # what it holds is no value at all
+        except Exception:  # the target holds a text that is no value
             agrees = False
         if not agrees:
             raise KnobFault(f"{wanted.knob.name}: {target} holds {got} after {text} was written; the machine allows no such value now")
@@ -145,14 +148,14 @@ class Settings:
 
 
 class KnobSetter:
-    """Puts the settings of configurations in force.
+    """Makes the settings of configurations, one configuration after the other.
 
     Parameters
     ----------
     knobs : sequence of OpenKnob
-        None of them: nothing is ever touched.
+        The job's knobs that are settings of the machine; without any, nothing is ever touched.
     folder : Path or None
-        Where journals go; None only without knobs.
+        Where journals are written; None only without knobs.
     """
 
     def __init__(self, knobs: Sequence[OpenKnob] = (), folder: Path | None = None) -> None:
@@ -161,13 +164,13 @@ class KnobSetter:
         self._made: list[Settings] = []
 
     def retry_restoring(self) -> None:
-        """Try again to put back what could not be put back after a run; what was there before must not be lost to the next one."""
+        """Try again to put back what could not be put back after earlier runs, so that the next run doesn't take it for the original."""
         self._made = [settings for settings in self._made if settings.in_force]
         for settings in reversed(self._made):
             settings.restore()
 
     def settings(self, config: Mapping[str, Any], cpus: Sequence[int]) -> Settings:
-        """The settings of a configuration for a job on `cpus`; none of them is touched before their `apply`."""
+        """The settings of a configuration for a run on `cpus`; nothing is changed before their `apply`."""
         self.retry_restoring()
         self._made.append(Settings(self.knobs, config, cpus, self._folder))
         return self._made[-1]

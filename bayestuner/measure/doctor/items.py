@@ -9,9 +9,22 @@ from bayestuner.measure.cgroup.isolation import Refusal
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing a run may want: whether it is usable here, and if not, why and what would make it so."""
+    """One thing that a run may need: whether it is usable here, and if not, why, and what would make it usable.
 
-    group: str  # "meter", "limit", "knob", "platform", "extension", "extra"
+    Attributes
+    ----------
+    group : {"meter", "limit", "knob", "platform", "extension", "extra"}
+        The heading under which it is shown.
+    what : str
+        Its name.
+    usable : bool
+    detail : str
+        What is known of it where it is usable.
+    reason, remedy : str
+        Where it isn't usable: why, and what to do.
+    """
+
+    group: str
     what: str
     usable: bool
     detail: str = ""

@@ -1,4 +1,4 @@
-"""Which knobs beyond cores and memory can be set here, and which platforms are installed: a part of what `bayestuner doctor` shows."""
+"""Which knobs other than cores and memory can be set here, and which platforms are installed: a part of what `bayestuner doctor` shows."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ _SMT_OFF = {
     "notsupported": ("this machine shows no second threads", "none; on a virtual machine the host may give it some"),
     "notimplemented": ("this kernel doesn't manage SMT and shows no second threads", "none"),
 }
-_SMT_KEPT = ("no second thread is among the CPUs that this process may use", "widen its affinity: taskset --cpu-list 0-1023 bayestuner ...")
+_SMT_NOT_ALLOWED = (
+    "no second thread is among the CPUs that this process may use",
+    "widen its affinity: taskset --cpu-list 0-1023 bayestuner ...",
+)
 
 
 def knob_items(roots: KernelRoots, topology: Topology) -> list[Item]:
-    """SMT, clocks, power limits, another user; nothing is written."""
+    """Second threads of cores, clocks, power limits, and running a job as another user; nothing is written."""
     return [_smt(roots, topology), *_settings(roots), _user()]
 
 
@@ -46,7 +49,7 @@ def _smt(roots: KernelRoots, topology: Topology) -> Item:
     order = topology.order
     if order.siblings:
         return Item("knob", "smt", True, f"second threads of {len(order.siblings)} of {len(order.first_threads)} cores")
-    reason, remedy = _SMT_OFF.get(read_text(roots.sys_path(SMT_CONTROL)) or "notimplemented", _SMT_KEPT)
+    reason, remedy = _SMT_OFF.get(read_text(roots.sys_path(SMT_CONTROL)) or "notimplemented", _SMT_NOT_ALLOWED)
     return Item("knob", "smt", False, reason=reason, remedy=remedy)
 
 

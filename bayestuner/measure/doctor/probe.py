@@ -1,4 +1,4 @@
-"""What this machine offers, and for each thing missing why and how to get it: the facts behind `bayestuner doctor`. Needs no root."""
+"""Trying everything that a run could need: the facts behind `bayestuner doctor`. Needs no root."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ HYPERVISORS = (
     "Google Compute Engine",
     "OpenStack",
 )
-"""How virtual machines name themselves in DMI, for those that don't set the CPU's hypervisor flag."""
+"""How virtual machines call themselves in DMI, the firmware's description of the machine; some don't set the CPU's hypervisor flag."""
+
 DEFAULT_POLICY = CorePolicy(housekeeping_cores="auto")
 BOUNDARIES = {
     "pkg": "every socket's package: cores, caches, memory controllers; not the memory itself, disks, fans or the power supply's losses",
@@ -48,7 +49,7 @@ BOUNDARIES = {
     "model": "nothing is measured; figures would be reckoned from CPU time, and say so everywhere",
     "": "there is neither a meter nor an estimate",
 }
-"""What a figure of power would cover, by the meter's boundary."""
+"""A meter's boundary -> which parts of the machine its figures cover."""
 LIMITS = (("cores", "CPU cores (cpuset)"), ("memory", "memory limit"))
 
 
@@ -59,20 +60,20 @@ class DoctorReport:
     Attributes
     ----------
     machine : dict
-        cpu, packages, numa_nodes, cores, cpus (usable by this process), kernel, virtual, vendor, product.
+        cpu, packages, numa_nodes, cores, cpus (usable by this process), cpus_for_jobs, housekeeping_cpus, kernel, virtual, vendor, product.
     items : tuple of Item
     boundary : str
-        What power figures would cover: ``pkg``, ``pkg+dram``, or ``model`` where only the estimate works.
+        Boundary of the meter that would be used: ``pkg``, ``pkg+dram``, or ``model`` where only the estimate works.
     covers : str
-        The same in words.
+        What that boundary means, in words.
     outside_load : float or None
-        Share of all CPUs that was busy while this process slept; None where it wasn't looked at.
+        Share of all CPU time that others used while this process slept; None where that wasn't measured.
     noise : Noise or None
-        How quiet the machine is; None where it wasn't looked at.
+        How quiet the machine is; None where that wasn't measured.
     notices : tuple of str
-        What was put back after a BayesTuner that was killed, and who is measuring now.
+        Settings that were put back after a killed BayesTuner, and who is measuring now.
     verdict : str
-        What can be minimised here, in a sentence.
+        One sentence that says what can be minimised here.
     """
 
     machine: dict[str, Any]
@@ -90,13 +91,13 @@ class DoctorReport:
 
 
 def probe(*, roots: KernelRoots | None = None, idle_s: float = IDLE_S) -> DoctorReport:
-    """Try everything a run could need, and put back what a BayesTuner that was killed left set.
+    """Try everything that a run could need, and put back settings that a killed BayesTuner left changed.
 
     Parameters
     ----------
     roots : KernelRoots, optional
     idle_s : float
-        Seconds spent looking at how quiet the machine is; 0: not at all.
+        Seconds spent on measuring how quiet the machine is; with 0 that is left out.
     """
     roots = roots or KernelRoots()
     notices = _put_back(roots)
@@ -117,7 +118,7 @@ def probe(*, roots: KernelRoots | None = None, idle_s: float = IDLE_S) -> Doctor
 
 
 def _put_back(roots: KernelRoots) -> list[str]:
-    """Undo what is left set, where there is anything and nobody is measuring; and say who is."""
+    """Put back settings that were left changed, unless somebody is measuring now; sentences about what was done, or who is measuring."""
     holder = holder_of_machine()
     if holder is not None:
         return [f"{holder} is measuring on this machine now"]
@@ -225,7 +226,7 @@ def _extras() -> list[Item]:
 
 
 def _cache() -> Item:
-    """Whether machine code can be kept on disk; the folder is chosen as the engine chooses it (this room may not import it)."""
+    """Whether the engine's machine code can be kept on disk. The folder is found as in `_core.caching`, which this room may not import."""
     what = "compiled-code cache"
     own = os.environ.get("BAYESTUNER_CACHE")
     base = Path(own or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -1,4 +1,4 @@
-"""What a job's command and its patterns must hold: placeholders for every knob, a group that catches a number."""
+"""Checks of a job's command and patterns: the command has a placeholder for every knob that needs one, a pattern catches a number."""
 
 from __future__ import annotations
 
@@ -14,7 +14,19 @@ from bayestuner.measure.job.knobs import JobKnob
 def check_command(
     command: Sequence[str], table: Mapping[str, Any], knobs: Sequence[JobKnob], env: Mapping[str, str], report: ReportMistake
 ) -> None:
-    """Placeholders against knobs, in both directions; `table` is the raw [knobs] section, so that a wrong knob isn't reported twice."""
+    """Check that every placeholder names a knob, and that every knob of kind argument has a placeholder.
+
+    Parameters
+    ----------
+    command : sequence of str
+    table : dict
+        The [knobs] section as read: a placeholder for a knob that was itself reported as wrong is no second mistake.
+    knobs : sequence of JobKnob
+        The knobs that were made of it.
+    env : dict
+        ``job.env``.
+    report : callable
+    """
     if not command or not command[0]:
         report("job.command", 'empty; give the program and its arguments, as in ["./serve", "--batch", "{batch_size}"]')
         return
@@ -36,7 +48,7 @@ def check_command(
 
 
 def check_patterns(job: Mapping[str, Any], report: ReportMistake) -> None:
-    """throughput_regex must say what it catches; ready_regex needs it."""
+    """Check that throughput_regex has one group that catches a number, and that ready_regex isn't given without it."""
     pattern = job.get("throughput_regex")
     if pattern is None:
         if job.get("ready_regex") is not None and "throughput_regex" in job:

@@ -1,4 +1,4 @@
-"""A job's command: placeholders, and whether its program exists."""
+"""A job's command: filling in its placeholders, and finding its program."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from typing import Any
 _PLACEHOLDER = re.compile(r"\{\{([A-Za-z_]\w*)\}\}|\{([A-Za-z_]\w*)\}")
 
 BUILT_IN_PLACEHOLDERS = ("python",)
-"""Placeholders that are no knobs."""
+"""Placeholders that every command may use; they name no knob."""
 
 
 def placeholders(command: Iterable[str]) -> tuple[str, ...]:
-    """Every name that stands in braces, each once, in order; ``{{name}}`` is a literal and no placeholder."""
+    """The names that stand in braces, each once, in order; ``{{name}}`` is the literal text ``{name}`` and no placeholder."""
     names = [match[2] for word in command for match in _PLACEHOLDER.finditer(word) if match[2]]
     return tuple(dict.fromkeys(names))
 
 
 def fill_placeholders(command: Iterable[str], config: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
-    """The command as it is run: placeholders filled in, a program with a slash in its name looked for from `folder`."""
+    """The command as it is run: its placeholders filled in, and a program with a slash in its name resolved against `folder`."""
     values = {**{name: text_of(value) for name, value in config.items()}, "python": sys.executable}
 
     def value_of(match: re.Match[str]) -> str:
@@ -36,14 +36,14 @@ def fill_placeholders(command: Iterable[str], config: Mapping[str, Any], folder:
 
 
 def text_of(value: Any) -> str:
-    """A knob's value as the job reads it: ``true``/``false``, else Python's plain text."""
+    """A knob's value as the job gets it, on its command line and in its environment: ``true`` or ``false``, else Python's text of it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
 
 
 def program_problem(program: str, env: Mapping[str, str]) -> str | None:
-    """Why a program can't be run, or None."""
+    """Why this process can't execute a program; None where it can."""
     if "/" in program:
         path = Path(program)
         try:

@@ -20,7 +20,10 @@ _ONE_GOAL = tuple(key.name for key in ONE_GOAL_KEYS)
 
 @dataclass(frozen=True, slots=True)
 class Goals:
-    """The [goal] section: every goal by its preset's name, the section's own as ``default``, and which of them holds."""
+    """The [goal] section of a job file: its goals by the names of their presets, and the name of the one that holds.
+
+    The section's own goal is called ``default``.
+    """
 
     by_name: Mapping[str, Goal]
     chosen: str
@@ -31,7 +34,17 @@ def build_goals(
 ) -> Goals | None:
     """Make the goals of the [goal] section; None where one was reported as wrong.
 
-    `knobs` is the raw [knobs] section: a goal over a knob that is itself wrong isn't reported as well.
+    Parameters
+    ----------
+    table : dict
+        The [goal] section as read.
+    knobs : dict
+        The [knobs] section as read: a goal on a knob that was itself reported as wrong is no second mistake.
+    made : sequence of JobKnob
+        The knobs that were made of it.
+    settings : dict
+        The [measure] section, checked.
+    report : callable
     """
     known = [*METRICS, *(knob.name for knob in made if knob.knob.numeric), *(set(knobs) - {knob.name for knob in made})]
     no_meter = settings.get("energy") == []
@@ -59,7 +72,7 @@ def build_goals(
 def _build_goal(
     table: Mapping[str, Any], key: str, known: Sequence[str], no_meter: bool, report: ReportMistake, *, is_empty: bool = False
 ) -> Goal | None:
-    """Make one goal from the keys that belong to it; None where it was reported as wrong."""
+    """Make one goal of its keys; None where it was reported as wrong."""
     found = check_table(table, ONE_GOAL_KEYS, key, report)
     objectives = [name for name in _OBJECTIVES if found.get(name) is not None]
     problems = [_metric_problem(f"{key}.{name}", found[name], known, no_meter, report) for name in objectives]
@@ -80,7 +93,7 @@ def _build_goal(
 
 
 def _metric_problem(key: str, metric: str, known: Sequence[str], no_meter: bool, report: ReportMistake) -> bool:
-    """ReportMistake a metric that can't be had; whether it was."""
+    """Report a metric that no run of this job can give; return whether it was reported."""
     if metric not in known:
         report(key, f"no run reports the metric {metric!r}{suggestion(metric, known)}")
         return True

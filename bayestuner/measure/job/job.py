@@ -63,27 +63,30 @@ class Job:
     Attributes
     ----------
     name, unit : str
+        What the job and one item of its work are called.
     command : tuple of str
-        With its placeholders; see `argv`.
+        As in the file, placeholders included; see `argv`.
     knobs : tuple of JobKnob
         In the file's order.
     space : Space
+        The configurations that these knobs make.
     goal : Goal
         Its bounds may be relative (see `Goal.resolve`).
     measure : MeasureSettings
     env : dict
-        Variables set for the job.
+        Environment variables set for the job.
     cwd : Path
         Folder the job runs in, absolute.
     throughput_regex, ready_regex : str or None
+        Patterns by which the job's output is read; None: the job reports on a pipe.
     text : str
-        The file as read.
+        The text of the file.
     path : Path
-        Where it was read from, absolute.
+        The file, absolute.
     user : str or None
-        Who the job runs as; None: whoever runs BayesTuner.
+        The user the job runs as; None: the one who runs BayesTuner.
     presets : mapping of str to Goal
-        Goals by name, see `with_preset`.
+        The goals of the file by name, see `with_preset`.
     """
 
     name: str
@@ -104,12 +107,12 @@ class Job:
 
     @property
     def needs_power(self) -> bool:
-        """Whether the goal can't be judged without an energy meter (or the estimate)."""
+        """Whether the goal is about power or energy, so that a meter (or the estimate) is needed."""
         return bool(POWER_METRICS & set(self.goal.metrics))
 
     @property
     def needs(self) -> frozenset[str]:
-        """What has to be limited for this job's knobs to mean anything: a part of {"cores", "memory"}."""
+        """Which of "cores" and "memory" have to be limited so that this job's knobs take effect."""
         wanted = {"cores": "cores", "smt": "cores", "memory": "memory"}
         return frozenset(wanted[knob.kind] for knob in self.knobs if knob.kind in wanted)
 
@@ -118,26 +121,26 @@ class Job:
         return next((knob for knob in self.knobs if knob.kind == kind), None)
 
     def all_max_config(self) -> Config:
-        """The default that results are compared with: every ordered knob at its last value, every other at its first."""
+        """The all-max configuration, with which results are compared: every ordered knob at its last value, every other at its first."""
         return {k.name: k.values[0] if isinstance(k, Categorical) else k.values[-1] for k in self.space.knobs}
 
     def cores_of(self, config: Mapping[str, Any]) -> int | None:
-        """Cores that `config` asks for; None where the job has no cores knob."""
+        """How many cores `config` asks for; None where the job has no knob of kind cores."""
         knob = self.knob_of_kind("cores")
         return None if knob is None else int(config[knob.name])
 
     def smt_of(self, config: Mapping[str, Any]) -> bool | None:
-        """Whether `config` uses both threads of its cores; None where the job has no smt knob."""
+        """Whether `config` uses both threads of its cores; None where the job has no knob of kind smt."""
         knob = self.knob_of_kind("smt")
         return None if knob is None else bool(config[knob.name])
 
     def memory_bytes_of(self, config: Mapping[str, Any]) -> int | None:
-        """Memory limit that `config` asks for; None where the job has no memory knob."""
+        """The memory limit that `config` asks for, in bytes; None where the job has no knob of kind memory."""
         knob = self.knob_of_kind("memory")
         return None if knob is None else int(config[knob.name]) * knob.unit_bytes
 
     def argv(self, config: Mapping[str, Any]) -> tuple[str, ...]:
-        """The command with every placeholder filled in and a relative program resolved against the job file's folder."""
+        """The command for `config`: placeholders filled in, a program with a slash in its name resolved against the job file's folder."""
         return fill_placeholders(self.command, config, self.path.parent)
 
     def with_goal(self, goal: Goal) -> Job:
@@ -155,5 +158,5 @@ class Job:
         return replace(self, goal=self.presets[name])
 
     def known_metrics(self) -> tuple[str, ...]:
-        """Names a goal may use: what runs report, and the numeric knobs."""
+        """The names that a goal may use: the metrics that runs report, and the knobs whose values are numbers."""
         return (*METRICS, *(k.name for k in self.space.knobs if k.numeric))

@@ -1,4 +1,4 @@
-"""One key of a job file's section, the kinds of value it may take, and the check of a section against its keys."""
+"""A key of a section of a job file, the types its value may have, and the check of a section against its keys."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Required:
 REQUIRED = _Required()
 
 ReportMistake = Callable[[str, str], None]
-"""``report(dotted key, what is wrong and what to do)``."""
+"""Called once for each mistake, as ``report(dotted key, what is wrong and what to do)``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +33,19 @@ class Key:
     type : str
         A name in `TYPES`.
     default : object
-        `REQUIRED`, or the value where the key is left out; None where that means "no such thing".
+        The value of the key where it is left out; `REQUIRED` where it may not be left out.
     unit : str
+        Unit of the value, as the reference shows it.
     low, high : float, optional
-        Ends of the allowed range, both allowed; `low` is not allowed where `above`.
+        The smallest and the largest allowed value.
     exclusive_low : bool
+        Whether the value has to be above `low`, not equal to it.
     choices : tuple of str
         The allowed texts (of a text, or of each element of a list of texts).
     allow_dotted : bool
-        Names with a dot are allowed as well: those of platforms, which the caller checks.
+        Whether texts with a dot are allowed beside `choices`: they name knobs or meters of platforms, which the caller checks.
     description : str
-        One line for the reference.
+        What the reference says of the key.
     """
 
     name: str
@@ -107,24 +109,25 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 def check_table(
     table: Mapping[str, Any], keys: Iterable[Key], prefix: str, report: ReportMistake, *, extra: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """Check one section; return every key of `keys` that is usable, defaults filled in.
+    """Check one section of a job file against its keys.
 
     Parameters
     ----------
     table : dict
-        As read from the file.
+        The section as read.
     keys : iterable of Key
+        The keys it may hold.
     prefix : str
-        Dotted key of the section, for messages.
+        Dotted name of the section, for messages.
     report : callable
-        Called once per mistake.
+        Called once for each mistake.
     extra : tuple of str
-        Keys that the caller handles itself.
+        Names of further keys that the caller checks itself.
 
     Returns
     -------
     dict
-        Key name -> value. A key whose value is wrong is reported and left out.
+        Name of the key -> its value, or its default where it is left out. A key whose value is wrong is reported and not in it.
     """
     known = {key.name: key for key in keys}
     for name in table:

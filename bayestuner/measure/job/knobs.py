@@ -1,4 +1,4 @@
-"""The [knobs] section of a job file: its knobs made and checked."""
+"""The [knobs] section of a job file: its knobs are checked and made."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ _OWN_VARIABLES = {"CORES": "cores", "MEMORY_BYTES": "memory"}
 
 @dataclass(frozen=True, slots=True)
 class JobKnob:
-    """A knob and how it reaches the job.
+    """A knob, and how its values take effect.
 
     Attributes
     ----------
     knob : Knob
         Its name and values, as the search sees it.
     kind : str
-        One of `bayestuner.measure.job.schema.KNOB_KINDS`.
+        One of `bayestuner.measure.job.schema.KNOB_KINDS`, or ``platform.kind``.
     unit_bytes : int
-        Bytes in one unit of a memory knob; 1 for every other.
+        How many bytes one unit of a knob of kind memory is; 1 for every other kind.
     variable : str or None
-        Environment variable of an environment knob.
+        The environment variable of a knob of kind environment.
     scale : float
-        Units of the actuator in one of a knob that is a setting of the machine or of a platform; 1 for every other.
+        For a knob that is a setting of the machine or of a platform: how many of the actuator's units one unit of the knob is; else 1.
     """
 
     knob: Knob
@@ -57,16 +57,16 @@ class JobKnob:
 
 @dataclass(frozen=True, slots=True)
 class CoreCount:
-    """What a job may ask for in cores.
+    """How many cores a job may ask for on this machine.
 
     Attributes
     ----------
     n : int
-        The most; what ``max = "all"`` means.
+        The largest number; what ``max = "all"`` means.
     has_siblings : bool
         Whether second threads of cores may be used.
     kept_free : str
-        Words about cores that this process may use and jobs may not.
+        A clause for messages about the cores that are kept free of jobs; empty where none are.
     """
 
     n: int
@@ -75,12 +75,16 @@ class CoreCount:
 
 
 def build_knobs(table: Mapping[str, Any], cores: CoreCount, report: ReportMistake, units: Units | None = None) -> list[JobKnob]:
-    """Make the knobs of the [knobs] section; what is wrong is reported and left out.
+    """Make the knobs of the [knobs] section; a knob that is wrong is reported and left out.
 
     Parameters
     ----------
+    table : dict
+        The section as read.
+    cores : CoreCount
+    report : callable
     units : dict of str to dict, optional
-        The kinds of knobs that platforms offer, each with the units that a name may end in.
+        The kinds of knobs that platforms offer, each with the units with which a knob's name may end.
     """
     units = {**SETTING_UNITS, **(units or {})}
     knobs = [made for name, given in table.items() if (made := _build_knob(name, given, cores, units, report)) is not None]
@@ -147,7 +151,7 @@ def _name_problem(name: str) -> str | None:
 
 
 def _in_units(name: str, key: str, units: Mapping[str, float], what: str, report: ReportMistake) -> float:
-    """How many of the smallest (or the actuator's) unit one of a knob is, by the end of its name."""
+    """How many bytes (for memory) or units of the actuator one unit of a knob is, from the unit with which its name ends."""
     unit = name.lower().rpartition("_")[2]
     if unit not in units:
         *others, last = [f"{what}_{end}" for end in units]
@@ -159,7 +163,7 @@ def _in_units(name: str, key: str, units: Mapping[str, float], what: str, report
 def _values(
     found: Mapping[str, Any], given: Mapping[str, Any], kind: str, key: str, cores: CoreCount, report: ReportMistake
 ) -> Sequence[Any] | None:
-    """The values a knob takes, from `values` or from min, max and step; None where they were reported as wrong."""
+    """The values of a knob, from the key `values` or from min, max and step; None where they were reported as wrong."""
     if kind == "smt":
         if not cores.has_siblings:
             report(key, "no second thread of a core may be used here (SMT is off, hidden or kept from this process); leave this knob out")
@@ -243,7 +247,7 @@ def _space_knob(name: str, values: Sequence[Any], kind: str, ordered: bool | Non
 
 
 def _check_variables(knobs: Sequence[JobKnob], report: ReportMistake) -> None:
-    """Every knob becomes BAYESTUNER_<KNOB>; no two things may want the same variable."""
+    """Check that no two knobs need the same environment variable, BAYESTUNER_<KNOB> or one of their own."""
     seen: dict[str, str] = {}
     for knob in knobs:
         upper = knob.name.upper()

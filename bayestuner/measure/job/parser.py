@@ -1,4 +1,4 @@
-"""Reading a job file: TOML -> `Job`. Every mistake in a file is found and reported at once, each with its dotted key."""
+"""Reading a job file: from TOML to a `Job`. All mistakes of a file are reported at once, each with its dotted key."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class MistakesInJob(InvalidJob):
     Attributes
     ----------
     mistakes : tuple of (str, str)
-        Dotted key and what is wrong with it, in the order found.
+        Dotted key and what is wrong with it, in the order in which they were found.
     """
 
     def __init__(self, path: Path | str, mistakes: list[tuple[str, str]]) -> None:
@@ -48,7 +48,7 @@ def load_job(path: Path | str) -> Job:
     Raises
     ------
     InvalidJob
-        The file can't be read, is no TOML, or holds mistakes (`MistakesInJob`, with all of them).
+        The file can't be read, is no TOML, or (`MistakesInJob`) holds mistakes.
     """
     where = Path(path)
     try:
@@ -67,11 +67,11 @@ def parse_job(text: str, path: Path | str, *, n_cpus: int | None = None, topolog
     ----------
     text : str
     path : path
-        Where it stands; relative programs and folders are looked for from there.
+        The file; relative programs and folders are looked for from its folder.
     n_cpus : int, optional
-        What ``max = "all"`` means; by default the number of CPUs that jobs may get.
+        How many CPUs ``max = "all"`` means; by default those that jobs may get on this machine.
     topology : Topology, optional
-        By default this machine's; its policy is the job file's.
+        By default this machine's. Its CPUs are used, with the policy of the job file.
     """
     where = Path(path).absolute()
     try:
@@ -96,7 +96,7 @@ def _build(
             report(name, "unknown section" + suggestion(name, SECTIONS))
     sections = {name: _section(table, name, report) for name in SECTIONS}
     job = check_table(sections["job"], JOB_KEYS, "job", report)
-    measure_mistakes: list[tuple[str, str]] = []  # checked first, because knobs depend on it; reported in the file's order
+    measure_mistakes: list[tuple[str, str]] = []  # [measure] is checked first, because knobs depend on it, but reported after them
     settings = _measure(sections["measure"], lambda key, problem: measure_mistakes.append((key, problem)))
     cores = _core_count(sections["knobs"], settings, n_cpus, topology, lambda key, problem: measure_mistakes.append((key, problem)))
     platforms = _platforms(settings, lambda key, problem: measure_mistakes.append((key, problem)))
@@ -147,7 +147,7 @@ def _program(program: str, env: Mapping[str, str], user: str | None, report: Rep
 
 
 def _user(job: Mapping[str, Any], cwd: Path, report: ReportMistake) -> str | None:
-    """The user the job is to run as; None where it is the one who runs BayesTuner, or was reported as wrong."""
+    """The user that the job file names; None where it names none, or one that was reported as wrong."""
     user: str | None = job.get("user")
     if user is None:
         return None
@@ -187,7 +187,7 @@ def _is_of_platform(given: Any) -> bool:
 
 
 def _platforms(settings: Mapping[str, Any], report: ReportMistake) -> dict[str, Platform] | None:
-    """The platforms of the job file, its meters held against theirs; None where one can't be loaded, which is reported."""
+    """The platforms of the job file by spec; None where one can't be loaded. That is reported, and so is a meter that none of them has."""
     try:
         platforms = load_platforms(settings.get("platforms", ()))
     except PlatformProblem as problem:
@@ -203,7 +203,7 @@ def _platforms(settings: Mapping[str, Any], report: ReportMistake) -> dict[str, 
 def _core_count(
     knobs: Mapping[str, Any], settings: Mapping[str, Any], n_cpus: int | None, topology: Topology, report: ReportMistake
 ) -> CoreCount:
-    """How many cores the job may ask for, by its policy; physical ones where it has a knob of kind smt."""
+    """How many cores the job may ask for under its core policy: CPUs, or physical cores where it has a knob of kind smt."""
     by_smt = any(isinstance(given, dict) and given.get("kind") == "smt" for given in knobs.values())
     if n_cpus is not None:
         return CoreCount(n_cpus)

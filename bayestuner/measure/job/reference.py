@@ -1,4 +1,4 @@
-"""docs/job-file.md, written from the table that checks job files: `python -m bayestuner.measure.job.reference` prints it."""
+"""The text of docs/job-file.md, made from the table that also checks job files; `python -m bayestuner.measure.job.reference` prints it."""
 
 from __future__ import annotations
 

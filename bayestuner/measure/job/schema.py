@@ -1,4 +1,4 @@
-"""What may stand in a job file: one table that checks the file and, by `bayestuner.measure.job.reference`, writes docs/job-file.md."""
+"""The keys of a job file, in one table: files are checked against it (`keys`), and docs/job-file.md is made from it (`reference`)."""
 
 from __future__ import annotations
 

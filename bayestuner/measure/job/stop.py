@@ -1,4 +1,4 @@
-"""What `measure.stop` of a job file says: conditions that end the search before its budget."""
+"""The key `measure.stop` of a job file: conditions that end the search before its budget is spent."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 @dataclass(frozen=True, slots=True)
 class StopCondition:
-    """One condition.
+    """One condition: ``time > limit``, or one of the other quantities ``< limit``.
 
     Attributes
     ----------
     quantity : {"expected_improvement", "regret", "time"}
     limit : float
-        A share of the best objective, or seconds.
+        For time seconds, else a share of the best objective (0.1 for 10 %).
     """
 
     quantity: str
@@ -32,7 +32,7 @@ class StopCondition:
 
 
 def build_stop(texts: Sequence[str], report: ReportMistake) -> tuple[StopCondition, ...]:
-    """Read the texts of `measure.stop`; what is wrong is reported and left out."""
+    """Make the conditions of the texts of `measure.stop`; a text that is wrong is reported and left out."""
     made: list[StopCondition] = []
     for index, text in enumerate(texts):
         condition = _parse(text)

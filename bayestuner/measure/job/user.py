@@ -1,4 +1,4 @@
-"""The user a job runs as, where that isn't the one who runs BayesTuner: ``[job] user``."""
+"""The key ``user`` of the [job] section: running a job as another user than the one who runs BayesTuner."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 from bayestuner.measure.cgroup.isolation import Credentials
 
 SESSION_VARIABLES = ("SUDO_", "XDG_", "DBUS_", "SSH_", "MAIL", "TMPDIR", "PWD", "OLDPWD", "SHELL")
-"""How the names of variables begin that lead into the session of whoever runs BayesTuner."""
+"""How the names of variables begin that belong to the session of the user who runs BayesTuner; a job of another user doesn't get these."""
 
 
 def user_problem(user: str) -> str | None:
-    """Why a job can't be run as this user, or None."""
+    """Why a job can't be run as this user; None where it can."""
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
@@ -27,7 +27,13 @@ def user_problem(user: str) -> str | None:
 
 
 def credentials_of(user: str | None) -> Credentials | None:
-    """Whom to become for a job; None where it runs as whoever runs BayesTuner. KeyError for a user that isn't there."""
+    """The credentials of the user that a job file names; None where it names none, or the one who runs BayesTuner.
+
+    Raises
+    ------
+    KeyError
+        This machine has no such user.
+    """
     if user is None:
         return None
     entry = pwd.getpwnam(user)
@@ -37,9 +43,10 @@ def credentials_of(user: str | None) -> Credentials | None:
 
 
 def access_problem(path: Path, user: str) -> str | None:
-    """Why this user can't enter a folder or execute a program, by the permission bits on the way to it, links followed; None where he can.
+    """Why this user can't enter a folder or execute a program; None where nothing speaks against it.
 
-    Where an access list decides, nothing is said: starting the job will tell.
+    The permission bits of every folder on the way to `path` are looked at, also of those on the way to what symbolic links point to. A file
+    with an access control list (ACL) is taken to be accessible: starting the job will show whether it is.
     """
     who = credentials_of(user)
     if who is None or who.uid == 0:
@@ -62,14 +69,17 @@ def _may_execute(path: Path, who: Credentials) -> bool:
 
 
 def environment_for(user: str, inherited: dict[str, str]) -> dict[str, str]:
-    """An environment for this user made of somebody else's."""
+    """The environment for a job of this user, made of the environment of the user who runs BayesTuner."""
     entry = pwd.getpwnam(user)
     kept = {name: value for name, value in inherited.items() if not name.startswith(SESSION_VARIABLES)}
     return kept | {"HOME": entry.pw_dir, "USER": user, "LOGNAME": user}
 
 
 def give_pipes_to(descriptors: Iterable[int], who: Credentials) -> None:
-    """Give a job's pipes to its user: they work without, but ``/dev/stdout`` and ``/proc/self/fd/N`` are opened anew and then asked."""
+    """Make the job's user the owner of its pipes.
+
+    The job could use the inherited descriptors anyway, but a program that opens ``/dev/stdout`` or ``/proc/self/fd/N`` needs permission.
+    """
     for fd in descriptors:
         if stat.S_ISFIFO(os.fstat(fd).st_mode):
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Which CPUs a job gets first: compact or spread, second threads last or never, and which core is kept for everybody else."""
+"""The order in which a job gets CPUs: compact or spread, second threads of cores last or never, and which cores are kept free of jobs."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ from itertools import groupby, zip_longest
 from typing import Literal
 
 AUTO_HOUSEKEEPING_ABOVE = 4
-"""Physical cores a machine must have more of before one is kept free unasked."""
+"""With ``"auto"`` one physical core is kept free of jobs on machines with more physical cores than this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """Where one logical CPU sits.
+    """One logical CPU: its number, and where in the machine it is.
 
     Attributes
     ----------
     number : int
-    package, node, l3, core : int
-        `l3` is the lowest CPU number that shares its L3 cache; `core` the lowest one on its physical core.
+    package, node : int
+        Its socket and its NUMA node.
+    l3, core : int
+        The lowest number of a CPU that shares its L3 cache, and of one on the same physical core: these numbers stand for cache and core.
     sibling : int
-        0 for the first thread of its physical core, 1 for the next, ...
+        0 for the first thread of its physical core, 1 for the second, ...
     kind : int
-        0 for the fast cores, or where all are alike; 1 for the efficient cores of a hybrid part (2, ... where there are more kinds).
+        0 for the fastest kind of core; 1 for the efficient cores of a hybrid processor (2, ... where there are more kinds).
     """
 
     number: int
@@ -37,15 +39,15 @@ class Cpu:
 
 @dataclass(frozen=True, slots=True)
 class CorePolicy:
-    """How a job's cores are chosen; constant for a study.
+    """How the cores of a run are chosen; the same for all runs of a study. The keys of the same names in a job file say more.
 
     Attributes
     ----------
     placement : {"compact", "spread"}
     smt : {"last", "never"}
-        Whether second threads of a physical core are used once every core is, or not at all.
+        Whether second threads of physical cores are used once every physical core is, or not at all.
     housekeeping_cores : int or "auto"
-        Physical cores that no job gets; ``"auto"`` is 1 where there are more than four.
+        Physical cores that no job gets; ``"auto"`` is 1 where there are more than `AUTO_HOUSEKEEPING_ABOVE`, else 0.
     """
 
     placement: Literal["compact", "spread"] = "compact"
@@ -59,18 +61,18 @@ COMPACT = CorePolicy()
 
 @dataclass(frozen=True, slots=True)
 class CoreOrder:
-    """What a policy makes of a machine.
+    """The CPUs of a machine in the order that a `CorePolicy` gives them.
 
     Attributes
     ----------
     cpus : tuple of Cpu
-        For jobs, in the order they are taken: the first k are a request for k.
+        The CPUs that jobs may get: a request for k cores gets the first k.
     first_threads : tuple of Cpu
-        The first usable thread of every physical core for jobs, in the same order.
+        The first usable thread of every physical core that jobs may get, in the same order.
     siblings : tuple of Cpu
         The other threads of these cores.
     housekeeping : tuple of int
-        CPUs that no job with a limit on its cores gets.
+        Numbers of the CPUs that are kept free of jobs whose cores are limited.
     """
 
     cpus: tuple[Cpu, ...]
@@ -98,7 +100,7 @@ def physical_cores(cpus: Sequence[Cpu]) -> int:
 
 
 def _housekeeping(cpus: Sequence[Cpu], asked: int | Literal["auto"]) -> set[int]:
-    """CPUs of the cores to keep free: of the efficient kind where there is one, and the lowest numbers, which get most interrupts."""
+    """CPUs of the cores to keep free: efficient cores where there are any, and those with the lowest numbers, which get most interrupts."""
     count = (physical_cores(cpus) > AUTO_HOUSEKEEPING_ABOVE) if asked == "auto" else asked
     kept: dict[tuple[int, int], None] = {}
     for cpu in sorted(cpus, key=lambda c: (-c.kind, c.number)):
@@ -108,20 +110,26 @@ def _housekeeping(cpus: Sequence[Cpu], asked: int | Literal["auto"]) -> set[int]
 
 
 def _ranks(cpus: Sequence[Cpu]) -> dict[int, int]:
-    """Rank of each thread among the usable ones of its core: where only the second may be used, it counts as the first."""
+    """CPU number -> its rank among the usable threads of its core, so that a core's only usable thread counts as its first."""
     by_core = sorted(cpus, key=lambda c: (c.package, c.core, c.sibling, c.number))
     groups = groupby(by_core, key=lambda c: (c.package, c.core))
     return {cpu.number: rank for _, threads in groups for rank, cpu in enumerate(threads)}
 
 
 def _compact(cpus: Sequence[Cpu]) -> list[Cpu]:
-    """Fast cores first; of these the package with most free ones first, so that one that others use isn't woken for its last cores."""
+    """Fast cores first, and among equally fast ones the package with most usable CPUs first.
+
+    So the last few CPUs of a package that is mostly given to others are taken last.
+    """
     free = {package: sum(cpu.package == package for cpu in cpus) for package in {cpu.package for cpu in cpus}}
     return sorted(cpus, key=lambda c: (c.kind, -free[c.package], c.package, c.node, c.l3, c.core, c.number))
 
 
 def _spread(cpus: Sequence[Cpu]) -> list[Cpu]:
-    """Fast cores first; of these one of each package in turn, within a package one of each node, within a node one of each L3."""
+    """Fast cores first, and among equally fast ones one of each package in turn.
+
+    Within a package one of each NUMA node in turn, and within a node one of each L3 cache in turn.
+    """
     return [
         cpu for kind in sorted({c.kind for c in cpus}) for cpu in _in_turn([c for c in cpus if c.kind == kind], ("package", "node", "l3"))
     ]

@@ -1,7 +1,7 @@
-"""One BayesTuner at a time: two on one machine would measure each other.
+"""The machine's lock: one BayesTuner at a time, because two on one machine would measure each other.
 
-The lock is a flock on a file, so the kernel lets go of it however its holder dies. What the file says about the holder is for people; who
-holds it is the kernel's word.
+It is a flock on a file, so the kernel releases it however its holder dies. What the holder writes into the file only serves messages;
+whether the lock is held is asked of the kernel.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from bayestuner.measure.machine.runtime import ROOT_FOLDER, VARIABLE, make_runti
 FILE_NAME = "machine.lock"
 _POLL_S = 0.2
 _GLANCE_S = 0.2
-"""How long one that won't wait looks again: `holder_of_machine` holds the lock for an instant."""
+"""How long a process that is not to wait tries all the same, seconds: `holder_of_machine` takes the lock for an instant."""
 _DYING_S = 5.0
-"""And how long where the holder is dead: a job that it was about to start has the lock until it is executed or dead as well."""
+"""How long it tries where the holder is dead: a job the holder was just starting keeps the lock until it is executed, or dead as well."""
 
 
 @contextmanager
@@ -33,18 +33,18 @@ def machine_lock(study: Path | str, *, wait: bool = False, tell: Callable[[str],
     Parameters
     ----------
     study : path
-        What it is held for; told to whoever is refused.
+        The study or table it is held for; whoever is refused is told.
     wait : bool
-        Wait for another holder to end, instead of refusing.
+        Wait for another holder to end, instead of raising `MachineBusy`.
     tell : callable, optional
-        Called once with a sentence where there is something to wait for.
+        Called once with a sentence where there is somebody to wait for.
 
     Raises
     ------
     MachineBusy
         Another BayesTuner holds it; the message says which.
     RuntimeFolderUnusable
-        There is no place for the file.
+        There is no folder for the lock's file.
     """
     with ExitStack() as stack:
         own = make_runtime_folder() / FILE_NAME
@@ -53,13 +53,13 @@ def machine_lock(study: Path | str, *, wait: bool = False, tell: Callable[[str],
             fd = _open(path, stack)
             _take(fd, wait, tell)
             if path == own:
-                stack.callback(os.ftruncate, fd, 0)  # goes before the close, which lets go
+                stack.callback(os.ftruncate, fd, 0)  # runs before the descriptor is closed, which releases the lock
                 _sign(fd, study)
         yield
 
 
 def holder_of_machine() -> str | None:
-    """Who holds the machine now, in words; None where nobody does (or this user can't see it). Takes and makes nothing that lasts."""
+    """Who holds the machine's lock now, in words; None where nobody does, or where this user can't see it. It creates no file."""
     for path in (_lock_of_root(), runtime_folder() / FILE_NAME):
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if path is not None else -1
@@ -77,7 +77,7 @@ def holder_of_machine() -> str | None:
 
 
 def _lock_of_root() -> Path | None:
-    """Root's lock, for those who aren't root: where it exists, it is asked first."""
+    """The file of root's lock, where this process isn't root's and the file exists: that lock has to be taken as well."""
     path = ROOT_FOLDER / FILE_NAME
     asked = os.geteuid() != 0 and not os.environ.get(VARIABLE)
     return path if asked and os.access(path, os.R_OK) else None
@@ -119,7 +119,7 @@ def _sign(fd: int, study: Path | str) -> None:
 
 
 def _signature(fd: int) -> tuple[int, int, str]:
-    """What the latest holder wrote: pid, start and study; zeros where nothing is readable."""
+    """What the latest holder wrote: its pid, its start time and its study; zeros and an empty text where that can't be read."""
     try:
         said = json.loads(os.pread(fd, 65536, 0))
         return int(said["pid"]), int(said["start_ticks"]), str(said["study"])
@@ -133,7 +133,7 @@ def _signer_died(fd: int) -> bool:
 
 
 def _holder(fd: int) -> str:
-    """The process that holds the lock, in words: by what it wrote, or else by the kernel's list of locks."""
+    """The process that holds the lock, in words: from what it wrote into the file, or else from the kernel's list of locks."""
     pid, start, study = _signature(fd)
     if pid and process_start(pid) == start:
         return f"another BayesTuner (process {pid}, study {study})"

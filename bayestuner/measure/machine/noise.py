@@ -1,4 +1,4 @@
-"""How quiet this machine is: what others use of it, and how steady its idle power is, while this process sleeps."""
+"""How quiet this machine is: how much CPU time others use, and how steady the idle power is, while this process sleeps."""
 
 from __future__ import annotations
 
@@ -10,28 +10,36 @@ from pathlib import Path
 from bayestuner.measure.energy.meter import EnergyMeter, MeterFault
 
 PART_S = 0.5
+"""The time is looked at in parts of this many seconds."""
+
 QUIET_LOAD = 0.02
 BUSY_LOAD = 0.05
+"""Shares of all CPU time used by others: up to the first a machine is quiet; above the second it is noisy, and runs are `contended`."""
+
 STEAL = 0.005
+"""More than this share of all CPU time given to other virtual machines makes this one noisy."""
+
 POWER_SPREAD = 0.02
+"""Standard deviation of the parts' idle power as a share of its mean, above which there is some noise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """What was seen; shares are of all CPU time of the machine. None where it can't be known.
+    """How quiet the machine was; None where a figure can't be known.
 
     Attributes
     ----------
     duration_s : float
+        How long it was looked at.
     outside_load, outside_load_max : float
-        Mean, and in the worst half second.
+        Share of all CPU time that others used: over the whole time, and in the part with most of it.
     steal : float
-        What the hypervisor gave to others.
+        Share of all CPU time that the hypervisor gave to other virtual machines.
     idle_power_w, idle_power_sd_w : float or None
-        Mean and spread over half seconds; with a meter that measures.
+        Mean power, and its standard deviation over the parts; only with a meter that measures.
     level : {"quiet", "some noise", "noisy"}
     words : str
-        What follows, for people.
+        What this means for measuring, for people.
     """
 
     duration_s: float
@@ -45,14 +53,15 @@ class Noise:
 
 
 def measure_noise(stat: Path, seconds: float, meter: EnergyMeter | None = None) -> Noise | None:
-    """Sleep for `seconds` and look what happens; None where /proc/stat can't be read.
+    """Sleep for `seconds` and see how busy the machine is meanwhile; None where /proc/stat can't be read.
 
     Parameters
     ----------
     stat : Path
         /proc/stat.
+    seconds : float
     meter : EnergyMeter, optional
-        One that measures; its faults only cost the power figures.
+        One that measures; where it fails only the power figures are missing.
     """
     loads: list[float] = []
     steals: list[float] = []
@@ -79,7 +88,7 @@ def measure_noise(stat: Path, seconds: float, meter: EnergyMeter | None = None) 
 
 
 class _Power:
-    """Mean power of the parts, as long as the meter works."""
+    """The power of each part, as long as the meter works."""
 
     def __init__(self, meter: EnergyMeter | None) -> None:
         self._meter = meter

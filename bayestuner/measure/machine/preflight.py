@@ -1,4 +1,5 @@
-"""What may change a machine's figures and is not a knob: read once before the first run and kept beside the results.
+"""What changes a machine's figures and is not a knob (governor, turbo, power limits, ...), read before the first run and kept with the
+results.
 
 Every fact is a value, or the reason why it isn't known: ``{"value": ...}`` or ``{"unknown": "..."}``. Nothing here needs root.
 """
@@ -60,7 +61,7 @@ def throttle_count(roots: KernelRoots | None = None) -> int | None:
 
 
 def long_term_window_s(facts: dict[str, Fact]) -> float | None:
-    """The longest averaging window of a package's long-term power limit (PL1), seconds; None where it isn't known."""
+    """The longest window over which a package's long-term power limit (PL1) averages, in seconds; None where it isn't known."""
     zones = facts["power_limits"].get("value") or []
     return max((z["window_s"] for z in zones if z["constraint"] == "long_term" and z["window_s"] is not None), default=None)
 
@@ -73,7 +74,7 @@ def _text(roots: KernelRoots, relative: str, missing: str | None = None) -> str:
 
 
 def _of_every_cpu(roots: KernelRoots, name: str, missing: str) -> list[str]:
-    """The different values that a file of cpufreq has over all CPUs."""
+    """The different values that a cpufreq file has over all CPUs, sorted."""
     files = sorted(roots.sys_path(_CPU).glob(f"cpu[0-9]*/cpufreq/{name}"))
     if not files:
         raise _Unknown(missing)

@@ -1,4 +1,4 @@
-"""The folder for what lives as long as this boot: the machine's lock and the journal of changed settings."""
+"""The runtime folder, for files that mean nothing after a reboot: the machine's lock and the journals of changed settings."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ ROOT_FOLDER = Path("/run/bayestuner")
 
 
 def runtime_folder() -> Path:
-    """Where it is, whether it exists or not.
+    """The path of the runtime folder, whether it exists or not.
 
-    ``BAYESTUNER_RUNTIME_DIR`` where that is set; else /run/bayestuner for root, ``bayestuner`` in the session's XDG_RUNTIME_DIR for other
-    users, and a folder named after the user in the temporary folder where those can't be.
+    It is ``BAYESTUNER_RUNTIME_DIR`` where that is set; else /run/bayestuner for root and ``bayestuner`` in the session's XDG_RUNTIME_DIR
+    for other users; where that folder can't be made, a folder with the user's number in its name below the temporary folder.
     """
     chosen = os.environ.get(VARIABLE)
     if chosen:
@@ -33,14 +33,14 @@ def runtime_folder() -> Path:
 
 
 def make_runtime_folder() -> Path:
-    """Make it where it is missing, and see that nobody else can write there: what it holds is believed.
+    """Make the runtime folder where it is missing, and check that nobody else can write there, because what it holds is acted upon.
 
-    Root's can be read by everyone, so that others see that the machine is taken.
+    Root's folder can be read by everyone, so that other users see that the machine's lock is taken.
 
     Raises
     ------
     RuntimeFolderUnusable
-        It can't be made, or belongs to another user.
+        It can't be made, belongs to another user, or can be written by others.
     """
     folder = runtime_folder()
     advice = f"set {VARIABLE} to a folder of your own"

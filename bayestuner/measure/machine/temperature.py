@@ -1,4 +1,4 @@
-"""The temperature of the CPU packages, and waiting between runs until it is back to where it began."""
+"""The temperature of the CPU packages, and waiting between runs until it is back near where it was at the start."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _ZONES = ("x86_pkg_temp", "cpu-thermal", "cpu_thermal")
 
 
 def sensors(roots: KernelRoots | None = None) -> tuple[Path, ...]:
-    """Files that hold a package's temperature in thousandths of a degree: hwmon's by chip and label, else thermal zones by type."""
+    """Files that hold the temperature of a CPU package, in thousandths of a degree Celsius.
+
+    Those of hwmon chips and labels that are known to belong to a package; where there are none, thermal zones of the known types.
+    """
     roots = roots or KernelRoots()
     found = []
     for chip in sorted(roots.sys_path("class/hwmon").glob("hwmon*")):
@@ -31,7 +34,7 @@ def sensors(roots: KernelRoots | None = None) -> tuple[Path, ...]:
 
 
 def read_temperature_c(roots: KernelRoots | None = None) -> float | None:
-    """The hottest package's temperature; None where no sensor can be read."""
+    """The temperature of the hottest package, degrees Celsius; None where no sensor can be read."""
     return _hottest_c(sensors(roots))
 
 
@@ -49,7 +52,7 @@ def _text(file: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Cooled:
-    """One wait: how long, and the temperature before and after, degrees Celsius."""
+    """One wait: how many seconds, and the temperature before and after it, degrees Celsius."""
 
     waited_s: float
     from_c: float
@@ -57,15 +60,15 @@ class Cooled:
 
 
 class Cooldown:
-    """Waits until the packages are within `TOLERANCE_C` of where they were when this was made, but no longer than `longest_s`.
+    """Waits until the packages are no more than `TOLERANCE_C` hotter than when this object was made, but never longer than `longest_s`.
 
     Parameters
     ----------
     longest_s : float
-        0 never waits.
+        Seconds; with 0 it never waits.
     roots : KernelRoots, optional
     clock, sleep : callable
-        Tests turn them.
+        For tests.
     """
 
     def __init__(
@@ -82,7 +85,7 @@ class Cooldown:
         self.start_c = _hottest_c(self._files)
 
     def wait(self) -> Cooled | None:
-        """Wait where it is needed; None where no sensor can be read or waiting is off."""
+        """Wait where the packages are too hot; None where no sensor can be read, or where waiting is switched off."""
         from_c = _hottest_c(self._files)
         if self.start_c is None or from_c is None or self._longest_s <= 0:
             return None

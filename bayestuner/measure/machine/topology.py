@@ -1,7 +1,7 @@
-"""Packages, NUMA nodes, cores and SMT siblings of this machine, and which CPUs a request for k cores gets.
+"""Packages, NUMA nodes, cores and threads of this machine, and which CPUs and memory nodes a run gets.
 
-Sources: /sys/devices/system/cpu and /sys/devices/system/node; nothing is assumed about numbering (even CPUs may sit on one socket
-and odd ones on the other).
+Read from /sys/devices/system/cpu and /sys/devices/system/node. Nothing is assumed about numbering: even CPUs may be on one socket and odd
+ones on the other.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from bayestuner.errors import IsolationUnavailable
 from bayestuner.measure.machine.core_order import COMPACT, CoreOrder, CorePolicy, Cpu, order_cores
 
-_NO_L3 = 1 << 20  # no CPU's number: cores without a common cache are one group of their node
+_NO_L3 = 1 << 20  # above every CPU's number: the cores of a node that share no L3 cache are treated as one group
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,14 @@ class Topology:
     cpus : tuple of Cpu
         By number.
     node_free_bytes : dict of int to int
-        Free memory of each NUMA node when this was read; empty where there are no nodes.
+        NUMA node -> its free memory in bytes when this was read; empty where the kernel shows no nodes.
     node_distances : dict of int to tuple of int
-        The kernel's relative distances from each node to every node, by number.
+        NUMA node -> the kernel's relative distances to the nodes 0, 1, ...
     policy : CorePolicy
     sysfs : Path or None
-        Where free memory is read again each time it is asked for; None: it is as given.
+        Where the nodes' free memory is read again each time it is needed; None: `node_free_bytes` is used.
+    order : CoreOrder
+        What `policy` makes of `cpus`.
     """
 
     cpus: tuple[Cpu, ...]
@@ -47,44 +49,44 @@ class Topology:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """The CPUs' numbers, rising."""
+        """The CPUs' numbers in rising order."""
         return tuple(cpu.number for cpu in self.cpus)
 
     @property
     def packages(self) -> tuple[int, ...]:
-        """The packages these CPUs sit on."""
+        """The packages (sockets) that these CPUs are on."""
         return tuple(sorted({cpu.package for cpu in self.cpus}))
 
     @property
     def max_cores(self) -> int:
-        """What ``max = "all"`` means: the CPUs that jobs may get."""
+        """How many CPUs jobs may get: what ``max = "all"`` means."""
         return len(self.order.cpus)
 
     @property
     def housekeeping(self) -> tuple[int, ...]:
-        """CPUs that are kept free of jobs, rising: the place for whoever measures. Empty where none is to spare."""
+        """CPUs that are kept free of jobs, in rising order, for BayesTuner and the rest of the system; empty where none are."""
         return self.order.housekeeping
 
     def pick_cpus(self, count: int) -> tuple[int, ...]:
-        """CPUs for a request of `count` cores: always the same, and a part of what ``count + 1`` gets.
+        """CPUs for a request of `count` cores: always the same ones, and a subset of those that ``count + 1`` gets.
 
-        Compact: one package is filled before the next, within it NUMA node by node, L3 by L3. Spread: packages, nodes and L3 caches in
-        turn. Either way all physical cores of the machine come before any second thread of one.
+        Compact placement fills one package before the next, and within it one NUMA node and one L3 cache after the other; spread placement
+        takes packages, nodes and L3 caches in turn. Either way every physical core is used before a second thread of any.
 
         Raises
         ------
         IsolationUnavailable
-            Where this process may use fewer.
+            Jobs may get fewer CPUs than `count`.
         """
         return tuple(sorted(cpu.number for cpu in self._first(count, self.order.cpus)))
 
     def pick_physical_cores(self, count: int, *, siblings: bool) -> tuple[int, ...]:
-        """CPUs of `count` physical cores, nested as those of `pick_cpus`: their first threads, or all of them.
+        """CPUs of `count` physical cores, chosen as `pick_cpus` does: their first threads only, or all their threads with `siblings`.
 
         Raises
         ------
         IsolationUnavailable
-            Where this process may use fewer.
+            Jobs may get fewer physical cores than `count`.
         """
         cores = self._first(count, self.order.first_threads)
         chosen = {(cpu.package, cpu.core) for cpu in cores}
@@ -98,10 +100,11 @@ class Topology:
         return among[:count]
 
     def memory_nodes_for(self, cpus: Iterable[int], memory_bytes: int | None) -> tuple[int, ...]:
-        """NUMA nodes a job on `cpus` may take its memory from, rising.
+        """NUMA nodes from which a job on `cpus` may take its memory, in rising order.
 
-        Those of the CPUs where a limit of `memory_bytes` fits into nine tenths of what they have free; otherwise the nearest others with
-        them. Without a limit every node: a job that filled its own would be killed for it, and that would look like too small a limit.
+        The nodes of the CPUs, where a limit of `memory_bytes` fits into nine tenths of their free memory; otherwise the nearest other
+        nodes as well. Without a memory limit every node: a job that filled its own nodes would be killed, as if its memory limit had been
+        too small.
         """
         chosen = list(self.memory_nodes_of(cpus))
         free = self.node_free_bytes if self.sysfs is None else _node_memory(self.sysfs)[0]
@@ -118,7 +121,7 @@ class Topology:
         return row[b] if b < len(row) else 255
 
     def memory_nodes_of(self, cpus: Iterable[int]) -> tuple[int, ...]:
-        """NUMA nodes of the given CPUs, rising."""
+        """NUMA nodes of the given CPUs, in rising order."""
         wanted = set(cpus)
         return tuple(sorted({cpu.node for cpu in self.cpus if cpu.number in wanted}))
 
@@ -129,11 +132,11 @@ def read_topology(sysfs: Path | str = "/sys", usable: Iterable[int] | None = Non
     Parameters
     ----------
     sysfs : path
-        Where sysfs is mounted; tests put a tree of their own here.
+        Where sysfs is mounted; tests give a tree of their own.
     usable : iterable of int, optional
-        CPUs that may be used; by default this process's affinity, which the kernel keeps within its cpuset.
+        CPUs that may be used; by default those of this process's affinity, which the kernel keeps within the process's cpuset.
     policy : CorePolicy
-        How jobs' cores are chosen.
+        How the cores of a run are chosen.
     """
     root = Path(sysfs)
     allowed = sorted(os.sched_getaffinity(0) if usable is None else set(usable))
@@ -158,7 +161,7 @@ def _read_cpu(root: Path, number: int, node: int, kind: int) -> Cpu:
 
 
 def _kinds(root: Path, cpus: Iterable[int]) -> dict[int, int]:
-    """CPU -> 0 for the fastest kind of core, then 1, ...: by the PMU of x86 hybrid parts, else by the capacity that Arm kernels show."""
+    """CPU -> 0 for the fastest kind of core, 1 for the next, ...: from the PMUs of hybrid x86 processors, else from CPU capacities."""
     efficient = _read_list(root / "devices/cpu_atom/cpus")
     if efficient is not None:
         return {cpu: int(cpu in efficient) for cpu in cpus}
@@ -168,7 +171,7 @@ def _kinds(root: Path, cpus: Iterable[int]) -> dict[int, int]:
 
 
 def _nodes(root: Path) -> dict[int, int]:
-    """CPU -> NUMA node; empty where the kernel has no NUMA support, which means node 0."""
+    """CPU -> NUMA node; empty where the kernel has no NUMA support: then all CPUs are on node 0."""
     found: dict[int, int] = {}
     for folder in (root / "devices/system/node").glob("node[0-9]*"):
         match = re.fullmatch(r"node(\d+)", folder.name)

@@ -35,7 +35,7 @@ class Group:
 
     actual = Limits(cpuset_cpus=(0,))
 
-    def check(self):
+    def check_cpus(self):
         pass
 
     def usage(self):
