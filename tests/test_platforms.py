@@ -186,7 +186,7 @@ def test_a_device_that_takes_a_value_and_does_not_hold_it_is_found_out_before_an
     import toy_device
 
     monkeypatch.setattr(toy_device.Clock, "write", lambda self, target, text: None)
-    with pytest.raises(KnobUnavailable, match="a trial of the job's settings failed: clock_mhz: clock holds 900 after 300 was written"):
+    with pytest.raises(KnobUnavailable, match="trying out the job's settings failed: clock_mhz: clock holds 900 after 300 was written"):
         open_knobs(parse(tmp_path), (0,))
 
 

@@ -27,8 +27,8 @@ class Told(Progress):
     def note(self, text):
         self.notes.append(text)
 
-    def run_finished(self, news):
-        self.finished.append(news)
+    def run_finished(self, run):
+        self.finished.append(run)
 
 
 class ScriptedRunner:
@@ -39,8 +39,8 @@ class ScriptedRunner:
     def __init__(self, *records):
         self.records, self.calls = list(records), []
 
-    def run(self, config, *, at_least=None):
-        self.calls.append((config, at_least))
+    def run(self, config, *, min_throughput=None):
+        self.calls.append((config, min_throughput))
         record = self.records[0] if len(self.records) == 1 else self.records.pop(0)
         if isinstance(record, Exception):
             raise record

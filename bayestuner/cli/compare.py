@@ -15,7 +15,7 @@ from bayestuner.cli import exit_codes
 if TYPE_CHECKING:
     from bayestuner.goal import Goal
     from bayestuner.measure.job.job import Job
-    from bayestuner.tune.comparing import Curve, Evaluator, SearchNews
+    from bayestuner.tune.comparing import Curve, Evaluator, SearchProgress
 
 SPACES = ("large", "small")
 ALL = "all"
@@ -264,14 +264,14 @@ def _again(args: argparse.Namespace) -> str:
     return shlex.join([*words, *(["--json"] if args.json else [])])
 
 
-def show_search(news: SearchNews) -> None:
+def show_search(search: SearchProgress) -> None:
     """A line on stderr that counts the searches, where that is a terminal."""
     from bayestuner.report.words import duration
 
     if sys.stderr.isatty():
-        left = f", about {duration(news.seconds_left)} left" if news.seconds_left else ""
-        text = f"search {news.k} of {news.n}: {news.curve.strategy}, seed {news.curve.seed}{' (kept)' if news.kept else ''}{left}"
-        print(f"\r{text}\x1b[K", end="\n" if news.k == news.n else "", file=sys.stderr, flush=True)
+        left = f", about {duration(search.seconds_left)} left" if search.seconds_left else ""
+        text = f"search {search.k} of {search.n}: {search.curve.strategy}, seed {search.curve.seed}{' (kept)' if search.kept else ''}{left}"
+        print(f"\r{text}\x1b[K", end="\n" if search.k == search.n else "", file=sys.stderr, flush=True)
 
 
 def _facts(subject: Subject, budget: int, folder: Path) -> dict[str, Any]:

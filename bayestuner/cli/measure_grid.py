@@ -78,7 +78,7 @@ def _progress() -> GridProgress:
     from bayestuner.measure.table import Table
     from bayestuner.report.words import duration, quantity
     from bayestuner.trial import Measured
-    from bayestuner.tune.grid import GridNews, GridProgress
+    from bayestuner.tune.grid import GridProgress, RowProgress
 
     class Lines(GridProgress):
         """One line per row."""
@@ -98,18 +98,18 @@ def _progress() -> GridProgress:
             source = "none" if meter is None else meter["source"] + (", ESTIMATED, not measured" if meter["estimated"] else "")
             print(f"{job.name}: {n} configurations, {done} of them measured; meter: {source}; limits: {facts['isolation']}", flush=True)
 
-        def row_finished(self, news: GridNews) -> None:
+        def row_finished(self, row: RowProgress) -> None:
             """Say how it ended."""
-            config = " ".join(f"{name}={value}" for name, value in news.config.items())
-            if isinstance(news.outcome, Measured):
-                values = news.outcome.values
+            config = " ".join(f"{name}={value}" for name, value in row.config.items())
+            if isinstance(row.outcome, Measured):
+                values = row.outcome.values
                 shown = [m for m in ("throughput", "power_w", "cpu_s_per_item", "latency_p99_s") if m in values]
                 figures = [quantity(m, values[m], self._unit) + (" est." if self._estimated and m in POWER_METRICS else "") for m in shown]
-                told = ", ".join(figures) + (f" ({', '.join(news.outcome.flags)})" if news.outcome.flags else "")
+                told = ", ".join(figures) + (f" ({', '.join(row.outcome.flags)})" if row.outcome.flags else "")
             else:
-                told = f"{news.outcome.kind}: {news.outcome.message}"
-            left = f"about {duration(news.seconds_left)} left" if news.k < news.n else "done"
-            print(f"{news.k}/{news.n}  {config}  {told}  |  {left}", flush=True)
+                told = f"{row.outcome.kind}: {row.outcome.message}"
+            left = f"about {duration(row.seconds_left)} left" if row.k < row.n else "done"
+            print(f"{row.k}/{row.n}  {config}  {told}  |  {left}", flush=True)
 
     return Lines()
 

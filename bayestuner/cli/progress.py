@@ -17,7 +17,7 @@ from bayestuner.report.result import came_to
 from bayestuner.report.words import duration, label, quantity
 from bayestuner.study.study import Study
 from bayestuner.trial import Measured
-from bayestuner.tune import Progress, RunNews
+from bayestuner.tune import Progress, RunProgress
 
 _TICK_S = 0.5
 _PIPE_WIDTH = 120
@@ -78,16 +78,16 @@ class Lines(Progress):
         self.line("")
         self.line(self._row("  run", [*names, *(label(m, self._unit, estimated=False) for m in self._metrics)], ""))
 
-    def run_finished(self, news: RunNews) -> None:
+    def run_finished(self, run: RunProgress) -> None:
         """Say how it ended."""
         goal = None if self._study is None else self._study.resolved_goal
-        told = came_to(news.outcome, news.config, goal, room=200)
-        if news.role != "repeat" and news.best is not None and news.best.number == news.number:
+        told = came_to(run.outcome, run.config, goal, room=200)
+        if run.role != "repeat" and run.best is not None and run.best.number == run.number:
             told = told.replace("meets goal", "meets goal, best so far", 1)
-        values = news.outcome.values if isinstance(news.outcome, Measured) else {}
-        cells = [str(value) for value in news.config.values()]
+        values = run.outcome.values if isinstance(run.outcome, Measured) else {}
+        cells = [str(value) for value in run.config.values()]
         cells += [self._quantity(m, values[m]) if m in values else "" for m in self._metrics]
-        self.line(self._row(f"{news.k:>3}/{news.n} {_ROLES[news.role]}", cells, told))
+        self.line(self._row(f"{run.k:>3}/{run.n} {_ROLES[run.role]}", cells, told))
 
     def note(self, text: str) -> None:
         """Pass it on."""
@@ -112,25 +112,25 @@ class Live(Lines):
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._lock = threading.Lock()
-        self._news: RunNews | None = None
+        self._run: RunProgress | None = None
         self._since = 0.0
         self._ended = threading.Event()
         self._ticker: threading.Thread | None = None
 
-    def run_started(self, news: RunNews) -> None:
+    def run_started(self, run: RunProgress) -> None:
         """Show the run in the live line."""
         with self._lock:
-            self._news, self._since = news, time.monotonic()
+            self._run, self._since = run, time.monotonic()
             self._draw()
         if self._ticker is None:
             self._ticker = threading.Thread(target=self._tick, name="progress", daemon=True)
             self._ticker.start()
 
-    def run_finished(self, news: RunNews) -> None:
+    def run_finished(self, run: RunProgress) -> None:
         """Take the live line away and say how the run ended."""
         with self._lock:
-            self._news = None
-        super().run_finished(news)
+            self._run = None
+        super().run_finished(run)
 
     def line(self, text: str) -> None:
         """Write one line above the live one."""
@@ -142,33 +142,33 @@ class Live(Lines):
         """Take the live line away."""
         self._ended.set()
         with self._lock:
-            self._news = None
+            self._run = None
             self.stream.write("\r\x1b[K")
             self.stream.flush()
 
     def _tick(self) -> None:
         while not self._ended.wait(_TICK_S):
             with self._lock:
-                if self._news is not None:
+                if self._run is not None:
                     self._draw()
 
     def _draw(self) -> None:
-        if self._news is not None:
-            text = self._live_text(self._news)[: max(screen_width(self.stream) - 1, 10)]
+        if self._run is not None:
+            text = self._live_text(self._run)[: max(screen_width(self.stream) - 1, 10)]
             self.stream.write(f"\r\x1b[K{text}")
         self.stream.flush()
 
-    def _live_text(self, news: RunNews) -> str:
+    def _live_text(self, run: RunProgress) -> str:
         gone = time.monotonic() - self._since
         parts = [
-            f"run {news.k} of {news.n}{' (repeat)' if news.role == 'repeat' else ''}, {gone:.0f} s: "
-            + ", ".join(f"{n}={v}" for n, v in news.config.items())
+            f"run {run.k} of {run.n}{' (repeat)' if run.role == 'repeat' else ''}, {gone:.0f} s: "
+            + ", ".join(f"{n}={v}" for n, v in run.config.items())
         ]
-        if news.seconds_left is not None:
-            parts.append(f"about {duration(max(news.seconds_left - gone, 1.0))} left")
-        if news.best is not None and self._study is not None:
+        if run.seconds_left is not None:
+            parts.append(f"about {duration(max(run.seconds_left - gone, 1.0))} left")
+        if run.best is not None and self._study is not None:
             objective = self._study.goal.objective
-            value = self._study.values_of(news.best).get(objective)
+            value = self._study.values_of(run.best).get(objective)
             if value is not None:
                 parts.append(f"best so far {self._quantity(objective, value)}")
         return "  |  ".join(parts)

@@ -5,7 +5,7 @@ It is the one room that knows both a study and a runner; it opens the machine, h
 
 from bayestuner.tune.entry import TuneResult, tune
 from bayestuner.tune.matching import StudyMismatch
-from bayestuner.tune.news import Progress, RunNews
+from bayestuner.tune.progress import Progress, RunProgress
 from bayestuner.tune.rules import DecidedRule, HopelessRule, rules_of
 
-__all__ = ["DecidedRule", "HopelessRule", "Progress", "RunNews", "StudyMismatch", "TuneResult", "rules_of", "tune"]
+__all__ = ["DecidedRule", "HopelessRule", "Progress", "RunProgress", "StudyMismatch", "TuneResult", "rules_of", "tune"]

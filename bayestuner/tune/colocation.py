@@ -23,40 +23,40 @@ from bayestuner.measure.machine.lock import machine_lock
 from bayestuner.measure.machine.topology import Topology, read_topology
 from bayestuner.measure.metrics import METRICS, POWER_METRICS
 from bayestuner.measure.run.runner import Runner, RunRecord
-from bayestuner.measure.run.together import Together
+from bayestuner.measure.run.simultaneous import SimultaneousRuns
 from bayestuner.measure.run.warmup import warmup_s
 from bayestuner.space import Categorical, Knob, Ordinal, Space
 from bayestuner.trial import Config, Failed, Measured, Outcome, Reading
 from bayestuner.tune.machine import open_machine
-from bayestuner.tune.news import Progress
+from bayestuner.tune.progress import Progress
 
 POWER = "power_w"
-KINDS = ("cores", "memory", "argument", "environment")
-WORST = ("oom", "timeout", "error", "transient")
-_TURN_S = 0.2
-_LONGEST_END_S = 60.0  # for a run to kill its job and remove its group, which has limits of its own
+KNOB_KINDS = ("cores", "memory", "argument", "environment")
+WORST_FIRST = ("oom", "timeout", "error", "transient")
+_POLL_S = 0.2
+_LONGEST_END_S = 60.0  # for a run to kill its job and remove its group, both of which have shorter time limits
 
 
 class Colocation:
-    """Jobs that run side by side; one of its runs is a run of each at the same time.
+    """Jobs that run side by side on one machine; one of its runs is a run of each job at the same time.
 
-    Every job needs a knob of kind cores. A knob or metric of a job is called ``JOB_NAME``: ``text_cnn_cores``, ``text_cnn_throughput``. A
-    division asks for no more cores or memory than there are; the first job gets the first cores. All jobs are warm before any is
-    measured, and none stops before all are. `power_w` is the whole machine's.
+    Every job needs a knob of kind cores. The knobs and metrics of a job have its name in front: ``text_cnn_cores``,
+    ``text_cnn_throughput``. A division asks for no more cores or memory than there are; the first job gets the first cores. No job is
+    measured before all are warm, and none stops before all are measured. `power_w` is the power of the whole machine.
 
     Parameters
     ----------
     jobs : sequence of Job
-        Two or more, with names that differ.
+        Two or more jobs with different names.
     goal : Goal
-        Over those metrics, with absolute bounds; what the job files say of goals is not used.
+        In terms of those metrics, with absolute bounds; the goals of the job files are not used.
     isolation : Isolation
     meter : EnergyMeter, optional
     topology : Topology, optional
     values : mapping of str to sequence, optional
-        Knob of the space -> the values of it to consider, where not all are.
+        Knob of the space -> the values of it to consider; by default all.
     memory_bytes : int, optional
-        What the jobs' memory limits may add up to.
+        Largest sum of the jobs' memory limits.
     warmup_s : float
         Shortest warm-up of every job.
 
@@ -65,18 +65,18 @@ class Colocation:
     space : Space
     goal : Goal
     elapsed_s : float
-        What the runs made so far took.
+        Time that the runs made so far took.
     details : list of dict
-        Of the last run, one for each job (see `RunRecord`).
+        Details of the last run, one dict for each job (see `RunRecord`).
 
     Raises
     ------
     InvalidSpace
-        The jobs can't share a machine as they are, or `values` has a knob or value that there is not.
+        The jobs can't share a machine as they are, or `values` names a knob or value that does not exist.
     InvalidGoal
-        A metric that no run reports, or a relative bound.
+        The goal has a metric that no run reports, or a relative bound.
     MeterUnavailable
-        The goal speaks of power and there is no meter.
+        The goal is about power and there is no meter.
     """
 
     def __init__(
@@ -104,26 +104,26 @@ class Colocation:
         self.details: list[dict[str, Any]] = []
 
     def run(self, config: Config) -> Outcome:
-        """Run every job at the same time; KeyboardInterrupt and its like end them all, and nothing is left behind."""
+        """Run all jobs at the same time; where this is interrupted, all of them end and nothing is left behind."""
         self.space.row(config)
-        together = Together(len(self.jobs))
+        runs = SimultaneousRuns(len(self.jobs))
         parts = [part_of(job, config) for job in self.jobs]
         runners = self._runners(parts)
         records: list[RunRecord | None] = [None] * len(parts)
         faults: list[BaseException] = []
 
         def work(k: int) -> None:
-            seat = together.seat(k)
+            participant = runs.participant(k)
             try:
-                records[k] = runners[k].run(parts[k], seat=seat)
+                records[k] = runners[k].run(parts[k], participant=participant)
             except GroupFault as error:
                 records[k] = RunRecord(Failed("transient", str(error)), {})
             except BaseException as error:  # raised again by the thread that waits
                 faults.append(error)
             finally:
-                seat.leave()
+                participant.note_ended()
 
-        _wait_for([partial(work, k) for k in range(len(self.jobs))], together)
+        _wait_for([partial(work, k) for k in range(len(self.jobs))], runs)
         if faults:
             raise faults[0]
         done = [record for record in records if record is not None]
@@ -132,10 +132,10 @@ class Colocation:
         return self._outcome([record.outcome for record in done])
 
     def _runners(self, parts: Sequence[Config]) -> list[Runner]:
-        """A runner for each job, whose machine is what the jobs before it leave."""
+        """A runner for each job, on the CPUs that the jobs before it leave."""
         runners, left = [], self.topology
         for k, (job, part) in enumerate(zip(self.jobs, parts, strict=True)):
-            meter = self.meter if k == 0 else None  # power is the machine's: one reading is enough
+            meter = self.meter if k == 0 else None  # power is that of the whole machine: it is read once
             runners.append(Runner(job, meter=meter, isolation=self.isolation, warmup_s=self.warmup_s, topology=left))
             taken = set(left.pick_cpus(job.cores_of(part) or 0))
             rest = tuple(cpu for cpu in left.cpus if cpu.number not in taken)
@@ -145,8 +145,8 @@ class Colocation:
 
     def _outcome(self, outcomes: Sequence[Outcome]) -> Outcome:
         failed = [(job.name, o) for job, o in zip(self.jobs, outcomes, strict=True) if isinstance(o, Failed)]
-        if failed:  # the one that failed first of all: the other was only stopped for it, which is transient
-            name, worst = min(failed, key=lambda pair: WORST.index(pair[1].kind))
+        if failed:  # when one job fails the others are stopped, which counts as transient
+            name, worst = min(failed, key=lambda pair: WORST_FIRST.index(pair[1].kind))
             return Failed(worst.kind, f"{name}: {worst.message}")
         metrics: dict[str, Reading] = {}
         flags: list[str] = []
@@ -170,7 +170,7 @@ class Colocation:
                     f"a goal can use {POWER}, knobs, and a metric of a job such as {reported[0]}"
                 )
         if POWER in self.goal.metrics and self.meter is None:
-            raise MeterUnavailable("the goal speaks of power and this machine has no meter; use another goal, or see bayestuner doctor")
+            raise MeterUnavailable("the goal is about power and this machine has no meter; use another goal, or see bayestuner doctor")
 
 
 @contextmanager
@@ -184,12 +184,12 @@ def open_colocation(
     wait: bool = False,
     progress: Progress | None = None,
 ) -> Iterator[Colocation]:
-    """Hold this machine and make its jobs' `Colocation`; parameters as there and as of `tune`.
+    """Lock this machine, open its isolation and meter, and make the `Colocation` of some jobs; parameters as of that and of `tune`.
 
     Raises
     ------
     IsolationUnavailable
-        Cores or memory that the jobs' knobs ask for can't be limited here.
+        The jobs have knobs for cores or memory, which can't be limited here.
     MachineBusy, MeterUnavailable, InvalidSpace, InvalidGoal
     """
     progress = progress or Progress()
@@ -211,7 +211,7 @@ def open_colocation(
 
 
 def space_of(jobs: Sequence[Job], *, n_cores: int, memory_bytes: int | None, values: Mapping[str, Sequence[Any]]) -> Space:
-    """All knobs of all jobs, where the cores and the memory suffice."""
+    """The space of all knobs of all jobs, restricted to configurations for which there are enough cores and memory."""
     knobs = [_renamed(job, knob, values) for job in jobs for knob in job.space.knobs]
     unknown = [name for name in values if name not in {knob.name for knob in knobs}]
     if unknown:
@@ -227,7 +227,7 @@ def space_of(jobs: Sequence[Job], *, n_cores: int, memory_bytes: int | None, val
 
 
 def part_of(job: Job, config: Mapping[str, Any]) -> Config:
-    """What a configuration of all jobs says of one."""
+    """The configuration of one job within a configuration of all jobs."""
     return {knob.name: config[f"{job.name}_{knob.name}"] for knob in job.space.knobs}
 
 
@@ -235,7 +235,7 @@ def _renamed(job: Job, knob: Knob, values: Mapping[str, Sequence[Any]]) -> Knob:
     name = f"{job.name}_{knob.name}"
     chosen = list(values.get(name, knob.values))
     for value in chosen:
-        knob.code(value)  # says what the values are
+        knob.code(value)  # raises an error that lists the values
     return Categorical(name, chosen) if isinstance(knob, Categorical) else Ordinal(name, chosen, more_is=knob.more_is)
 
 
@@ -246,17 +246,17 @@ def _check_jobs(jobs: Sequence[Job]) -> None:
     for job in jobs:
         if job.knob_of_kind("cores") is None:
             raise InvalidSpace(f"{job.name} has no knob of kind cores; a job beside others needs one, so that the machine can be divided")
-        other = [knob.name for knob in job.knobs if knob.kind not in KINDS]
+        other = [knob.name for knob in job.knobs if knob.kind not in KNOB_KINDS]
         if other:
             raise InvalidSpace(f"{job.name}'s knob {other[0]} sets the whole machine, which a job beside others can't; leave it out")
         if not job.name.isidentifier():
             raise InvalidSpace(f"the name {job.name!r} can't begin a knob's name; use letters, digits and underscores in [job] name")
 
 
-def _wait_for(works: Sequence[Callable[[], None]], together: Together) -> None:
-    """Do them all at once and wait; whatever interrupts the wait ends their runs first.
+def _wait_for(works: Sequence[Callable[[], None]], runs: SimultaneousRuns) -> None:
+    """Call all functions at the same time and wait for them; where the wait is interrupted, end their runs first.
 
-    Not by Thread.join: in Python 3.11 and 3.12 one that an exception interrupts takes the thread for ended.
+    Thread.join is not used: in Python 3.11 and 3.12, one that was interrupted by an exception takes its thread for ended.
     """
     ends = [threading.Event() for _ in works]
     begun = 0
@@ -273,10 +273,10 @@ def _wait_for(works: Sequence[Callable[[], None]], together: Together) -> None:
             begun = k + 1  # before it starts: an interrupt may come meanwhile
             thread.start()
         for end in ends:
-            while not end.wait(_TURN_S):
+            while not end.wait(_POLL_S):
                 pass
     except BaseException:
-        together.stop()
+        runs.abandon()
         for end in ends[:begun]:
             end.wait(_LONGEST_END_S)
         raise

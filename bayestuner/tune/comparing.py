@@ -1,4 +1,4 @@
-"""Several strategies on one job, with the same number of runs: what each had found after every run."""
+"""Several strategies on the same job with the same number of runs: the best that each had found after every run."""
 
 from __future__ import annotations
 
@@ -19,28 +19,29 @@ from bayestuner.study.registry import make_strategy
 from bayestuner.study.study import Study
 from bayestuner.trial import Config, Outcome, Trial
 from bayestuner.tune.entry import tune
-from bayestuner.tune.news import Progress
 from bayestuner.tune.processes import over_processes
+from bayestuner.tune.progress import Progress
 
 CURVES = "curves.jsonl"
-WHOLE = frozenset({"exhaustive"})
-"""Strategies that search the whole space, and once, where a run costs nothing: what others are held against."""
+REFERENCE_STRATEGIES = frozenset({"exhaustive"})
+"""Strategies that search the whole space, and only once, where runs are simulated or replayed: the reference for the others."""
 
-WORTH_S = 5.0  # of work left: below that, starting processes (a second or so each) takes longer than it saves
+WORTH_PROCESSES_S = 5.0
+"""With less work than this left, starting processes (a second or so each) takes longer than it saves."""
 
 Task = tuple[str, int]
-"""Strategy and seed of a search."""
+"""Strategy and seed of one search."""
 
 
 class Evaluator(Protocol):
-    """Makes test runs; a simulated job is one.
+    """Something that makes test runs, such as a simulated job.
 
     Attributes
     ----------
     space : Space
     goal : Goal
     elapsed_s : float
-        What the runs made so far took.
+        Time that the runs made so far took.
     """
 
     space: Space
@@ -53,18 +54,18 @@ class Evaluator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One search.
+    """The course of one search.
 
     Attributes
     ----------
-    strategy, seed
-        Whose it is.
+    strategy : str
+    seed : int
     best : tuple of float or None
-        After each run, the objective of the best measured so far that meets the goal; None while none does.
+        After each run, the objective of the best configuration measured so far that meets the goal; None while none does.
     elapsed_s : tuple of float
-        Search time after each run.
+        Time of all runs so far, after each run.
     failed : int
-        Runs that failed.
+        Number of runs that failed.
     """
 
     strategy: str
@@ -75,24 +76,35 @@ class Curve:
 
     @classmethod
     def of(cls, strategy: str, seed: int, goal: Goal, trials: Iterable[tuple[Mapping[str, float], float]]) -> Curve:
-        """From each run's metrics (empty where it failed) and duration, in order."""
+        """Make the curve of runs given in order as metrics (empty where a run failed) and duration in seconds."""
         best: list[float | None] = []
         elapsed: list[float] = []
-        leader: Mapping[str, float] | None = None
+        best_values: Mapping[str, float] | None = None
         failed = 0
         for values, duration_s in trials:
             failed += not values
-            meets = bool(values) and not goal.relative and goal.feasible(values)  # relative still: its reference failed
-            if meets and (leader is None or goal.better(values, leader)):
-                leader = values
-            best.append(None if leader is None else leader[goal.objective])
+            # the goal is still relative where the default configuration failed
+            meets = bool(values) and not goal.relative and goal.feasible(values)
+            if meets and (best_values is None or goal.better(values, best_values)):
+                best_values = values
+            best.append(None if best_values is None else best_values[goal.objective])
             elapsed.append(duration_s + (elapsed[-1] if elapsed else 0.0))
         return cls(strategy, seed, tuple(best), tuple(elapsed), failed)
 
 
 @dataclass(frozen=True, slots=True)
-class SearchNews:
-    """A search that is done: k of n. `kept`: it was made by an earlier call. `seconds_left` is None where nothing tells yet."""
+class SearchProgress:
+    """Search k of n is done.
+
+    Attributes
+    ----------
+    k, n : int
+    curve : Curve
+    kept : bool
+        True where an earlier call made it.
+    seconds_left : float or None
+        Estimated for the searches that are still to be made; None while there is nothing to estimate it from.
+    """
 
     k: int
     n: int
@@ -101,7 +113,7 @@ class SearchNews:
     seconds_left: float | None
 
 
-Tell = Callable[[SearchNews], None]
+Tell = Callable[[SearchProgress], None]
 
 
 def compare(
@@ -112,44 +124,45 @@ def compare(
     budget: int,
     folder: Path,
     what: Mapping[str, Any],
-    tell: Tell = lambda news: None,
+    tell: Tell = lambda search: None,
     parallel: int = 1,
 ) -> list[Curve]:
-    """Let every strategy search once for each seed; curves that are in `folder` from an earlier call are taken from there.
+    """Let every strategy search once for each seed; curves that an earlier call stored in `folder` are taken from there.
 
-    An exhaustive search runs the whole space, whatever the budget, and once: it is what the others are held against.
+    An exhaustive search runs the whole space, whatever the budget, and only once: it is the reference for the others.
 
     Parameters
     ----------
     evaluator : callable
         ``evaluator(seed=seed)`` makes the job anew, so that every search meets the same noise and failures. For more than one process
-        it must be sendable to them, such as a `functools.partial` of a class.
+        it must be picklable, such as a `functools.partial` of a class.
     what : dict
-        What is compared on, JSON-able: a folder takes curves of one thing only.
+        Describes the job and everything else that must be the same for curves to be comparable; JSON-able. A folder keeps curves of one
+        such description only.
     tell : callable
-        Called with every curve as it is there, those kept first.
+        Called with every curve as soon as it is there, those of earlier calls first.
     parallel : int
-        Processes to search in, at most; the curves don't depend on it. Where little is left to do there is only this one.
+        Largest number of processes to search in; the curves don't depend on it. Short work is done in this process alone.
 
     Raises
     ------
     StoreError
-        The folder holds a comparison of something else, or can't be written.
+        The folder holds a comparison of something else, is damaged, or can't be written.
     WorkerLost
         A process was ended from outside.
     """
     kept = _Kept(folder, what)
-    tasks = [(strategy, seed) for seed in seeds for strategy in strategies if strategy not in WHOLE or seed == seeds[0]]
+    tasks = [(strategy, seed) for seed in seeds for strategy in strategies if strategy not in REFERENCE_STRATEGIES or seed == seeds[0]]
     made = [task for task in tasks if kept.find(task) is not None]
     for k, task in enumerate(made, 1):
-        tell(SearchNews(k, len(tasks), kept[task], True, None))
+        tell(SearchProgress(k, len(tasks), kept[task], True, None))
     todo = [task for task in tasks if task not in made]
     begun = time.monotonic()
     with closing(_searches(partial(_search, evaluator, budget), todo, parallel)) as searches:
         for k, curve in enumerate(searches, 1):
             kept.add(curve)
             left_s = (time.monotonic() - begun) / k * (len(todo) - k)
-            tell(SearchNews(len(made) + k, len(tasks), curve, False, left_s))
+            tell(SearchProgress(len(made) + k, len(tasks), curve, False, left_s))
     return [kept[task] for task in tasks]
 
 
@@ -162,9 +175,9 @@ def compare_job(
     folder: Path,
     progress: Progress | None = None,
 ) -> list[Curve]:
-    """The same with real test runs: each search is a study of its own in `folder`, without the repeats at the end.
+    """Compare with real test runs: each search is a study of its own in `folder`, without the repeats at the end.
 
-    Strategies take turns, so that a slow change of the machine favours none. Raises what `tune` raises.
+    Strategies take turns, so that a slow change of the machine favours none. Parameters as of `compare`; raises what `tune` raises.
     """
     job = replace(job, measure=replace(job.measure, repeats=0))
     progress = progress or Progress()
@@ -180,11 +193,12 @@ def compare_job(
 
 
 def _searches(search: Callable[[Task], Curve], tasks: Sequence[Task], parallel: int) -> Generator[Curve, None, None]:
-    """Make searches here until each strategy's last one tells what the rest will take, then over processes where that is long enough."""
+    """Make searches, in this process until the time of each strategy is known, then in several processes where enough work is left."""
     took_s: dict[str, float] = {}
     for done, task in enumerate(tasks):
         rest = tasks[done:]
-        if parallel > 1 and all(strategy in took_s for strategy, _ in rest) and sum(took_s[strategy] for strategy, _ in rest) > WORTH_S:
+        known = all(strategy in took_s for strategy, _ in rest)
+        if parallel > 1 and known and sum(took_s[strategy] for strategy, _ in rest) > WORTH_PROCESSES_S:
             with closing(over_processes(search, rest, processes=parallel)) as made:
                 for _, curve in made:
                     yield curve
@@ -198,14 +212,14 @@ def _searches(search: Callable[[Task], Curve], tasks: Sequence[Task], parallel: 
 def _search(evaluator: Callable[..., Evaluator], budget: int, task: Task) -> Curve:
     strategy, seed = task
     job = evaluator(seed=seed)
-    runs = len(job.space) if strategy in WHOLE else budget
+    runs = len(job.space) if strategy in REFERENCE_STRATEGIES else budget
     searcher = make_strategy(strategy, job.space, job.goal, seed=seed, budget=runs)
     told: list[tuple[Trial, float]] = []
     for _ in range(runs):
         before_s = job.elapsed_s
         try:
             trial = searcher.ask()
-        except SpaceExhausted:  # it has come to an end of its own
+        except SpaceExhausted:  # the strategy has nothing more to try
             break
         told.append((searcher.tell_outcome(trial, job.run(trial.config)), job.elapsed_s - before_s))
     return Curve.of(strategy, seed, job.goal, [(searcher.values_of(trial), duration_s) for trial, duration_s in told])
@@ -219,14 +233,14 @@ def _curve_of_study(strategy: str, seed: int, study: Study) -> Curve:
 
 
 class _Kept:
-    """Curves on disk, one JSON line each, after a line that says what they are of."""
+    """The curves of a folder: a file of JSON lines, the first of which describes what the curves are of."""
 
     def __init__(self, folder: Path, what: Mapping[str, Any]) -> None:
         self.path = folder / CURVES
         self._curves: dict[Task, Curve] = {}
         try:
             text = self.path.read_text() if self.path.exists() else ""
-            whole = text[: text.rfind("\n") + 1]  # a line that a kill cut short is dropped
+            whole = text[: text.rfind("\n") + 1]  # the last line may have been cut short when its writer was killed
             if whole:
                 self._read(whole, what)
             if not whole or whole != text:
@@ -236,19 +250,19 @@ class _Kept:
             raise StoreError(f"the comparison can't be kept in {folder}: {error.strerror}; name another folder with --out") from error
 
     def find(self, task: Task) -> Curve | None:
-        """The curve of a search made before."""
+        """The stored curve of a search, or None."""
         return self._curves.get(task)
 
     def __getitem__(self, task: Task) -> Curve:
         return self._curves[task]
 
     def add(self, curve: Curve) -> None:
-        """Append a curve."""
+        """Store a curve."""
         try:
             with self.path.open("a") as stream:
                 stream.write(json.dumps(asdict(curve)) + "\n")
         except OSError as error:
-            raise StoreError(f"can't write {self.path}: {error.strerror}; what was made before is kept") from error
+            raise StoreError(f"can't write {self.path}: {error.strerror}; the searches made before are kept in it") from error
         self._curves[curve.strategy, curve.seed] = curve
 
     def _read(self, whole: str, what: Mapping[str, Any]) -> None:

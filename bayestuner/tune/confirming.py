@@ -9,8 +9,8 @@ from bayestuner.errors import NoRecommendation
 from bayestuner.goal import Goal
 from bayestuner.study.summary import judging_goal, ranked_rows, side_of
 from bayestuner.trial import Config, Failed, Measured, Outcome
-from bayestuner.tune.launching import Launcher
 from bayestuner.tune.rules import HOPELESS_RUNS
+from bayestuner.tune.trial_runner import TrialRunner
 
 MAX_CANDIDATES = 3
 _SURE_ENOUGH = 0.5
@@ -28,7 +28,7 @@ class Confirmed:
 class Confirmation:
     """The final phase of a study."""
 
-    def __init__(self, launcher: Launcher) -> None:
+    def __init__(self, launcher: TrialRunner) -> None:
         self.launcher = launcher
         self.job = launcher.job
         self.study = launcher.study

@@ -1,4 +1,4 @@
-"""`tune`: one call from a job file's content to what its study came to."""
+"""`tune`: from a job to the summary of its study, in one call."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from bayestuner.study.study import Study
 from bayestuner.study.summary import Summary, summarise
 from bayestuner.tune.machine import open_machine
 from bayestuner.tune.matching import check_same, create_study
-from bayestuner.tune.news import Progress
+from bayestuner.tune.progress import Progress
 from bayestuner.tune.rules import is_complete, rules_of
-from bayestuner.tune.session import Session
+from bayestuner.tune.session import TuningSession
 
 
 @dataclass(frozen=True, slots=True)
 class TuneResult:
-    """What `tune` came to: the study's summary and where the study is."""
+    """What `tune` returns: the study's folder and its summary."""
 
     study_path: Path
     summary: Summary
@@ -49,37 +49,40 @@ def tune(
     allow_affinity: bool = False,
     wait: bool = False,
 ) -> TuneResult:
-    """Find the configuration of `job` that meets its goal best; go on where an earlier call was stopped.
+    """Find the configuration of `job` that meets its goal best; where an earlier call was stopped, go on from there.
 
-    The default (all-max) configuration runs first, then the search up to the budget, then launches of the recommended and the default
-    configuration in alternation.
+    The default (all-max) configuration is run first, then the search up to the budget; at the end the recommended and the default
+    configuration are launched in alternation.
 
     Parameters
     ----------
     job : Job
     study_path : path
-        The study's folder; made where there is none.
+        The study's folder; it is made where it does not exist.
     progress : Progress, optional
     budget : int, optional
-        Runs in all, the default configuration's included; by default the job file's, or the study's own on a resume.
+        Number of runs in all, that of the default configuration included; by default the job file's.
     seed, strategy : optional
-        By default the job file's seed and ``"bayes"``; a resume refuses other ones than the study's.
+        By default the job file's seed and ``"bayes"``. A study that exists keeps its own; naming others is an error.
     rules : sequence of Rule
-        Reasons to stop the search beside those of the job file.
+        Reasons to stop the search in addition to those of the job file.
     allow_affinity : bool
-        Go on with core binding alone where no cgroup can be made, as ``isolation = "affinity-allowed"`` does.
-
+        Go on without memory limits where no cgroup can be made, as ``isolation = "affinity-allowed"`` in the job file does.
     wait : bool
-        Wait for another BayesTuner on this machine to end, instead of refusing.
+        Wait until another BayesTuner that measures on this machine has ended, instead of raising `MachineBusy`.
+
+    Returns
+    -------
+    TuneResult
 
     Raises
     ------
     MeterUnavailable, IsolationUnavailable, KnobUnavailable
-        Where the machine lacks what the job file asks for.
+        The machine lacks what the job file asks for.
     MachineBusy
         Another BayesTuner is measuring on this machine.
     StoreError
-        Where the study can't be used or was made for another job.
+        The study can't be used, or was begun for another job (`StudyMismatch`).
     """
     progress = progress or Progress()
     path = Path(study_path)
@@ -108,5 +111,5 @@ def tune(
         warmup = warmup_s(job.measure, meter, facts["preflight"])
         progress.began(study, job, resumed=resumed, meter=meter, isolation=isolation)
         runner = stack.enter_context(Runner(job, meter=meter, isolation=isolation, warmup_s=warmup, topology=topology, knobs=knobs))
-        Session(job, study, runner, progress, job_rules, rules).run()
+        TuningSession(job, study, runner, progress, job_rules, rules).run()
         return TuneResult(path, summarise(study))

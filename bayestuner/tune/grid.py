@@ -1,4 +1,4 @@
-"""Measuring a whole grid into a table: every configuration once, in a seeded random order, resumable."""
+"""Measuring a whole grid into a table: every configuration is run once, in a random order; a stopped call can be gone on with."""
 
 from __future__ import annotations
 
@@ -26,13 +26,22 @@ from bayestuner.measure.table import Provenance, Table
 from bayestuner.space import Categorical
 from bayestuner.trial import Config, Failed, Outcome
 from bayestuner.tune.machine import open_machine
-from bayestuner.tune.news import Progress
+from bayestuner.tune.progress import Progress
 from bayestuner.tune.rules import HOPELESS_RUNS
 
 
 @dataclass(frozen=True, slots=True)
-class GridNews:
-    """A row that is done: `outcome` of `config` is row k of n; `seconds_left` is for all that are still to run."""
+class RowProgress:
+    """Row k of n of the table is done.
+
+    Attributes
+    ----------
+    k, n : int
+    config : dict
+    outcome : Measured or Failed
+    seconds_left : float
+        Estimated for all configurations that are still to be run.
+    """
 
     k: int
     n: int
@@ -42,13 +51,13 @@ class GridNews:
 
 
 class GridProgress(Progress):
-    """What `measure_grid` tells while it works; this one says nothing. Override what you show."""
+    """Receives what `measure_grid` reports while it works. This one shows nothing: override the methods whose events you show."""
 
     def grid_began(self, job: Job, table: Table, n: int, done: int, facts: Mapping[str, Any]) -> None:
-        """The machine is ready; `done` of n configurations stand in the table already."""
+        """The machine is ready; `done` of n configurations are in the table already."""
 
-    def row_finished(self, news: GridNews) -> None:
-        """A row is on disk."""
+    def row_finished(self, row: RowProgress) -> None:
+        """A row has been written to the table."""
 
 
 def measure_grid(
@@ -62,10 +71,10 @@ def measure_grid(
     allow_affinity: bool = False,
     wait: bool = False,
 ) -> bool:
-    """Run every configuration of a job once and keep the figures in a table; rows that stand there already are not run again.
+    """Run every configuration of a job once and write its figures to a table; configurations that are in the table are not run again.
 
-    The order is random (seeded), so that a slow drift of the machine isn't taken for the effect of a knob and a part of a table covers the
-    whole grid. A run that failed for the machine's reasons has no row and is made again by the next call.
+    The order is random (by `seed`), so that a slow drift of the machine is not taken for the effect of a knob, and an unfinished table
+    covers the whole grid. A run that failed because of the machine gets no row: the next call makes it again.
 
     Parameters
     ----------
@@ -73,22 +82,22 @@ def measure_grid(
     out : Path
         The CSV file, see `bayestuner.measure.table.Table`.
     only : mapping of str to sequence of str, optional
-        Values of some knobs, as text: a part of the grid.
+        Knob -> the values of it to measure, as text; by default all values of all knobs.
     progress : GridProgress, optional
     budget_s : float, optional
-        No run starts later than this after the call.
+        No run is started later than this after the call.
     seed, allow_affinity, wait
         As for `tune`.
 
     Returns
     -------
     bool
-        True where the whole grid (or the part asked for) is measured now.
+        True where the whole grid (or the part of it that was asked for) has been measured.
 
     Raises
     ------
     RunFailed
-        The first runs all failed for another reason than memory, or several in a row for the machine's: the message says how.
+        The first runs have all failed, and not for lack of memory, or several in a row failed because of the machine.
     StoreError, MachineBusy, MeterUnavailable, IsolationUnavailable, KnobUnavailable
     """
     progress = progress or GridProgress()
@@ -107,7 +116,7 @@ def measure_grid(
         n = len(configs)
         progress.grid_began(job, table, n, n - len(todo), facts)
         if not todo:
-            table.sort([table.key(c) for c in job.space])  # one that was killed between its last row and this
+            table.sort([table.key(c) for c in job.space])  # an earlier call may have been killed before it sorted the table
             return True
         table.begin({**facts, "knobs": _knob_facts(job, part)})
         knobs = open_knobs(job, cpus_of(job, job.all_max_config(), topology))
@@ -125,7 +134,7 @@ def measure_grid(
 
 
 class _Rows:
-    """Runs configurations into a table."""
+    """Runs configurations and writes each to a table."""
 
     def __init__(self, runner: Runner, cooldown: Cooldown, table: Table, progress: GridProgress) -> None:
         self.runner = runner
@@ -138,7 +147,7 @@ class _Rows:
         self._broken = 0
 
     def measure(self, config: Config, left: int, n: int) -> None:
-        """Make one run; `left` more follow of n in all."""
+        """Run a configuration; `left` of n are still to be run after it."""
         started = time.monotonic()
         self.cooldown.wait()
         try:
@@ -153,7 +162,7 @@ class _Rows:
             self._transients = 0
             self.table.add(config, outcome, record.details)
         seconds_left = left * sum(self._took_s) / len(self._took_s)
-        self.progress.row_finished(GridNews(n - left, n, config, outcome, seconds_left))
+        self.progress.row_finished(RowProgress(n - left, n, config, outcome, seconds_left))
         if isinstance(outcome, Failed) and outcome.kind in ("error", "timeout"):
             self._broken += 1
             if self._broken == len(self._took_s) == HOPELESS_RUNS:
@@ -167,13 +176,13 @@ class _Rows:
 
 
 def part_of(job: Job, only: Mapping[str, Sequence[str]]) -> list[Config]:
-    """The configurations of a job with these values of these knobs; raises `InvalidSpace` for a knob or a value it hasn't."""
+    """The configurations of a job with these values of its knobs; raises `InvalidSpace` for a knob or value that it does not have."""
     part = part_values(job, only)
     return [dict(zip(part, values, strict=True)) for values in product(*part.values())]
 
 
 def part_values(job: Job, only: Mapping[str, Sequence[str]]) -> dict[str, list[Any]]:
-    """Each knob's values in that part."""
+    """The values of every knob in the part of the grid that `only` describes."""
     known = {knob.name: {text_of(value): value for value in knob.values} for knob in job.space.knobs}
     for name, texts in only.items():
         if name not in known:
@@ -185,7 +194,7 @@ def part_values(job: Job, only: Mapping[str, Sequence[str]]) -> dict[str, list[A
 
 
 def _knob_facts(job: Job, part: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
-    """What a reader of the table has to know of the knobs, and which part of the grid is asked for."""
+    """What the file beside the table says of the knobs, and which part of the grid was asked for."""
     return [
         {
             "name": knob.knob.name,
@@ -199,7 +208,7 @@ def _knob_facts(job: Job, part: Mapping[str, list[Any]]) -> list[dict[str, Any]]
 
 
 def _job_facts(job: Job) -> dict[str, Any]:
-    """What has to be the same for rows to belong together; folders aren't part of it."""
+    """What must be the same for all rows of a table; the folders of job file and table are not part of it."""
     measure = job.measure
     return {
         "name": job.name,

@@ -1,4 +1,4 @@
-"""Opening what a job needs of this machine, and what is recorded of it."""
+"""Opening what a job needs of this machine, its limits and its meter, and recording which ones were used."""
 
 from __future__ import annotations
 
@@ -12,11 +12,25 @@ from bayestuner.measure.job.job import Job
 from bayestuner.measure.machine.preflight import preflight
 from bayestuner.measure.platform import open_meters
 from bayestuner.study.provenance import machine_facts
-from bayestuner.tune.news import Progress
+from bayestuner.tune.progress import Progress
 
 
 def open_machine(job: Job, allow_affinity: bool, progress: Progress) -> tuple[Isolation, EnergyMeter | None, dict[str, Any]]:
-    """Isolation and meter, proven to work, and the facts of this start; sweeps and puts back what a dead BayesTuner left."""
+    """Open isolation and meter, both tried out, after putting back and removing what a killed BayesTuner left behind.
+
+    Returns
+    -------
+    isolation : Isolation
+    meter : EnergyMeter or None
+        None where no meter works and the goal needs none.
+    facts : dict
+        What a study records of this start: versions, machine, meter, isolation, and what was refused and why.
+
+    Raises
+    ------
+    IsolationUnavailable, MeterUnavailable
+        The job needs one and none works.
+    """
     from bayestuner.measure.cgroup.select import open_isolation
 
     undone, stuck = undo_left_behind()

@@ -1,4 +1,4 @@
-"""A study belongs to one job: making it from the job file, and refusing to go on with another one."""
+"""A study belongs to one job: beginning it for a job, and refusing to go on with it for another one."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from bayestuner.study.study import Study
 
 
 class StudyMismatch(StoreError):
-    """A study was begun for another job, seed or strategy."""
+    """The study was begun for another job, seed or strategy than the one given."""
 
 
 def create_study(path: Path, job: Job, facts: Mapping[str, Any], budget: int | None, seed: int | None, strategy: str | None) -> Study:
-    """Begin the study of a job; None stands for the job file's own."""
+    """Begin the study of a job; budget, seed and strategy are the job file's where they are None."""
     return Study.create(
         path,
         job.space,
@@ -49,7 +49,7 @@ def _job_facts(job: Job) -> dict[str, Any]:
 
 
 def check_same(study: Study, job: Job, seed: int | None, strategy: str | None) -> None:
-    """Refuse to go on with another job than the study's: its results would not belong together."""
+    """Raise `StudyMismatch` where the study was begun for another job: results of two jobs can't be compared."""
     info = study.info
     given = {"strategy": strategy, "seed": seed}
     for what, stored in (("strategy", info.strategy), ("seed", info.seed)):

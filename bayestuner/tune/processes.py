@@ -1,7 +1,7 @@
-"""The same work on many items, over several processes: searches of simulated and replayed jobs wait for nothing but the CPU.
+"""The same work on many items, over several processes: searches of simulated and replayed jobs, which wait for nothing but the CPU.
 
-Processes are spawned, never forked: compiled code and its threads don't survive a fork. They ignore the stop signals, which a terminal
-sends to all of them; who started them ends them, and where that one is killed they end themselves.
+Processes are spawned, never forked: compiled code and its threads don't survive a fork. They ignore the signals that stop a program, which
+a terminal sends to all processes alike; the process that started them ends them, and where that one is killed they end by themselves.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def over_processes(work: Callable[[Item], Result], items: Sequence[Item], *, processes: int) -> Generator[tuple[Item, Result], None, None]:
-    """Yield each item with what `work` makes of it, as soon as it is made.
+    """Yield each item with the result of `work` on it, as soon as it is there.
 
-    Left early, by an exception or by closing the generator (`contextlib.closing`), it ends its processes at once, in mid-work.
+    Where the generator is left early, by an exception or by closing it (`contextlib.closing`), its processes are killed at once.
 
     Parameters
     ----------
     work : callable
-        A function of a module, or a `functools.partial` of one: it is sent to the processes, once each, as are items and results.
+        A function at the top of a module, or a `functools.partial` of one: it is pickled for each process, as are items and results.
     items : sequence
     processes : int
-        At most so many; no more are started than there are items.
+        Largest number of processes; no more are started than there are items.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def over_processes(work: Callable[[Item], Result], items: Sequence[Item], *, pro
     others = set(active_children())
     pool = ProcessPoolExecutor(min(processes, len(items)), mp_context=get_context("spawn"), initializer=_begin, initargs=(work,))
     try:
-        with _held_back():  # the processes, which start here, inherit that
+        with _stop_signals_blocked():  # the processes start here and inherit it
             futures = {pool.submit(_do, item): item for item in items}
         for future in as_completed(futures):
             yield futures[future], future.result()
@@ -64,7 +64,7 @@ def over_processes(work: Callable[[Item], Result], items: Sequence[Item], *, pro
 
 
 @contextmanager
-def _held_back() -> Iterator[None]:
+def _stop_signals_blocked() -> Iterator[None]:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield
@@ -76,8 +76,8 @@ _work: Callable[[Any], Any]
 
 
 def _begin(work: Callable[[Any], Any]) -> None:
-    """Set up a process."""
-    global _work  # noqa: PLW0603 - one work a process
+    """Prepare a new process for `work`."""
+    global _work  # noqa: PLW0603 - one function for the life of the process
     _work = work
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Why a search ends before its budget, and what of it is stored, so that a later call keeps to it."""
+"""Reasons to end a search before its budget is used, and which of them are stored so that a later call keeps to them."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ HOPELESS_RUNS = 3
 
 @dataclass(frozen=True, slots=True)
 class HopelessRule:
-    """Stop where the first runs all failed for another reason than memory: the job itself is broken."""
+    """Stop where the first runs have all failed, and not for lack of memory: then the job itself is broken."""
 
     runs: int = HOPELESS_RUNS
 
     def reason(self, records: Sequence[Record]) -> str | None:
         """Why to stop."""
-        told = [r.trial.outcome for r in records if r.trial.outcome is not None and costs_budget(r)]
-        broken = [o for o in told if isinstance(o, Failed) and o.kind in ("error", "timeout")]
-        if len(broken) < self.runs or len(broken) < len(told):
+        outcomes = [r.trial.outcome for r in records if r.trial.outcome is not None and costs_budget(r)]
+        broken = [o for o in outcomes if isinstance(o, Failed) and o.kind in ("error", "timeout")]
+        if len(broken) < self.runs or len(broken) < len(outcomes):
             return None
         return f"all of the first {len(broken)} runs failed, the last with: {broken[-1].message or broken[-1].kind}"
 
 
 @dataclass(frozen=True, slots=True)
 class DecidedRule:
-    """Keep to what an earlier call decided; what was measured since then, the repeats, must not open the search again."""
+    """Keep to an earlier call's decision to end the search: the repeats that were measured since then must not open it again."""
 
     why: str
 
@@ -43,13 +43,13 @@ class DecidedRule:
 
 
 def rules_of(job: Job) -> dict[str, StoppingRule]:
-    """The rules that `measure.stop` of a job file asks for, by its conditions' text. A time limit begins now."""
+    """The stopping rules that `measure.stop` of a job file asks for, by the text of its conditions. A time limit counts from this call."""
     makers = {"expected_improvement": ExpectedImprovement, "regret": RegretBound, "time": WallClock}
     return {str(condition): makers[condition.quantity](condition.limit) for condition in job.measure.stop}
 
 
 def stored_decision(study: Study, job: Job) -> dict[str, Any] | None:
-    """What is stored of an earlier call that ended the search by a rule of the job file, where the rule still stands there; else None."""
+    """What an earlier call stored when a rule of the job file ended its search; None where none did, or the rule is no longer there."""
     result = study.info.result or {}
     if result.get("stopped_by") not in [str(condition) for condition in job.measure.stop]:
         return None
@@ -57,7 +57,7 @@ def stored_decision(study: Study, job: Job) -> dict[str, Any] | None:
 
 
 def is_complete(study: Study, job: Job) -> bool:
-    """True where an earlier call came to its end and no further run is to be made."""
+    """True where an earlier call of `tune` was completed and no further run is to be made."""
     result = study.info.result
     if not result or not result.get("complete"):
         return False

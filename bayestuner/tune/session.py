@@ -1,4 +1,4 @@
-"""One call of `tune` on an open study: the default configuration, the search, the repeats."""
+"""One call of `tune` on an open study: the default configuration is run, then the search, then the repeats."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from bayestuner.study.stopping import Rule, costs_budget
 from bayestuner.study.study import Study
 from bayestuner.trial import Config, Failed
 from bayestuner.tune.confirming import Confirmation
-from bayestuner.tune.launching import Launcher
-from bayestuner.tune.news import Progress
+from bayestuner.tune.drift_monitor import DriftMonitor
+from bayestuner.tune.progress import Progress
 from bayestuner.tune.rules import DecidedRule, HopelessRule, stored_decision
-from bayestuner.tune.steadiness import Steadiness
+from bayestuner.tune.trial_runner import TrialRunner
 
 _POLL_S = 0.5
 _SOON_S = 2.0
 
 
-class Session:
-    """One call of `tune` on an open study."""
+class TuningSession:
+    """What one call of `tune` does with an open study."""
 
     def __init__(
         self,
@@ -47,19 +47,19 @@ class Session:
         decision = stored_decision(study, job)
         decided = [] if decision is None else [DecidedRule(decision["stop_reason"])]
         self.rules: tuple[Rule, ...] = (HopelessRule(), *decided, *job_rules.values(), *rules)
-        self.launcher = Launcher(job, study, runner, progress, Cooldown(job.measure.cooldown_seconds))
-        self.steadiness = Steadiness(job, study, runner.meter, progress)
+        self.trial_runner = TrialRunner(job, study, runner, progress, Cooldown(job.measure.cooldown_seconds))
+        self.drift_monitor = DriftMonitor(job, study, runner.meter, progress)
 
     def run(self) -> None:
-        """Baseline, search, repeats; then store what it came to."""
+        """Run baseline, search and repeats, then store the result."""
         self.study.set_result(stored_decision(self.study, self.job))
         self._compile()
-        self.steadiness.measure_idle()
+        self.drift_monitor.measure_idle()
         self._baseline()
         stop_reason = self._search() if self.study.resolved_goal is not None else self._why_no_goal()
-        confirmed = Confirmation(self.launcher).run()
-        self.steadiness.measure_idle()
-        confirmed.notes += self.steadiness.report("repeat")
+        confirmed = Confirmation(self.trial_runner).run()
+        self.drift_monitor.measure_idle()
+        confirmed.notes += self.drift_monitor.report("repeat")
         result: dict[str, Any] = {**(self.study.info.result or {}), "complete": True, "stop_reason": stop_reason}
         result |= asdict(confirmed)
         if confirmed.recommended is not None:
@@ -69,7 +69,7 @@ class Session:
         self.study.set_result(result)
 
     def _compile(self) -> None:
-        """Have the engine ready before anything is measured: compiling beside a run would take its cores and spoil its figures."""
+        """Compile the engine before anything is measured: compiling during a run would take CPU time from it and spoil its figures."""
         if self.study.info.strategy != "bayes":
             return
         thread = warmup.start()
@@ -85,7 +85,7 @@ class Session:
                 if self.study.stop_reason(()) is not None and record is None:
                     return
                 trial = self.study.adopt(self.job.all_max_config(), "baseline")
-                self.launcher.run(trial, "baseline")
+                self.trial_runner.run(trial, "baseline")
             elif record.running and self.study.resolved_goal is None:
                 time.sleep(_POLL_S)  # another process measures what the goal refers to
             else:
@@ -93,24 +93,27 @@ class Session:
 
     def _search(self) -> str | None:
         while True:
-            self._reference()
+            self._measure_reference_if_due()
             trial = self.study.ask(self.rules)
-            self.launcher.pass_on_notices()
+            self.trial_runner.pass_on_notices()
             if trial is None:
                 reason = self.study.stop_reason(self.rules)
                 if reason is not None:
                     self._note_early_end(reason)
                 return reason
-            self.launcher.run(trial, "search")
+            self.trial_runner.run(trial, "search")
 
-    def _reference(self) -> None:
-        if self.steadiness.reference_is_due() and self.study.stop_reason(self.rules) is None:
-            self.steadiness.measure_idle()
-            self.launcher.run(self.study.adopt(self.job.all_max_config(), "reference"), "reference")
-            self.steadiness.report("reference")
+    def _measure_reference_if_due(self) -> None:
+        if self.drift_monitor.reference_is_due() and self.study.stop_reason(self.rules) is None:
+            self.drift_monitor.measure_idle()
+            self.trial_runner.run(self.study.adopt(self.job.all_max_config(), "reference"), "reference")
+            self.drift_monitor.report("reference")
 
     def _note_early_end(self, reason: str) -> None:
-        """Say that a rule ended the search; one of the job file that goes by the model is kept to by later calls."""
+        """Report that a rule ended the search.
+
+        Where the job file has the rule and it goes by the model, it is stored: later calls keep to it.
+        """
         if self.study.stop_reason(()) is not None:
             return
         n_runs = sum(map(costs_budget, self.study.records()))
@@ -131,7 +134,7 @@ class Session:
 
 
 def _environment(job: Job, config: Config) -> dict[str, str]:
-    """The variables a run of `config` gets beyond those this process has."""
+    """The variables that a run of `config` gets in addition to, or other than, those of this process."""
     n_cores = len(cpus_of(job, config, read_topology(policy=job.measure.core_policy)))
     given = environment(job, config, n_cores, job.memory_bytes_of(config), None)
     return {name: value for name, value in given.items() if os.environ.get(name) != value and name != "PYTHONUNBUFFERED"}

@@ -20,7 +20,7 @@ from bayestuner.cli.compare import show_search
 from bayestuner.goal import Goal
 from bayestuner.measure.job.parser import load_job
 from bayestuner.study.study import Study
-from bayestuner.tune.comparing import Curve, SearchNews
+from bayestuner.tune.comparing import Curve, SearchProgress
 
 WAIT_S = 240
 needs_cgroup = pytest.mark.skipif(os.geteuid() != 0, reason="needs root and writable cgroup controllers")
@@ -163,9 +163,9 @@ class Terminal(io.StringIO):
 def test_a_terminal_shows_which_search_it_is_and_what_is_left(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     curve = Curve("random", 7, (), (), 0)
-    show_search(SearchNews(1, 3, curve, True, None))
-    show_search(SearchNews(2, 3, curve, False, 65.0))
-    show_search(SearchNews(3, 3, curve, False, 0.0))
+    show_search(SearchProgress(1, 3, curve, True, None))
+    show_search(SearchProgress(2, 3, curve, False, 65.0))
+    show_search(SearchProgress(3, 3, curve, False, 0.0))
     first, second, third, end = sys.stderr.getvalue().replace("\n", "\r\n").split("\r")[1:]
     assert first == "search 1 of 3: random, seed 7 (kept)\x1b[K"
     assert second == "search 2 of 3: random, seed 7, about 1 min 05 s left\x1b[K"

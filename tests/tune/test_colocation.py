@@ -147,7 +147,7 @@ def test_what_can_not_be_shared_or_asked_for_is_said(tmp_path):
     refused(InvalidSpace, "two or more with names that differ, not one", pair[:1])
     refused(InvalidGoal, "reports 'throughput'; a goal can use power_w, knobs, and", goal=Goal(maximize="throughput"))
     refused(InvalidGoal, "has a relative bound", goal=Goal(maximize="one_throughput", subject_to=["two_throughput >= 60%"]))
-    refused(MeterUnavailable, "the goal speaks of power and this machine has no meter", goal=Goal(minimize="power_w"))
+    refused(MeterUnavailable, "the goal is about power and this machine has no meter", goal=Goal(minimize="power_w"))
     (tmp_path / "three").mkdir()
     no_cores = load_job(write_job(tmp_path / "three", replace=[('cores = { kind = "cores", min = 1, max = 1 }\n', "")]))
     refused(InvalidSpace, "sleeper has no knob of kind cores", [pair[0], no_cores])

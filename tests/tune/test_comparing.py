@@ -97,11 +97,11 @@ def test_over_processes_the_curves_are_the_same_and_kept_as_they_come(tmp_path, 
     job = partial(SimulatedJob, "resnet_v2", small_space(), noise=0.01)
     options = {"seeds": range(3), "budget": 6, "what": WHAT}
     alone = compare(job, ["bayes", "random"], folder=tmp_path / "one", **options)
-    monkeypatch.setattr(comparing, "WORTH_S", 0.0)
+    monkeypatch.setattr(comparing, "WORTH_PROCESSES_S", 0.0)
     told, lines = [], []
 
-    def tell(news):
-        told.append((news.k, news.n, news.kept))
+    def tell(search):
+        told.append((search.k, search.n, search.kept))
         lines.append(len((tmp_path / "two" / CURVES).read_text().splitlines()))
 
     assert compare(job, ["bayes", "random"], folder=tmp_path / "two", parallel=2, tell=tell, **options) == alone

@@ -175,11 +175,11 @@ class Jumping(Progress):
         real = time.time
         monkeypatch.setattr(time, "time", lambda: real() + self.offset.total_seconds())
 
-    def run_started(self, news):
-        self.offset = timedelta(days=400 if news.k % 2 else -400)
-        self.left.append(news.seconds_left)
+    def run_started(self, run):
+        self.offset = timedelta(days=400 if run.k % 2 else -400)
+        self.left.append(run.seconds_left)
 
-    def run_finished(self, news):
+    def run_finished(self, run):
         self.offset = -self.offset
 
 

@@ -1,6 +1,6 @@
 """What went on around a job while it was measured: stolen time, swapping, throttling, page cache that doesn't fit its memory limit.
 
-Counters are looked at a few times a second; the changes over a window are those between the looks that enclose it.
+Counters are read a few times a second; the changes over a window are those between the two samples that enclose it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from bayestuner.measure.cgroup.isolation import MemoryStress, RunGroup
 from bayestuner.measure.energy.kernel_files import KernelRoots
 from bayestuner.measure.machine.preflight import throttle_count
 
-EVERY_NS = 250_000_000
+SHORTEST_PERIOD_NS = 250_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """Counters at a moment; None for what this machine doesn't count."""
+class CounterSample:
+    """The counters at one moment; None for what this machine does not count."""
 
     stamp_ns: int
     stolen_s: float | None
@@ -32,22 +32,22 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What the counters did over a window; None for what isn't known.
+    """How the counters changed over a window; None for what is not known.
 
     Attributes
     ----------
     stolen_share : float or None
-        CPU time that the hypervisor gave to others, as a share of the whole machine's.
+        CPU time that the hypervisor gave to others, as a share of all CPU time of this machine.
     swapped_bytes : int or None
-        Read from and written to swap, by the whole machine.
+        What the whole machine read from and wrote to swap.
     throttles : int or None
-        How often a core or package was slowed for heat during the run.
+        How often a core or package was slowed because of heat, since the run began.
     refaulted_bytes_per_s : float or None
-        Pages of files that the job's memory limit had pushed out and that had to be read again.
+        Pages of files that the job's memory limit had pushed out of memory and that had to be read again.
     memory_stall_share : float or None
-        Share of the time in which some process of the job waited for memory (PSI).
+        Share of the time in which some process of the job waited for memory (pressure stall information).
     frequency_mhz : tuple of float or None
-        Lowest, mean and highest frequency of the job's CPUs over the looks.
+        Lowest, mean and highest over the samples, each the mean over the job's CPUs.
     """
 
     stolen_share: float | None = None
@@ -59,13 +59,13 @@ class Changes:
 
 
 class Conditions:
-    """The looks of one run.
+    """Samples the counters of one run.
 
     Parameters
     ----------
     group : RunGroup
     cpus : sequence of int
-        Those the job runs on.
+        The CPUs the job runs on.
     roots : KernelRoots, optional
     """
 
@@ -75,36 +75,36 @@ class Conditions:
         files = (self._roots.sys_path(f"devices/system/cpu/cpu{cpu}/cpufreq/scaling_cur_freq") for cpu in cpus)
         self._frequencies = [file for file in files if file.exists()]
         self._throttles = throttle_count(self._roots)
-        self._looks: list[Look] = []
-        self.look()
+        self._samples: list[CounterSample] = []
+        self.sample()
 
-    def look(self, *, last: bool = False) -> None:
-        """Read the counters, where the last look is long enough ago or no other follows."""
+    def sample(self, *, last: bool = False) -> None:
+        """Read the counters where the latest sample is at least `SHORTEST_PERIOD_NS` old, or this is the last one."""
         now_ns = time.monotonic_ns()
-        if self._looks and now_ns - self._looks[-1].stamp_ns < EVERY_NS and not last:
+        if self._samples and now_ns - self._samples[-1].stamp_ns < SHORTEST_PERIOD_NS and not last:
             return
         try:
             stress = self._group.memory_stress()
-        except (BayesTunerError, OSError):  # removed under us; the sampler says so
+        except (BayesTunerError, OSError):  # somebody else removed the group; the sampler reports that
             stress = MemoryStress()
         stolen_s, swapped = _stolen_s(self._roots), _swapped_pages(self._roots)
-        self._looks.append(Look(now_ns, stolen_s, swapped, stress, _mean_mhz(self._frequencies)))
+        self._samples.append(CounterSample(now_ns, stolen_s, swapped, stress, _mean_mhz(self._frequencies)))
 
     def changes(self, start_ns: int, end_ns: int) -> Changes:
-        """What happened between two moments."""
-        before = [look for look in self._looks if look.stamp_ns <= start_ns]
-        after = [look for look in self._looks if look.stamp_ns >= end_ns]
-        first, last = before[-1] if before else self._looks[0], after[0] if after else self._looks[-1]
+        """How the counters changed from one moment to another."""
+        before = [s for s in self._samples if s.stamp_ns <= start_ns]
+        after = [s for s in self._samples if s.stamp_ns >= end_ns]
+        first, last = before[-1] if before else self._samples[0], after[0] if after else self._samples[-1]
         seconds = (last.stamp_ns - first.stamp_ns) / 1e9
         if seconds <= 0:
             return Changes()
-        stolen = _less(last.stolen_s, first.stolen_s)
-        swapped = _less(last.swapped_pages, first.swapped_pages)
-        refaults = _less(last.stress.refaults, first.stress.refaults)
-        stall = _less(last.stress.stall_s, first.stress.stall_s)
+        stolen = _increase(last.stolen_s, first.stolen_s)
+        swapped = _increase(last.swapped_pages, first.swapped_pages)
+        refaults = _increase(last.stress.refaults, first.stress.refaults)
+        stall = _increase(last.stress.stall_s, first.stress.stall_s)
         page = os.sysconf("SC_PAGE_SIZE")
-        between = [k.frequency_mhz for k in self._looks if first.stamp_ns <= k.stamp_ns <= last.stamp_ns and k.frequency_mhz is not None]
-        throttles = _less(throttle_count(self._roots), self._throttles)
+        between = [s.frequency_mhz for s in self._samples if first.stamp_ns <= s.stamp_ns <= last.stamp_ns and s.frequency_mhz is not None]
+        throttles = _increase(throttle_count(self._roots), self._throttles)
         return Changes(
             stolen_share=None if stolen is None else stolen / (seconds * (os.cpu_count() or 1)),
             swapped_bytes=None if swapped is None else int(swapped) * page,
@@ -115,7 +115,7 @@ class Conditions:
         )
 
 
-def _less(last: float | None, first: float | None) -> float | None:
+def _increase(last: float | None, first: float | None) -> float | None:
     return None if last is None or first is None else max(last - first, 0)
 
 

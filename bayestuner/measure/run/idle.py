@@ -1,4 +1,4 @@
-"""The power of the idle machine: what a figure under load is to be seen against, and a sign of drift between two of them."""
+"""The power of the idle machine: the baseline of every figure under load; where two measurements differ, the machine has drifted."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from bayestuner.measure.run.sampling import machine_busy_s
 
 DRIFT_SHARE = 0.03
 DRIFT_W = 2.0
+"""Idle power that moves by more than the smaller of the two has drifted."""
+
 _PART_S = 1.0
 
 
@@ -25,9 +27,9 @@ class Idle:
     ----------
     power_w : float
     sd_w : float or None
-        Spread of its parts of a second; None with fewer than two.
+        Standard deviation between parts of a second; None with fewer than two parts.
     busy_share : float or None
-        Share of the machine's CPU time that others used meanwhile: it wasn't quite idle.
+        Share of the machine's CPU time that was used meanwhile, by anything; None where it is not known.
     duration_s : float
     """
 
@@ -42,12 +44,12 @@ class Idle:
 
 
 def measure_idle(meter: EnergyMeter, seconds: float, proc: Path = Path("/proc")) -> Idle:
-    """Read the meter while this process sleeps.
+    """Measure the power for some seconds in which this process sleeps.
 
     Raises
     ------
     MeterFault
-        Where the meter can no longer be read.
+        The meter can no longer be read.
     """
     busy_s = machine_busy_s(proc / "stat")
     first = last = meter.read()

@@ -14,7 +14,7 @@ from bayestuner.measure.run.conditions import Changes
 from bayestuner.measure.run.protocol import Reports
 from bayestuner.measure.run.sampling import Span
 from bayestuner.measure.run.steady import Window, latencies_s, mean_interval, power_is_tight, quantiles
-from bayestuner.measure.run.watch import Seen
+from bayestuner.measure.run.watch import WatchResult
 from bayestuner.trial import Failed, Measured, Reading
 
 OUTSIDE_SHARE = 0.05
@@ -55,7 +55,7 @@ class Evidence:
     reports_on_pipe : bool
     """
 
-    seen: Seen
+    watched: WatchResult
     reports: Reports
     span: Span | None
     tail: list[str]
@@ -74,7 +74,7 @@ def judge(job: Job, evidence: Evidence) -> Measured | Failed:
     failed = failure(job, evidence)
     if failed is not None:
         return failed
-    window, span = evidence.seen.window, evidence.span
+    window, span = evidence.watched.window, evidence.span
     if window is None or span is None:
         return Failed("error", _too_few(job, evidence))
     flags, widening = doubts(job, window, span, evidence)
@@ -83,22 +83,22 @@ def judge(job: Job, evidence: Evidence) -> Measured | Failed:
 
 def failure(job: Job, evidence: Evidence) -> Failed | None:
     """Why the run failed, or None."""
-    seen = evidence.seen
+    watched = evidence.watched
     if evidence.oom_kills:
         limit = f" of {evidence.memory_max / 2**20:.0f} MiB" if evidence.memory_max else ""
         return Failed("oom", f"killed for memory at its limit{limit}")
     if evidence.reports.faults > max(3, len(evidence.reports.stamps_ns) // 100):
         first = evidence.reports.first_fault
         return Failed("error", f"{evidence.reports.faults} of the job's report lines make no sense, the first {first}")
-    if seen.stop == "not_ready":
+    if watched.stop == "not_ready":
         return Failed("timeout", _not_ready(job, evidence) + _last_words(evidence))
-    if seen.stop == "too_slow":
+    if watched.stop == "too_slow":
         return Failed("timeout", _too_slow(job, evidence) + _last_words(evidence))
-    if seen.exit_status not in (None, 0):
-        return Failed("error", f"the job ended with {status_words(seen.exit_status)}{_last_words(evidence)}")
-    if seen.stop == "neighbour":
+    if watched.exit_status not in (None, 0):
+        return Failed("error", f"the job ended with {status_words(watched.exit_status)}{_last_words(evidence)}")
+    if watched.stop == "neighbour":
         return Failed("transient", "a run made at the same time ended before both were measured")
-    if seen.window is None and seen.stop != "fault":
+    if watched.window is None and watched.stop != "fault":
         return Failed("error", _too_few(job, evidence) + _last_words(evidence))
     return None
 
@@ -118,7 +118,7 @@ def _not_ready(job: Job, evidence: Evidence) -> str:
 
 
 def _too_slow(job: Job, evidence: Evidence) -> str:
-    reports, end_ns = evidence.reports, evidence.seen.end_ns
+    reports, end_ns = evidence.reports, evidence.watched.end_ns
     n, ready_ns = len(reports.stamps_ns), reports.ready_ns or end_ns
     seconds = (end_ns - ready_ns) / 1e9
     bound = throughput_at_most(evidence)
@@ -132,13 +132,13 @@ def throughput_at_most(evidence: Evidence) -> float | None:
     reports = evidence.reports
     if not len(reports.items) or reports.ready_ns is None:
         return None
-    seconds = (evidence.seen.end_ns - reports.ready_ns) / 1e9
+    seconds = (evidence.watched.end_ns - reports.ready_ns) / 1e9
     return (sum(reports.items) + max(reports.items)) / seconds
 
 
 def _too_few(job: Job, evidence: Evidence) -> str:
     n = len(evidence.reports.stamps_ns)
-    what = {"closed": "closed its reports"}.get(evidence.seen.stop, "ended with status 0")
+    what = {"closed": "closed its reports"}.get(evidence.watched.stop, "ended with status 0")
     if evidence.reports.ready_ns is None:
         reported = "before it reported anything"
     else:
@@ -170,7 +170,7 @@ def doubts(job: Job, window: Window, span: Span, evidence: Evidence) -> tuple[tu
     if abs(window.drift) > 2.0 * job.measure.relative_error or not evidence.warm:
         flags.append("unsteady")
         widening = math.hypot(widening, window.drift / 2.0)
-    if evidence.seen.stop == "missed":
+    if evidence.watched.stop == "missed":
         flags.append("cut_short")
     elif (
         window.relative_error > job.measure.relative_error
@@ -244,7 +244,7 @@ def metrics(evidence: Evidence, window: Window, span: Span, widening: float) -> 
     return found
 
 
-def edges_ns(reports: Reports, window: Window) -> list[int]:
+def part_boundaries_ns(reports: Reports, window: Window) -> list[int]:
     """Stamps of the completions that cut a window into parts of at least `_PART_S`, ten at most; its own edges are the outer ones."""
     parts = max(1, min(10, int(window.duration_s / _PART_S)))
     picks = [window.first + window.batches * i // parts for i in range(parts + 1)]
@@ -253,11 +253,11 @@ def edges_ns(reports: Reports, window: Window) -> list[int]:
 
 def cpu_share(evidence: Evidence, span: Span) -> float:
     """Standard error of the CPU time per item as a share of it, from the parts of the window; 5 % where they are too few to tell."""
-    window = evidence.seen.window
+    window = evidence.watched.window
     if window is None or span.cpu_parts_s.size < 4:
         return 0.05
     stamps = evidence.reports.stamps_ns[window.first : window.last + 1]
-    places = np.searchsorted(stamps, span.edges_ns, side="right") - 1
+    places = np.searchsorted(stamps, span.boundaries_ns, side="right") - 1
     totals = np.concatenate([[0.0], np.cumsum(evidence.reports.items[window.first + 1 : window.last + 1])])
     items = np.diff(totals[places])
     interval = mean_interval(span.cpu_parts_s[items > 0] / items[items > 0])

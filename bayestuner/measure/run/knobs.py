@@ -1,4 +1,4 @@
-"""Opening the actuators of a job's knobs that are settings of the machine, each proven before the first run."""
+"""Opening the actuators of those knobs of a job that are settings of the machine; each is tried out before the first run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bayestuner.measure.platform import knob_offers, load_platforms
 
 
 def open_knobs(job: Job, cpus: Sequence[int], *, roots: KernelRoots | None = None) -> KnobSetter:
-    """Open the actuators of a job's knobs, check every value, and prove each by setting its first value once and putting it back.
+    """Open the actuators of a job's knobs, check every value, and try each out: set its first value once and put the old one back.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def open_knobs(job: Job, cpus: Sequence[int], *, roots: KernelRoots | None = Non
     Raises
     ------
     KnobUnavailable
-        The machine lacks one, can't set a value of it, or doesn't do what it is told.
+        The machine lacks what a knob sets, can't set one of its values, or does not take on the value that was set.
     PlatformProblem
         A platform can't be loaded.
     """
@@ -49,17 +49,17 @@ def open_knobs(job: Job, cpus: Sequence[int], *, roots: KernelRoots | None = Non
     if not knobs:
         return KnobSetter()
     setter = KnobSetter(knobs, make_runtime_folder())
-    _prove(setter, {knob.name: knob.knob.values[0] for knob in job.knobs}, cpus)
+    _try_out(setter, {knob.name: knob.knob.values[0] for knob in job.knobs}, cpus)
     return setter
 
 
-def _prove(setter: KnobSetter, config: Mapping[str, Any], cpus: Sequence[int]) -> None:
+def _try_out(setter: KnobSetter, config: Mapping[str, Any], cpus: Sequence[int]) -> None:
     settings = setter.settings(config, cpus)
     try:
         settings.apply()
     except KnobFault as error:
-        raise KnobUnavailable(f"a trial of the job's settings failed: {error}") from error
+        raise KnobUnavailable(f"trying out the job's settings failed: {error}") from error
     finally:
         problems = settings.restore()
     if problems:
-        raise KnobUnavailable(f"a setting can't be put back after a trial: {'; '.join(problems)}")
+        raise KnobUnavailable(f"a setting can't be put back after it was tried out: {'; '.join(problems)}")

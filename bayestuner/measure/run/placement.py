@@ -28,12 +28,12 @@ STRIPPED = (
     "TF_NUM_INTRAOP_THREADS",
     "TF_NUM_INTEROP_THREADS",
 )
-"""Variables that count or place threads for the whole shell: a job must see the cores of its run and nothing else."""
+"""Variables by which the calling shell sets the number or place of threads: they are removed, since a job must go by its run's cores."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What a configuration comes to on this machine."""
+    """What is started for a configuration on this machine: on which CPUs, under which limits, which command in which environment."""
 
     cpus: tuple[int, ...]
     limits: Limits
@@ -48,14 +48,14 @@ def place(job: Job, config: Mapping[str, Any], topology: Topology, isolation: Is
     Parameters
     ----------
     report_fd : int or None
-        Number of the report pipe's write end in the job; None where the job is read by its output.
+        Descriptor of the report pipe's write end in the job; None where the job is read by its output.
     """
     cpus = cpus_of(job, config, topology)
     memory_bytes = job.memory_bytes_of(config)
-    limited = "cores" in job.needs
+    confined = "cores" in job.needs
     limits = Limits(
-        cpuset_cpus=cpus if limited else None,
-        cpuset_mems=topology.memory_nodes_for(cpus, memory_bytes) if limited and isolation.name != "affinity" else None,
+        cpuset_cpus=cpus if confined else None,
+        cpuset_mems=topology.memory_nodes_for(cpus, memory_bytes) if confined and isolation.name != "affinity" else None,
         memory_max=memory_bytes if "memory" in isolation.controls else None,
     )
     argv = job.argv(config)
@@ -65,7 +65,7 @@ def place(job: Job, config: Mapping[str, Any], topology: Topology, isolation: Is
 
 
 def cpus_of(job: Job, config: Mapping[str, Any], topology: Topology) -> tuple[int, ...]:
-    """The CPUs of a configuration: those it may use, where the job has no knob for them."""
+    """The CPUs of a configuration; where the job has no knob for cores, all that this process may use."""
     cores, siblings = job.cores_of(config), job.smt_of(config)
     if siblings is not None:
         return topology.pick_physical_cores(len(topology.order.first_threads) if cores is None else cores, siblings=siblings)
@@ -73,7 +73,7 @@ def cpus_of(job: Job, config: Mapping[str, Any], topology: Topology) -> tuple[in
 
 
 def environment(job: Job, config: Mapping[str, Any], n_cores: int, memory_bytes: int | None, report_fd: int | None) -> dict[str, str]:
-    """The whole environment of a test run; what the job file sets wins over what is set for it here."""
+    """The whole environment of a test run. What the job file sets takes precedence over what is set for every job here."""
     env = {name: value for name, value in os.environ.items() if name not in STRIPPED and not name.startswith("BAYESTUNER_")}
     if job.user is not None:
         env = environment_for(job.user, env)

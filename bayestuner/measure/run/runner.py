@@ -17,17 +17,20 @@ from bayestuner.measure.job.job import Job
 from bayestuner.measure.job.user import give_pipes_to
 from bayestuner.measure.machine.topology import Topology, read_topology
 from bayestuner.measure.run.conditions import Changes, Conditions
-from bayestuner.measure.run.judging import Evidence, edges_ns, judge, outside_share, throughput_at_most
+from bayestuner.measure.run.judging import Evidence, judge, outside_share, part_boundaries_ns, throughput_at_most
 from bayestuner.measure.run.placement import Placement, place
 from bayestuner.measure.run.protocol import OutputReports, PipeReports, Reports
 from bayestuner.measure.run.sampling import Sampler, Span
+from bayestuner.measure.run.simultaneous import Participant
 from bayestuner.measure.run.steady import Window, power_is_tight
 from bayestuner.measure.run.streams import Streams
-from bayestuner.measure.run.together import Seat
-from bayestuner.measure.run.watch import Seen, stop_gently, watch
+from bayestuner.measure.run.watch import WatchResult, stop_gently, watch
 from bayestuner.trial import Config, Failed, Outcome
 
-_WALK_EVERY = 5
+_CPU_TIME_EVERY = 5
+"""Samples from one reading of the CPU time to the next where there is no cgroup: each then takes a walk over /proc."""
+
+_WINDOW_DETAILS = ("warmup_s", "window_s", "items", "batches", "relative_error", "drift", "outside_share")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +41,11 @@ class RunRecord:
     ----------
     outcome : Measured or Failed
     details : dict
-        JSON-able: config, argv, cpus, mems (NUMA nodes memory was taken from; more than mems_of_cpus where the limit was wider than what
-        those had free), mems_of_cpus, memory_max, isolation, warmup_s, window_s, duration_s, items, batches, power_source, boundary,
-        estimated, relative_error, drift, outside_share, conditions (see `Changes`), throughput_at_most, exit_status, stop, oom_kills,
-        report_faults, first_report_fault, output_bytes, output_tail, recordings (see `Recording`), flags. None for what isn't known.
+        JSON-able; None for what is not known. What was run: config, argv, cpus, mems (the NUMA nodes that memory was taken from; more than
+        mems_of_cpus, those of the CPUs, where these had too little free), mems_of_cpus, memory_max, isolation. What was measured, and how:
+        warmup_s, window_s, duration_s, items, batches, relative_error, drift, power_source, boundary, estimated, recordings (see
+        `Recording`). What else was observed: outside_share, conditions (see `Changes`), throughput_at_most, exit_status, stop (see `Stop`),
+        oom_kills, report_faults, first_report_fault, output_bytes, output_tail, flags.
     """
 
     outcome: Outcome
@@ -55,14 +59,14 @@ class Runner:
     ----------
     job : Job
     meter : EnergyMeter or None
-        None: no power is measured. `close` closes it.
+        None: no power is measured. `Runner.close` closes it.
     isolation : Isolation
     warmup_s : float
         Shortest warm-up of every run, see `bayestuner.measure.run.warmup.warmup_s`.
     topology : Topology, optional
         By default this machine's.
     knobs : KnobSetter, optional
-        For knobs that are settings of the machine (`bayestuner.measure.run.knobs.open_knobs`); by default there are none.
+        Sets the knobs that are settings of the machine, see `bayestuner.measure.run.knobs.open_knobs`; by default there are none.
     """
 
     def __init__(
@@ -82,44 +86,44 @@ class Runner:
         self.topology = topology or read_topology(policy=job.measure.core_policy)
         self.knobs = knobs or KnobSetter()
 
-    def run(self, config: Config, *, at_least: float | None = None, seat: Seat | None = None) -> RunRecord:
+    def run(self, config: Config, *, min_throughput: float | None = None, participant: Participant | None = None) -> RunRecord:
         """Make one test run of `config`.
 
-        Whatever ends it, KeyboardInterrupt included, every process it started is dead, its group removed and every setting put back
-        when this returns or raises.
+        When this returns or raises, KeyboardInterrupt included, every process it started is dead, its group is removed and every setting
+        of the machine is put back.
 
         Parameters
         ----------
         config : dict
-        at_least : float, optional
-            A bound on the throughput: the run ends early where it is clear that it is missed by far.
-        seat : Seat, optional
-            Among runs of other runners that are made at the same time.
+        min_throughput : float, optional
+            A lower bound on the throughput: the run ends early where it clearly misses it by far.
+        participant : Participant, optional
+            This run's part in `SimultaneousRuns`, where other runners make runs at the same time.
 
         Raises
         ------
         GroupFault
-            The limits can't be set, or (`KnobFault`) a setting of the machine can't.
+            The limits can't be set; as a `KnobFault`, a setting of the machine can't.
         InvalidSpace
             `config` isn't one of the job's.
         """
         self.job.space.row(config)
         begun = time.monotonic()
-        by_output = self.job.throughput_regex is not None
+        read_by_output = self.job.throughput_regex is not None
         group: RunGroup | None = None
-        with Streams(with_reports=not by_output) as streams:
-            placement = place(self.job, config, self.topology, self.isolation, None if by_output else streams.write_end("reports"))
+        with Streams(with_reports=not read_by_output) as streams:
+            placement = place(self.job, config, self.topology, self.isolation, None if read_by_output else streams.write_end("reports"))
             settings = self.knobs.settings(config, placement.cpus)
             try:
                 with defer_stop_signals():
                     group = self.isolation.create(placement.limits)
                     settings.apply()
-                record = self._run_in(group, streams, placement, config, at_least, seat)
+                record = self._run_in(group, streams, placement, config, min_throughput, participant)
             finally:
-                if seat is not None:
-                    seat.leave()
+                if participant is not None:
+                    participant.note_ended()
                 try:
-                    left = _removed(group)
+                    problem = _remove(group)
                 finally:
                     with defer_stop_signals():
                         unrestored = settings.restore()
@@ -128,29 +132,40 @@ class Runner:
         if unrestored:
             record.details["flags"] = [*record.details["flags"], "not_restored"]
             record.details["not_restored"] = unrestored
-        if left is not None:
+        if problem is not None:
             record.details["flags"] = [*record.details["flags"], "not_removed"]
-            record.details["not_removed"] = left
+            record.details["not_removed"] = problem
         record.details["duration_s"] = time.monotonic() - begun
         return record
 
     def _run_in(
-        self, group: RunGroup, streams: Streams, placement: Placement, config: Config, at_least: float | None, seat: Seat | None
+        self,
+        group: RunGroup,
+        streams: Streams,
+        placement: Placement,
+        config: Config,
+        min_throughput: float | None,
+        participant: Participant | None,
     ) -> RunRecord:
-        walks = self.isolation.name == "affinity"
-        if seat is not None:
-            seat.enter(group)
-        beside_s = seat.beside_s if seat is not None else lambda: 0.0
-        sampler = Sampler(self.meter, group, use_every=_WALK_EVERY if walks else 1, hz=self.job.measure.energy_hz, beside_s=beside_s)
+        if participant is not None:
+            participant.note_group(group)
+        cpu_s_of_other_runs = participant.cpu_s_of_other_runs if participant is not None else lambda: 0.0
+        sampler = Sampler(
+            self.meter,
+            group,
+            cpu_time_every=_CPU_TIME_EVERY if self.isolation.name == "affinity" else 1,
+            hz=self.job.measure.energy_hz,
+            cpu_s_of_other_runs=cpu_s_of_other_runs,
+        )
         sampler.start()
         start_ns = time.monotonic_ns()
         try:
             child = self._launch(group, streams, placement)
             if isinstance(child, Failed):
-                return RunRecord(child, self._details(placement, group, config, failure=child))
+                return RunRecord(child, self._details(placement, group, config, outcome=child))
             reports = self._reports(start_ns, streams)
             conditions = Conditions(group, placement.cpus)
-            seen = watch(
+            watched = watch(
                 child,
                 streams,
                 reports,
@@ -158,20 +173,20 @@ class Runner:
                 start_ns=start_ns,
                 oom_killed=lambda: sampler.oom_kills > 0,
                 faulted=lambda: sampler.fault is not None,
-                each_turn=conditions.look,
+                when_ready=conditions.sample,
                 warmup_s=self.warmup_s,
-                at_least=at_least,
+                min_throughput=min_throughput,
                 power_is_tight=lambda window: self._power_is_tight(sampler, window),
-                seat=seat,
+                participant=participant,
             )
-            conditions.look(last=True)
+            conditions.sample(last=True)
         finally:
             sampler.stop()
         usage = _usage(group)
-        ended = stop_gently(child, streams) if seen.exit_status is None else seen.exit_status
-        span = sampler.span(edges_ns(reports, seen.window)) if seen.window is not None else None
+        exit_status = stop_gently(child, streams) if watched.exit_status is None else watched.exit_status
+        span = sampler.span(part_boundaries_ns(reports, watched.window)) if watched.window is not None else None
         evidence = Evidence(
-            seen=seen,
+            watched=watched,
             reports=reports,
             span=span,
             tail=streams.last_lines(),
@@ -181,24 +196,24 @@ class Runner:
             n_cores=len(placement.cpus),
             estimated=self.meter is not None and self.meter.estimated,
             reports_on_pipe=isinstance(reports, PipeReports),
-            changes=Changes() if seen.window is None else conditions.changes(seen.window.start_ns, seen.window.end_ns),
-            warm=self._is_warm(seen, reports),
+            changes=Changes() if watched.window is None else conditions.changes(watched.window.start_ns, watched.window.end_ns),
+            warm=self._is_warm(watched, reports),
         )
         outcome = self._judge(evidence, sampler)
-        details = self._details(placement, group, config, outcome, evidence, ended, start_ns)
+        details = self._details(placement, group, config, outcome, evidence, exit_status, start_ns)
         details["output_bytes"] = streams.output_bytes
         details["recordings"] = [asdict(recording) for recording in sampler.recordings]
         return RunRecord(outcome, details)
 
     def _power_is_tight(self, sampler: Sampler, window: Window) -> bool:
-        """Only a real meter's spread is worth time: an estimate has none of its own."""
+        """Whether power needs no more time; an estimate never does: its spread is that of the CPU time it is computed from."""
         if self.meter is None or self.meter.estimated:
             return True
         return power_is_tight(sampler.powers_w(window.start_ns, window.end_ns), relative_error=self.job.measure.relative_error)
 
-    def _is_warm(self, seen: Seen, reports: Reports) -> bool:
-        """Whether the window begins after the shortest warm-up; that of a job which ended by itself too soon doesn't."""
-        return seen.window is None or reports.ready_ns is None or seen.window.start_ns >= reports.ready_ns + self.warmup_s * 1e9
+    def _is_warm(self, watched: WatchResult, reports: Reports) -> bool:
+        """Whether the window begins after the shortest warm-up; that of a job which ended by itself within it does not."""
+        return watched.window is None or reports.ready_ns is None or watched.window.start_ns >= reports.ready_ns + self.warmup_s * 1e9
 
     def _launch(self, group: RunGroup, streams: Streams, placement: Placement) -> Child | Failed:
         fds = () if self.job.throughput_regex is not None else (streams.write_end("reports"),)
@@ -233,14 +248,14 @@ class Runner:
             return Failed("transient", f"the run could not be measured to its end: {sampler.fault}")
         return outcome
 
-    def _details(  # every fact of a run in one place
+    def _details(
         self,
         placement: Placement,
         group: RunGroup,
         config: Config,
-        failure: Outcome | None = None,
+        outcome: Outcome | None = None,
         evidence: Evidence | None = None,
-        ended: int | None = None,
+        exit_status: int | None = None,
         start_ns: int = 0,
     ) -> dict[str, Any]:
         details: dict[str, Any] = {
@@ -254,27 +269,16 @@ class Runner:
             "power_source": None if self.meter is None else self.meter.source,
             "boundary": None if self.meter is None else self.meter.boundary,
             "estimated": self.meter is not None and self.meter.estimated,
-            "flags": list(getattr(failure, "flags", ())),
-            "exit_status": ended,
+            "flags": list(getattr(outcome, "flags", ())),
+            "exit_status": exit_status,
         }
         if evidence is None:
-            empty = (
-                "warmup_s",
-                "window_s",
-                "items",
-                "batches",
-                "relative_error",
-                "drift",
-                "outside_share",
-                "conditions",
-                "throughput_at_most",
-                "stop",
-            )
-            return details | dict.fromkeys(empty) | {"output_tail": [], "startup_s": None}
-        return details | _seen_details(evidence, start_ns)
+            unknown = (*_WINDOW_DETAILS, "conditions", "throughput_at_most", "stop", "startup_s")
+            return details | dict.fromkeys(unknown) | {"output_tail": []}
+        return details | _watch_details(evidence, start_ns)
 
     def close(self) -> None:
-        """Put back what could not be put back after a run, and close the meter; may be called twice."""
+        """Try once more to put back settings that a run could not put back, and close the meter; may be called twice."""
         self.knobs.retry_restoring()
         if self.meter is not None:
             self.meter.close()
@@ -286,27 +290,27 @@ class Runner:
         self.close()
 
 
-def _seen_details(evidence: Evidence, start_ns: int) -> dict[str, Any]:
-    seen, reports, span = evidence.seen, evidence.reports, evidence.span
+def _watch_details(evidence: Evidence, start_ns: int) -> dict[str, Any]:
+    watched, reports, span = evidence.watched, evidence.reports, evidence.span
     ready_ns = reports.ready_ns
     found: dict[str, Any] = {
-        "stop": seen.stop,
+        "stop": watched.stop,
         "startup_s": None if ready_ns is None else (ready_ns - start_ns) / 1e9,
         "batches_in_all": len(reports.stamps_ns),
         "oom_kills": evidence.oom_kills,
         "report_faults": reports.faults,
         "first_report_fault": reports.first_fault,
         "output_tail": evidence.tail,
-        "throughput_at_most": throughput_at_most(evidence) if seen.stop == "too_slow" else None,
-        "conditions": None if seen.window is None else asdict(evidence.changes),
+        "throughput_at_most": throughput_at_most(evidence) if watched.stop == "too_slow" else None,
+        "conditions": None if watched.window is None else asdict(evidence.changes),
     }
-    return found | _window_details(seen, ready_ns, span)
+    return found | _window_details(watched, ready_ns, span)
 
 
-def _window_details(seen: Seen, ready_ns: int | None, span: Span | None) -> dict[str, Any]:
-    window = seen.window
+def _window_details(watched: WatchResult, ready_ns: int | None, span: Span | None) -> dict[str, Any]:
+    window = watched.window
     if window is None or ready_ns is None:
-        return dict.fromkeys(("warmup_s", "window_s", "items", "batches", "relative_error", "drift", "outside_share"))
+        return dict.fromkeys(_WINDOW_DETAILS)
     error = window.relative_error
     return {
         "warmup_s": (window.start_ns - ready_ns) / 1e9,
@@ -322,12 +326,12 @@ def _window_details(seen: Seen, ready_ns: int | None, span: Span | None) -> dict
 def _usage(group: RunGroup) -> GroupUsage:
     try:
         return group.usage()
-    except (BayesTunerError, OSError):  # removed under us: nothing can be known any more
+    except (BayesTunerError, OSError):  # somebody else removed the group: nothing can be known any more
         return GroupUsage()
 
 
-def _removed(group: RunGroup | None) -> str | None:
-    """Kill and remove; why it couldn't be removed, or None."""
+def _remove(group: RunGroup | None) -> str | None:
+    """Kill what is left in a group and remove it; why that was not possible, or None."""
     if group is None:
         return None
     try:
@@ -335,7 +339,7 @@ def _removed(group: RunGroup | None) -> str | None:
             group.remove()
     except (BayesTunerError, OSError) as error:
         return str(error)
-    except BaseException:  # an impatient second Ctrl-C, in the instant before signals were held back or right after
+    except BaseException:  # a second Ctrl-C, just before signals were held back or just after
         with contextlib.suppress(BayesTunerError, OSError):
             group.remove()
         raise

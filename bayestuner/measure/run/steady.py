@@ -1,9 +1,10 @@
 """Warm-up, steady state and confidence intervals: pure functions of time stamps and counts.
 
-A run is a series of batch completions ``stamps_ns`` (n,) with ``items`` (n,). The warm-up cut is the marginal standard error rule (White
-1997, MSER): drop as many leading blocks as make the standard error of the rest smallest, half of the series at most. The interval
-comes from means over blocks of neighbouring batches, with the number of independent blocks corrected for their lag-1
-autocorrelation, n_eff = n (1 - r) / (1 + r).
+A run is a series of batch completions ``stamps_ns`` (n,) with ``items`` (n,). Where the warm-up ends is decided by the marginal standard
+error rule (White, "An effective truncation heuristic for bias reduction in simulation output", Simulation 69, 1997; MSER): it drops as many
+leading blocks as make the standard error of the remaining mean smallest, half of the series at most. The confidence interval comes from the
+means of blocks of neighbouring batches; they are not independent, so that their number n is corrected for their lag-1 autocorrelation r,
+n_eff = n (1 - r) / (1 + r).
 """
 
 from __future__ import annotations
@@ -21,14 +22,18 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 MIN_BATCHES = 4
-"""Fewest completions that make a window: the first is its left edge, three intervals follow."""
+"""Fewest completions that make a window: the first one begins it, three intervals follow."""
 
 N_BLOCKS = 20
-FIRST_BATCHES = 20
-"""Completions that a warm-up with a least length leaves out at least, where they come within twice that length."""
+WARMUP_BATCHES = 20
+"""Batches that belong to the warm-up where a shortest warm-up is asked for, as long as they come within twice its length."""
 
 _DRIFT_T = 3.0
-_FAR = 0.8
+"""Standard errors that a trend within a run must exceed to count as drift."""
+
+_FAR_BELOW = 0.8
+"""Share of a throughput bound below which a run misses it by far."""
+
 _FAR_WINDOW_SHARE = 0.2
 
 
@@ -48,7 +53,7 @@ class Window:
     Attributes
     ----------
     first, last : int
-        Indices of the completions that are its edges: batches ``first + 1 .. last`` are inside.
+        Indices of the completions that begin and end it: batches ``first + 1 .. last`` are inside.
     start_ns, end_ns : int
         Their stamps.
     items : float
@@ -56,7 +61,8 @@ class Window:
     throughput : Interval
         Items per second.
     drift : float
-        Change of the throughput from one end to the other by a straight line, as a share of it; 0 where it isn't significant.
+        Change of the throughput from the beginning of the window to its end, by a straight line through it, as a share of the throughput;
+        0 where it is not significant.
     """
 
     first: int
@@ -69,7 +75,7 @@ class Window:
 
     @property
     def duration_s(self) -> float:
-        """From edge to edge."""
+        """Length of the window."""
         return (self.end_ns - self.start_ns) / 1e9
 
     @property
@@ -83,7 +89,7 @@ class Window:
         return self.throughput.half_width / self.throughput.mean
 
 
-def find_window(stamps_ns: Sequence[int], items: Sequence[float], floor: int = 0) -> Window | None:
+def find_window(stamps_ns: Sequence[int], items: Sequence[float], first_batch: int = 0) -> Window | None:
     """Cut off the warm-up and measure what is left; None with fewer than `MIN_BATCHES` completions or no time between them.
 
     The first batch is always cut off: it is slower than those that follow.
@@ -91,23 +97,25 @@ def find_window(stamps_ns: Sequence[int], items: Sequence[float], floor: int = 0
     Parameters
     ----------
     stamps_ns, items : sequences, (n,)
-    floor : int
-        Index of the first completion that may be an edge, see `warmup_floor`.
+    first_batch : int
+        Index of the first completion that may begin the window, see `first_batch_after_warmup`.
     """
-    window = _find_window(np.asarray(stamps_ns[floor:], dtype=np.int64), np.asarray(items[floor:], dtype=np.float64))
-    return window if window is None or not floor else replace(window, first=window.first + floor, last=window.last + floor)
+    window = _find_window(np.asarray(stamps_ns[first_batch:], dtype=np.int64), np.asarray(items[first_batch:], dtype=np.float64))
+    if window is None or first_batch == 0:
+        return window
+    return replace(window, first=window.first + first_batch, last=window.last + first_batch)
 
 
-def warmup_floor(stamps_ns: Sequence[int], ready_ns: int, warmup_s: float) -> int:
-    """Index of the first completion after a warm-up of at least `warmup_s` and `FIRST_BATCHES` batches; n where there is none yet.
+def first_batch_after_warmup(stamps_ns: Sequence[int], ready_ns: int, warmup_s: float) -> int:
+    """Index of the first completion after a warm-up of at least `warmup_s` and `WARMUP_BATCHES` batches; n where there is none yet.
 
-    Batches so slow that so many of them would take more than twice the time are not waited for.
+    Where batches are so slow that `WARMUP_BATCHES` of them take more than twice `warmup_s`, the warm-up ends after that double time.
     """
     if warmup_s <= 0:
         return 0
     by_time = bisect_left(stamps_ns, ready_ns + round(warmup_s * 1e9))
     latest = bisect_left(stamps_ns, ready_ns + round(2 * warmup_s * 1e9))
-    return max(by_time, min(FIRST_BATCHES, latest))
+    return max(by_time, min(WARMUP_BATCHES, latest))
 
 
 def _find_window(stamps: IntArray, counts: FloatArray) -> Window | None:
@@ -129,31 +137,32 @@ def _find_window(stamps: IntArray, counts: FloatArray) -> Window | None:
 
 
 def warmup_cut(stamps_ns: IntArray, items: FloatArray) -> int:
-    """Index of the completion where the steady part begins (its left edge), by MSER over blocks; at most in the middle."""
+    """Index of the completion that begins the steady part, by MSER over blocks; in the middle of the series at most."""
     seconds, done = _blocks(stamps_ns, items[1:], 2 * N_BLOCKS)
     y = seconds / done
     n = y.size
     if n < 8:
         return 0
-    tail = np.arange(n, 0, -1, dtype=np.float64)
+    # for every possible cut: number, sum and sum of squares of the blocks behind it, then their squared standard error
+    n_left = np.arange(n, 0, -1, dtype=np.float64)
     total = np.cumsum(y[::-1])[::-1]
     squares = np.cumsum((y * y)[::-1])[::-1]
-    spread = np.maximum(squares - total * total / tail, 0.0) / tail**2
-    cut = int(np.argmin(spread[: n // 2 + 1]))
-    return int(_edges(stamps_ns.size - 1, 2 * N_BLOCKS)[cut])
+    squared_error = np.maximum(squares - total * total / n_left, 0.0) / n_left**2
+    cut = int(np.argmin(squared_error[: n // 2 + 1]))
+    return int(_block_boundaries(stamps_ns.size - 1, 2 * N_BLOCKS)[cut])
 
 
-def _edges(n: int, n_blocks: int) -> IntArray:
-    """Boundaries that cut n things into at most `n_blocks` parts as equal as can be, (blocks + 1,)."""
+def _block_boundaries(n: int, n_blocks: int) -> IntArray:
+    """Indices that cut n batches into at most `n_blocks` blocks of sizes as equal as possible, (blocks + 1,)."""
     blocks = min(n, n_blocks)
     return np.asarray(np.arange(blocks + 1, dtype=np.int64) * n // blocks)
 
 
 def _blocks(stamps_ns: IntArray, items: FloatArray, n_blocks: int) -> tuple[FloatArray, FloatArray]:
-    """Seconds and items of blocks of neighbouring batches; `stamps_ns` (n + 1,) has the left edge, `items` (n,) hasn't."""
-    edges = _edges(items.size, n_blocks)
-    seconds = np.diff(stamps_ns[edges]).astype(np.float64) / 1e9
-    return seconds, np.add.reduceat(items, edges[:-1])
+    """Seconds and items of blocks of neighbouring batches, from n + 1 completions `stamps_ns` and the n batches between them, `items`."""
+    boundaries = _block_boundaries(items.size, n_blocks)
+    seconds = np.diff(stamps_ns[boundaries]).astype(np.float64) / 1e9
+    return seconds, np.add.reduceat(items, boundaries[:-1])
 
 
 def mean_interval(values: npt.ArrayLike) -> Interval:
@@ -218,7 +227,7 @@ def drift(per_item: FloatArray) -> float:
 
 
 def is_tight(window: Window | None, *, min_seconds: float, relative_error: float) -> bool:
-    """Whether a window needs no more time: long enough, interval narrow enough, no drift beyond it."""
+    """Whether a window needs no more time: it is long enough, its confidence interval narrow enough, and it drifts no more than that."""
     return (
         window is not None
         and window.duration_s >= min_seconds
@@ -228,12 +237,13 @@ def is_tight(window: Window | None, *, min_seconds: float, relative_error: float
 
 
 POWER_PARTS = 10
+"""Fewest readings of the power that its precision is judged by."""
 
 
 def power_is_tight(powers_w: FloatArray, *, relative_error: float) -> bool:
-    """Whether power needs no more time: its interval within half of `relative_error`, no drift beyond that.
+    """Whether the power needs no more time: its confidence interval is within half of `relative_error`, its drift within all of it.
 
-    Power spreads less than throughput, so twice the precision costs little; too few readings to tell are no reason to go on.
+    Power varies less than throughput, so that twice the precision costs little time. Too few readings to judge by are no reason to go on.
 
     Parameters
     ----------
@@ -248,19 +258,19 @@ def power_is_tight(powers_w: FloatArray, *, relative_error: float) -> bool:
     return interval.half_width <= 0.5 * relative_error * interval.mean and abs(drift(powers_w)) <= relative_error
 
 
-def misses_by_far(window: Window | None, at_least: float | None, *, min_seconds: float) -> bool:
-    """Whether it is clear before a window is tight that the throughput misses a bound by far.
+def misses_by_far(window: Window | None, min_throughput: float | None, *, min_seconds: float) -> bool:
+    """Whether it is already clear, before the throughput is known precisely enough, that it misses its lower bound by far.
 
-    So it is where even the figure plus twice its half-width is a fifth below the bound, after a fifth of the shortest window and eight
-    batches, and the throughput isn't rising.
+    It is clear where even the throughput plus twice the half-width of its interval is a fifth below the bound, a fifth of the shortest
+    window and eight batches are over, and the throughput is not rising.
     """
     return (
         window is not None
-        and at_least is not None
+        and min_throughput is not None
         and window.batches >= 8
         and window.duration_s >= _FAR_WINDOW_SHARE * min_seconds
         and window.drift <= 0.0
-        and window.throughput.mean + 2.0 * window.throughput.half_width < _FAR * at_least
+        and window.throughput.mean + 2.0 * window.throughput.half_width < _FAR_BELOW * min_throughput
     )
 
 

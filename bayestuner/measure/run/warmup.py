@@ -1,4 +1,4 @@
-"""How long a job runs at least before it is measured."""
+"""The shortest warm-up: how long a job runs at least before it is measured."""
 
 from __future__ import annotations
 
@@ -8,15 +8,23 @@ from bayestuner.measure.machine.preflight import Fact, long_term_window_s
 
 POWER_WARMUP_S = 5.0
 LONGEST_WINDOW_S = 30.0
-"""A longer averaging window of a power limit isn't waited out."""
+"""Averaging windows of power limits that are longer than this are waited out only so far."""
 
 
 def warmup_s(settings: MeasureSettings, meter: EnergyMeter | None, facts: dict[str, Fact]) -> float:
-    """Shortest warm-up, seconds.
+    """Return the shortest warm-up of a job's runs in seconds.
 
-    A processor may draw more than its long-term limit (PL1) for as long as that limit's averaging window: power measured earlier can be a
-    fifth above what the machine sustains. Without a real meter there is nothing to protect, and the cut of the warm-up by the batches'
-    own times is enough.
+    A processor may draw more than its long-term power limit (PL1) until that limit's averaging window is over: power that is measured
+    earlier can be a fifth above what the machine sustains. Without a real meter no power is measured, and it is enough to find the end of
+    the warm-up in the times of the batches (see `bayestuner.measure.run.steady`).
+
+    Parameters
+    ----------
+    settings : MeasureSettings
+        Its `warmup_seconds` is taken where the job file gives one.
+    meter : EnergyMeter or None
+    facts : dict
+        What `preflight` read of the machine, power limits among them.
     """
     if settings.warmup_seconds is not None:
         return settings.warmup_seconds

@@ -11,39 +11,58 @@ from typing import Literal
 from bayestuner.measure.cgroup.isolation import Child
 from bayestuner.measure.job.job import MeasureSettings
 from bayestuner.measure.run.protocol import Reports
-from bayestuner.measure.run.steady import Window, find_window, is_tight, misses_by_far, warmup_floor
+from bayestuner.measure.run.simultaneous import Participant
+from bayestuner.measure.run.steady import Window, find_window, first_batch_after_warmup, is_tight, misses_by_far
 from bayestuner.measure.run.streams import Streams
-from bayestuner.measure.run.together import Seat
 
 Stop = Literal["tight", "missed", "max_seconds", "not_ready", "too_slow", "exited", "closed", "oom", "fault", "neighbour"]
-"""Why watching ended: figures tight enough; clear that the throughput misses its bound by far; longest window over; not ready in time;
-too few batches in time; the job ended; it closed its reports; the kernel killed for memory; the meter or the group failed; a run
-made at the same time ended too early."""
+"""Why watching a job ended.
 
-_TURN_S = 0.05
-_REST_S = 0.01  # a job of thousands of batches a second must not wake us for each: its stamps are its own, nothing is lost by waiting
-_OUTPUT_REST_S = 0.001  # lines of output are stamped when they are read
+tight : its figures are known precisely enough.
+missed : its throughput clearly misses the goal's bound by far.
+max_seconds : the longest window is over.
+not_ready : it was not ready in time.
+too_slow : it reported too few batches in time.
+exited : it ended by itself.
+closed : it closed its reports and runs on.
+oom : the kernel killed one of its processes for memory.
+fault : the meter or the run's group could no longer be read.
+neighbour : a run made at the same time ended before both were measured.
+"""
+
+_POLL_S = 0.05
+_PAUSE_S = 0.01
+"""Pause after each reading of the report pipe: a job of thousands of batches a second stamps them itself, so nothing is lost by reading
+many at once, and waking up for each would take CPU time from it."""
+
+_OUTPUT_PAUSE_S = 0.001
+"""The same where the job is read by its output, whose lines are stamped when they are read: short, so that the stamps are right."""
+
 _GRACE_SHARE = 0.5
 _GRACE_S = 2.0
-_STOP_S = 1.0
-_AFTER_EXIT_S = 1.0
-_ORPHANED_S = 2.0
+"""A job with too few batches for a window is given this much longer than the longest window, as a share of that or in seconds, whichever
+is more."""
+
+_TERMINATION_S = 1.0
+_DRAIN_S = 1.0
+_SILENCE_S = 2.0
+"""A job whose first process has ended with status 0 has ended once its children have reported nothing for so long."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What watching came to.
+class WatchResult:
+    """What watching a job came to.
 
     Attributes
     ----------
     stop : str
-        See `Stop`.
+        Why watching ended, see `Stop`.
     window : Window or None
-        None where there were too few batches.
+        The measured part of the run; None where there were too few batches.
     exit_status : int or None
-        None where the job was still running.
+        The job's exit status; None where it was still running.
     end_ns : int
-        When watching ended.
+        When watching ended (CLOCK_MONOTONIC).
     """
 
     stop: Stop
@@ -61,79 +80,90 @@ def watch(
     start_ns: int,
     oom_killed: Callable[[], bool],
     faulted: Callable[[], bool],
-    each_turn: Callable[[], None] = lambda: None,
+    when_ready: Callable[[], None] = lambda: None,
     warmup_s: float = 0.0,
-    at_least: float | None = None,
+    min_throughput: float | None = None,
     power_is_tight: Callable[[Window], bool] = lambda _: True,
-    seat: Seat | None = None,
-) -> Seen:
-    """Read reports until there is a reason to stop; the job is left as it is.
+    participant: Participant | None = None,
+) -> WatchResult:
+    """Read a job's reports until there is a reason to stop; the job itself is left running.
 
     Parameters
     ----------
+    child : Child
+        The job's first process.
+    streams : Streams
+        Its pipes, which are drained meanwhile.
+    reports : Reports
+        What it has reported, filled from `streams`.
+    settings : MeasureSettings
+    start_ns : int
+        When the job was launched (CLOCK_MONOTONIC).
     oom_killed, faulted : callable
-        Asked every turn.
-    each_turn : callable
-        Called every turn once the job is ready.
+        Whether the kernel has killed in the job's group for memory, and whether meter or group can no longer be read; asked several times
+        a second.
+    when_ready : callable
+        Called several times a second once the job is ready.
     warmup_s : float
-        Shortest warm-up, from ready on.
-    at_least : float, optional
-        A bound on the throughput; a run that misses it by far isn't measured to the end.
+        Shortest warm-up, counted from the moment the job is ready.
+    min_throughput : float, optional
+        A lower bound on the throughput: a run that clearly misses it by far is not measured to the end.
     power_is_tight : callable
-        Whether a window whose throughput is tight needs no more time for its power.
-    seat : Seat, optional
-        Among runs that are made at the same time.
+        Whether a window whose throughput is known precisely enough needs no more time for its power.
+    participant : Participant, optional
+        This run's part in `SimultaneousRuns`, where others are made at the same time.
     """
-    assess = _Assessment(reports, settings, warmup_s, at_least, power_is_tight, seat)
+    assessment = _Assessment(reports, settings, warmup_s, min_throughput, power_is_tight, participant)
     source = "reports" if "reports" in streams.open else "stdout"
+    pause_s = _PAUSE_S if source == "reports" else _OUTPUT_PAUSE_S
     stop: Stop | None = None
-    ended = _Ended()
+    silence = _Silence()
     while stop is None:
-        if not streams.pump(_TURN_S):
-            time.sleep(_REST_S if source == "reports" else _OUTPUT_REST_S)
+        if not streams.pump(_POLL_S):
+            time.sleep(pause_s)
         now_ns = time.monotonic_ns()
         if oom_killed():
             stop = "oom"
         elif faulted():
             stop = "fault"
-        elif child.poll() not in (None, 0) or (child.poll() == 0 and ended.silent(reports.n_bytes, source in streams.open)):
+        elif child.poll() not in (None, 0) or (child.poll() == 0 and silence.lasts(reports.n_bytes, source in streams.open)):
             stop = "exited"
         elif source not in streams.open:  # and the child still runs
             stop = "closed"
-        elif seat is not None and seat.broken:
+        elif participant is not None and participant.abandoned:
             stop = "neighbour"
         elif reports.ready_ns is None:
             stop = "not_ready" if now_ns - start_ns > settings.startup_timeout_s * 1e9 else None
         else:
-            each_turn()
-            stop = assess.verdict(now_ns)
+            when_ready()
+            stop = assessment.stop(now_ns)
     if stop == "closed":  # a job that exits closes its pipes a moment before
-        child.wait(_AFTER_EXIT_S)
+        child.wait(_DRAIN_S)
     status = child.poll()
     if status is not None:
         stop = "exited" if stop == "closed" else stop
-        drain(streams, _AFTER_EXIT_S)
+        drain(streams, _DRAIN_S)
     reports.finish(time.monotonic_ns())
-    return Seen(stop, assess.window(), status, time.monotonic_ns())
+    return WatchResult(stop, assessment.window(), status, time.monotonic_ns())
 
 
 class _Assessment:
-    """Looks at the batches so far, not more often than it is worth."""
+    """Whether the batches reported so far are enough, assessed at most ten times a second and less often the longer a run takes."""
 
     def __init__(
         self,
         reports: Reports,
         settings: MeasureSettings,
         warmup_s: float,
-        at_least: float | None,
+        min_throughput: float | None,
         power_is_tight: Callable[[Window], bool],
-        seat: Seat | None,
+        participant: Participant | None,
     ) -> None:
-        self._seat = seat
+        self._participant = participant
         self._reports = reports
         self._settings = settings
         self._warmup_s = warmup_s
-        self._at_least = at_least
+        self._min_throughput = min_throughput
         self._power_is_tight = power_is_tight
         self._next_ns = 0
         longest_s = settings.max_seconds
@@ -141,60 +171,62 @@ class _Assessment:
         self._grace_ns = (2 * warmup_s + longest_s + max(_GRACE_SHARE * longest_s, _GRACE_S)) * 1e9
 
     def window(self) -> Window | None:
-        """The window of the batches so far; of a job that ended within its warm-up, what there is."""
-        reports = self._reports
-        floor = self._floor()
-        if self._seat is not None:
-            end = len(reports.stamps_ns) if self._seat.end_ns is None else bisect_right(reports.stamps_ns, self._seat.end_ns)
-            return find_window(reports.stamps_ns[:end], reports.items[:end], floor)
-        return find_window(reports.stamps_ns, reports.items, floor) or (find_window(reports.stamps_ns, reports.items) if floor else None)
+        """The measuring window of the batches so far; where a job ended within its warm-up, of all that it reported."""
+        stamps, items = self._reports.stamps_ns, self._reports.items
+        first = self._first_batch()
+        if self._participant is not None:
+            ends_ns = self._participant.window_ends_ns
+            end = len(stamps) if ends_ns is None else bisect_right(stamps, ends_ns)
+            return find_window(stamps[:end], items[:end], first)
+        return find_window(stamps, items, first) or (find_window(stamps, items) if first else None)
 
-    def _floor(self) -> int:
+    def _first_batch(self) -> int:
+        """Index of the first completion at which the window may begin; the number of completions where there is none yet."""
         ready_ns, stamps = self._reports.ready_ns, self._reports.stamps_ns
-        floor = 0 if ready_ns is None else warmup_floor(stamps, ready_ns, self._warmup_s)
-        if self._seat is None:
-            return floor
-        begin_ns = self._seat.begin_ns
-        return len(stamps) if begin_ns is None else max(floor, bisect_left(stamps, begin_ns))
+        first = 0 if ready_ns is None else first_batch_after_warmup(stamps, ready_ns, self._warmup_s)
+        if self._participant is None:
+            return first
+        begins_ns = self._participant.window_begins_ns
+        return len(stamps) if begins_ns is None else max(first, bisect_left(stamps, begins_ns))
 
-    def verdict(self, now_ns: int) -> Stop | None:
-        """A reason to stop, or None; beside other runs, not before they have one too."""
-        seat = self._seat
-        if seat is None:
-            return self._own_verdict(now_ns, self._reports.ready_ns)
-        if seat.begin_ns is None:
-            return self._warming(now_ns, seat)
-        stop = self._own_verdict(now_ns, seat.begin_ns)
+    def stop(self, now_ns: int) -> Stop | None:
+        """A reason to stop, or None; of simultaneous runs, not before every one of them has a reason."""
+        participant = self._participant
+        if participant is None:
+            return self._own_stop(now_ns, self._reports.ready_ns)
+        if participant.window_begins_ns is None:
+            return self._stop_while_warming_up(now_ns, participant)
+        stop = self._own_stop(now_ns, participant.window_begins_ns)
         if stop is not None and stop != "too_slow":
-            seat.measured(now_ns)
-            return stop if seat.end_ns is not None else None
+            participant.note_measured(now_ns)
+            return stop if participant.window_ends_ns is not None else None
         return stop
 
-    def _warming(self, now_ns: int, seat: Seat) -> Stop | None:
-        """Of a run that is ready, while others may not be."""
+    def _stop_while_warming_up(self, now_ns: int, participant: Participant) -> Stop | None:
+        """A reason to stop for a run that is ready while other simultaneous runs may still be warming up."""
         ready_ns, stamps = self._reports.ready_ns, self._reports.stamps_ns
         if ready_ns is None:
             return None
-        if len(stamps) > warmup_floor(stamps, ready_ns, self._warmup_s):
-            seat.warm(now_ns)
+        if len(stamps) > first_batch_after_warmup(stamps, ready_ns, self._warmup_s):
+            participant.note_warm(now_ns)
             return None
         return "too_slow" if now_ns - ready_ns > self._grace_ns else None
 
-    def _own_verdict(self, now_ns: int, ready_ns: int | None) -> Stop | None:
-        """The longest window is counted from the end of the warm-up on, the grace from ready."""
+    def _own_stop(self, now_ns: int, ready_ns: int | None) -> Stop | None:
+        """A reason to stop of this run alone: the longest window counts from the end of the warm-up, the grace from `ready_ns`."""
         if ready_ns is None or (now_ns < self._next_ns and not self._reports.full):
             return None
         self._next_ns = now_ns + max(100_000_000, (now_ns - ready_ns) // 20)
         stamps, settings = self._reports.stamps_ns, self._settings
-        floor = self._floor()
-        window = find_window(stamps, self._reports.items, floor)
+        first = self._first_batch()
+        window = find_window(stamps, self._reports.items, first)
         if window is not None and self._is_tight(window):
             return "tight"
-        if misses_by_far(window, self._at_least, min_seconds=settings.min_seconds):
+        if misses_by_far(window, self._min_throughput, min_seconds=settings.min_seconds):
             return "missed"
         if window is None:
             return "too_slow" if now_ns - ready_ns > self._grace_ns else None
-        over = now_ns - stamps[floor] > self._longest_ns
+        over = now_ns - stamps[first] > self._longest_ns
         return "max_seconds" if over or self._reports.full else None
 
     def _is_tight(self, window: Window) -> bool:
@@ -203,23 +235,23 @@ class _Assessment:
         return tight and self._power_is_tight(window)
 
 
-class _Ended:
-    """After the leader's end with status 0: some programs leave the work to a child, so reports that go on are listened to."""
+class _Silence:
+    """How long a job has reported nothing after its first process ended with status 0: some programs leave the work to a child."""
 
     def __init__(self) -> None:
         self._n_bytes = -1
-        self._since = 0.0
+        self._since_s = 0.0
 
-    def silent(self, n_bytes: int, is_open: bool) -> bool:
-        """Whether nothing more is to be expected."""
-        now = time.monotonic()
+    def lasts(self, n_bytes: int, is_open: bool) -> bool:
+        """Whether nothing more is to be expected, from the bytes reported so far and whether the pipe still has a writer."""
+        now_s = time.monotonic()
         if n_bytes != self._n_bytes:
-            self._n_bytes, self._since = n_bytes, now
-        return not is_open or now - self._since > _ORPHANED_S
+            self._n_bytes, self._since_s = n_bytes, now_s
+        return not is_open or now_s - self._since_s > _SILENCE_S
 
 
 def drain(streams: Streams, timeout_s: float) -> None:
-    """Read what is left in the pipes of a job that ended; its children may still hold them, so not for long."""
+    """Read what is left in the pipes of a job that ended; its children may still hold them open, so for a limited time only."""
     deadline = time.monotonic() + timeout_s
     while streams.open and time.monotonic() < deadline:
         before = streams.output_bytes
@@ -229,9 +261,9 @@ def drain(streams: Streams, timeout_s: float) -> None:
 
 
 def stop_gently(child: Child, streams: Streams) -> int | None:
-    """SIGTERM, and a moment to obey it in while its pipes are drained; its exit status, or None where it still runs."""
+    """Send SIGTERM and give the job a second to end in while its pipes are drained; its exit status, or None where it still runs."""
     child.terminate()
-    deadline = time.monotonic() + _STOP_S
+    deadline = time.monotonic() + _TERMINATION_S
     while child.poll() is None and time.monotonic() < deadline:
         streams.pump(0.02)
     return child.poll()

@@ -7,11 +7,11 @@ import pytest
 
 from bayestuner.measure.job.parser import parse_job
 from bayestuner.measure.run.conditions import Changes
-from bayestuner.measure.run.judging import DISTURBED, Evidence, edges_ns, judge, status_words, thrashes
+from bayestuner.measure.run.judging import DISTURBED, Evidence, judge, part_boundaries_ns, status_words, thrashes
 from bayestuner.measure.run.protocol import PipeReports
 from bayestuner.measure.run.sampling import Span
 from bayestuner.measure.run.steady import find_window
-from bayestuner.measure.run.watch import Seen
+from bayestuner.measure.run.watch import WatchResult
 from bayestuner.trial import Failed, Measured
 
 JOB = """
@@ -44,12 +44,12 @@ def evidence(seconds, *, outside_s=0.0, energy_j=None, cpu_s=1.0, stop="tight", 
     window = find_window(reports.stamps_ns, reports.items)
     span = None
     if window is not None:
-        edges = np.array(edges_ns(reports, window))
+        edges = np.array(part_boundaries_ns(reports, window))
         power = np.full(20, energy_j / window.duration_s) if energy_j is not None else np.empty(0)
         parts = np.full(edges.size - 1, cpu_s / (edges.size - 1))
         span = Span(energy_j, power, cpu_s, parts, edges, outside_s)
-    seen = Seen(stop, window, status, int(stamps[-1] + 1e9))
-    return Evidence(seen, reports, span, [], oom_kills, 10**6, 64 << 20, 1, estimated, True)
+    watched = WatchResult(stop, window, status, int(stamps[-1] + 1e9))
+    return Evidence(watched, reports, span, [], oom_kills, 10**6, 64 << 20, 1, estimated, True)
 
 
 def test_figures_of_a_quiet_run(job):

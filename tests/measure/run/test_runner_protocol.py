@@ -18,9 +18,9 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 MEMORY = 'memory_mib = { kind = "memory", values = [48, 512] }'
 
 
-def run(job, isolation, *, warmup_s=0.0, at_least=None, **config):
+def run(job, isolation, *, warmup_s=0.0, min_throughput=None, **config):
     with Runner(job, meter=None, isolation=isolation, warmup_s=warmup_s) as runner:
-        return runner.run({**job.all_max_config(), **config}, at_least=at_least)
+        return runner.run({**job.all_max_config(), **config}, min_throughput=min_throughput)
 
 
 def test_a_run_is_warm_before_it_is_measured(make_job, isolation):
@@ -38,7 +38,7 @@ def test_a_job_that_ends_while_it_warms_up_is_measured_and_doubted(make_job, iso
 
 def test_a_bound_missed_by_far_ends_the_run_early(make_job, isolation):
     job = make_job("spin_job.py", "1", "0.005", min_seconds=20.0, max_seconds=60.0, relative_error=0.0001)
-    record = run(job, isolation, at_least=1e6)
+    record = run(job, isolation, min_throughput=1e6)
     assert isinstance(record.outcome, Measured), record.outcome
     assert record.details["stop"] == "missed"
     assert "cut_short" in record.outcome.flags
@@ -64,7 +64,7 @@ def test_a_machine_that_counts_nothing_is_no_error(roots):
             raise OSError("gone")
 
     conditions = Conditions(Group(), (0,), roots)
-    conditions.look(last=True)
+    conditions.sample(last=True)
     assert conditions.changes(0, 10**18) == Changes()
 
 

@@ -83,7 +83,7 @@ def test_a_run_at_the_same_time_is_not_outside(tmp_path):
         return sampler.span([first, last]).outside_cpu_s / ((last - first) / 1e9)
 
     assert outside() == pytest.approx(1.5, abs=0.1)
-    assert outside(beside_s=lambda: time.monotonic_ns() / 1e9) == pytest.approx(0.5, abs=0.1)
+    assert outside(cpu_s_of_other_runs=lambda: time.monotonic_ns() / 1e9) == pytest.approx(0.5, abs=0.1)
 
 
 def test_outside_of_the_samples_nothing_is_known():
@@ -118,7 +118,7 @@ def test_a_reset_and_a_vanished_group_are_faults_and_no_exceptions():
 
 def test_a_dear_group_is_read_less_often():
     group = Group()
-    sampler = Sampler(None, group, use_every=5)
+    sampler = Sampler(None, group, cpu_time_every=5)
     for _ in range(10):
         sampler.sample()
     assert group.reads == 2

@@ -8,13 +8,13 @@ import pytest
 from bayestuner.measure.run.steady import (
     MIN_BATCHES,
     find_window,
+    first_batch_after_warmup,
     is_tight,
     latencies_s,
     mean_interval,
     misses_by_far,
     power_is_tight,
     student_t,
-    warmup_floor,
 )
 
 
@@ -137,22 +137,22 @@ def test_latencies_that_the_job_reports_are_taken_as_they_are():
 def test_the_warm_up_has_a_least_length():
     stamps, items = series(np.full(400, 0.01))
     ready = int(stamps[0])
-    assert warmup_floor(stamps, ready, 0.0) == 0
-    floor = warmup_floor(stamps, ready, 1.0)
-    assert floor == 100
-    window = find_window(stamps, items, floor)
+    assert first_batch_after_warmup(stamps, ready, 0.0) == 0
+    first = first_batch_after_warmup(stamps, ready, 1.0)
+    assert first == 100
+    window = find_window(stamps, items, first)
     assert window.start_ns >= ready + 10**9
     assert (window.first, window.last) == (100, 400)
     assert window.throughput.mean == pytest.approx(800.0)
-    assert warmup_floor(stamps, ready, 9.0) == stamps.size
+    assert first_batch_after_warmup(stamps, ready, 9.0) == stamps.size
     assert find_window(stamps, items, stamps.size) is None
 
 
 def test_the_first_batches_are_warm_up_unless_they_are_slow():
     stamps, _ = series(np.full(100, 0.05))
-    assert warmup_floor(stamps, int(stamps[0]), 0.5) == 20  # 10 by time alone
+    assert first_batch_after_warmup(stamps, int(stamps[0]), 0.5) == 20  # 10 by time alone
     slow, _ = series(np.full(100, 0.2))
-    assert warmup_floor(slow, int(slow[0]), 0.5) == 5  # 20 would take 4 s
+    assert first_batch_after_warmup(slow, int(slow[0]), 0.5) == 5  # 20 would take 4 s
 
 
 def test_a_bound_missed_by_far_is_seen_early_and_nothing_else_is():

@@ -1,4 +1,4 @@
-"""Whether the machine stays the same while a study lasts: its idle power, and its default configuration measured again."""
+"""Whether the machine stays the same while a study lasts: by its idle power, and by measuring the default configuration again."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from bayestuner.measure.run.idle import idle_drift, measure_idle
 from bayestuner.study.drift import drift_since_first
 from bayestuner.study.stopping import costs_budget
 from bayestuner.study.study import Study
-from bayestuner.tune.news import Progress
+from bayestuner.tune.progress import Progress
 
 
-class Steadiness:
+class DriftMonitor:
     """Watches one call of `tune` for drift.
 
     Parameters
@@ -29,7 +29,7 @@ class Steadiness:
         self.progress = progress
 
     def measure_idle(self) -> None:
-        """Measure the idle machine, where a real meter can; store it, and say where it has moved."""
+        """Measure and store the power of the idle machine, where there is a real meter; report where it has moved since the first time."""
         seconds = self.job.measure.idle_seconds
         if self.meter is None or self.meter.estimated or seconds <= 0:
             return
@@ -48,18 +48,29 @@ class Steadiness:
     def reference_is_due(self) -> bool:
         """Whether the default configuration is to be measured again before the next run of the search.
 
-        It is after every `reference_every` runs, where at least as many are still to come after it: the end of the search needs none,
-        since the repeats launch the same configuration. An exhaustive search has none: its budget is its grid.
+        It is due after every `reference_every` runs, unless fewer than that would follow it: the repeats at the end of the search launch
+        the same configuration anyway. An exhaustive search makes none, since its budget is just its number of configurations.
         """
         every = 0 if self.study.info.strategy == "exhaustive" else self.job.measure.reference_every
         runs = [r for r in self.study.records() if costs_budget(r) and not r.orphaned]
-        anchors = [i for i, r in enumerate(runs) if r.role in ("baseline", "reference")]
-        if not every or not anchors:
+        default_runs = [i for i, r in enumerate(runs) if r.role in ("baseline", "reference")]
+        if not every or not default_runs:
             return False
-        return len(runs) - anchors[-1] >= every and self.study.info.budget - len(runs) - 1 >= every
+        return len(runs) - default_runs[-1] >= every and self.study.info.budget - len(runs) - 1 >= every
 
     def report(self, role: str) -> list[str]:
-        """Say how far the default configuration's figures have moved since its first launch; return what is beyond noise."""
+        """Report how far the figures of the default configuration have moved since its first run.
+
+        Parameters
+        ----------
+        role : str
+            Of the later runs to compare with, ``reference`` or ``repeat``.
+
+        Returns
+        -------
+        list of str
+            A sentence for each metric that has moved by more than noise.
+        """
         metrics = dict.fromkeys([*self.study.goal.metrics, "throughput", "power_w"])
         found = drift_since_first(self.study.records(), role, list(metrics))
         if found and role == "reference":

@@ -1,4 +1,4 @@
-"""The runs of a study, one after another: each made, stored and told to whoever shows progress."""
+"""Running the trials of a study one after another: each is run, stored and reported."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from bayestuner.study.stopping import costs_budget
 from bayestuner.study.store import Record, Role
 from bayestuner.study.study import Study
 from bayestuner.trial import Config, Failed, Measured, Trial
-from bayestuner.tune.news import Progress, RunNews
+from bayestuner.tune.progress import Progress, RunProgress
 
-VAIN_RETRIES = 2
-"""After so many retries in a row that were disturbed as well, runs are made once until one is undisturbed."""
+FUTILE_RETRIES = 2
+"""After so many trials in a row whose retries were all disturbed too, trials are run only once, until one run is undisturbed."""
 
 
-class Launcher:
-    """Makes the runs of one call of `tune`.
+class TrialRunner:
+    """Runs the trials of one call of `tune`.
 
     Parameters
     ----------
@@ -41,24 +41,24 @@ class Launcher:
         self.runner = runner
         self.progress = progress
         self.cooldown = cooldown
-        self._told_notices = 0
-        self._vain_retries = 0
+        self._n_notices_passed_on = 0
+        self._futile_retries = 0
 
     def run(self, trial: Trial, role: Role, k_of_n: tuple[int, int] | None = None) -> None:
-        """Make one run, store its outcome, tell of it.
+        """Run a trial, store its outcome and report it.
 
         Parameters
         ----------
         k_of_n : (int, int), optional
-            Run k of n in its phase; by default of the budget.
+            The run is number k of n in its phase; by default of the budget.
         """
         records = self.study.records()
         k, n = k_of_n or (sum(costs_budget(r) and r.trial.number <= trial.number for r in records), self.study.info.budget)
-        news = RunNews(trial.number, k, n, role, trial.config, self._best(records), self._seconds_left(records))
-        self.progress.run_started(news)
+        run = RunProgress(trial.number, k, n, role, trial.config, self._best(records), self._seconds_left(records))
+        self.progress.run_started(run)
         started = time.monotonic()
         name = f"{'repeat' if role == 'repeat' else 'run'} {k} of {n}"
-        record = self._undisturbed(trial.config, self._at_least() if role == "search" else None, name)
+        record = self._least_disturbed(trial.config, self._min_throughput() if role == "search" else None, name)
         details = {**record.details, "duration_s": time.monotonic() - started}
         try:
             told = self.study.tell(trial, record.outcome, details)
@@ -67,10 +67,10 @@ class Launcher:
         self.pass_on_notices()
         records = self.study.records()
         self.progress.run_finished(
-            RunNews(trial.number, k, n, role, trial.config, self._best(records), self._seconds_left(records), told.outcome, details)
+            RunProgress(trial.number, k, n, role, trial.config, self._best(records), self._seconds_left(records), told.outcome, details)
         )
 
-    def _at_least(self) -> float | None:
+    def _min_throughput(self) -> float | None:
         """The goal's lower bound on the throughput."""
         goal = self.study.resolved_goal
         bounds = () if goal is None else goal.bounds
@@ -78,26 +78,26 @@ class Launcher:
 
     # -- attempts -----------------------------------------------------------------------------------------------------
 
-    def _undisturbed(self, config: Config, at_least: float | None, name: str) -> RunRecord:
-        """One run, or where it was disturbed from outside the better of a few; the details keep every one."""
-        best = self._attempt(config, at_least)
+    def _least_disturbed(self, config: Config, min_throughput: float | None, name: str) -> RunRecord:
+        """Run a configuration again while its runs are disturbed from outside, a few times; the details keep every run."""
+        best = self._attempt(config, min_throughput)
         others: list[dict[str, Any]] = []
-        while _disturbances(best) and len(others) < self.job.measure.retries and self._vain_retries < VAIN_RETRIES:
+        while _disturbances(best) and len(others) < self.job.measure.retries and self._futile_retries < FUTILE_RETRIES:
             self.progress.note(f"{name} was disturbed ({', '.join(_disturbances(best))}): it is made once more, both are kept")
-            best, other = _better(self._attempt(config, at_least), best)
+            best, other = _less_disturbed_first(self._attempt(config, min_throughput), best)
             others.append({"outcome": outcome_to_json(other.outcome), "details": other.details})
         if not _disturbances(best):
-            self._vain_retries = 0
+            self._futile_retries = 0
         elif others:
-            self._vain_retries += 1
-            if self._vain_retries == VAIN_RETRIES:
-                self.progress.note("this machine is busy all the time: disturbed runs are not made again until one is undisturbed")
+            self._futile_retries += 1
+            if self._futile_retries == FUTILE_RETRIES:
+                self.progress.note("this machine is busy all the time: disturbed runs are not made again, until one is undisturbed")
         return RunRecord(best.outcome, {**best.details, "other_attempts": others})
 
-    def _attempt(self, config: Config, at_least: float | None) -> RunRecord:
+    def _attempt(self, config: Config, min_throughput: float | None) -> RunRecord:
         cooled = self.cooldown.wait()
         try:
-            record = self.runner.run(config, at_least=at_least)
+            record = self.runner.run(config, min_throughput=min_throughput)
         except GroupFault as error:  # the machine's fault, not the configuration's
             record = RunRecord(Failed("transient", str(error)), {})
         return RunRecord(record.outcome, {**record.details, "cooldown_s": None if cooled is None else cooled.waited_s})
@@ -124,23 +124,23 @@ class Launcher:
         return (searching + repeating) * sum(took) / len(took)
 
     def pass_on_notices(self) -> None:
-        """Tell what the study has noticed since the last time."""
-        for text in self.study.notices[self._told_notices :]:
+        """Report what the study has noticed since the last call."""
+        for text in self.study.notices[self._n_notices_passed_on :]:
             self.progress.note(text)
-        self._told_notices = len(self.study.notices)
+        self._n_notices_passed_on = len(self.study.notices)
 
 
 def _disturbances(record: RunRecord) -> list[str]:
-    """What from outside the job makes a run doubtful."""
+    """The flags of a run that say it was disturbed from outside the job."""
     return [flag for flag in record.outcome.flags if flag in DISTURBED] if isinstance(record.outcome, Measured) else []
 
 
-def _better(second: RunRecord, first: RunRecord) -> tuple[RunRecord, RunRecord]:
-    """The less disturbed of two runs of one configuration, then the other; a run that failed says more than one that was disturbed."""
+def _less_disturbed_first(second: RunRecord, first: RunRecord) -> tuple[RunRecord, RunRecord]:
+    """The less disturbed of two runs of one configuration, then the other; a run in which the job failed counts as the less disturbed."""
     if isinstance(second.outcome, Failed):
         return (first, second) if second.outcome.kind == "transient" else (second, first)
-    return (second, first) if _unrest(second) <= _unrest(first) else (first, second)
+    return (second, first) if _disturbance(second) <= _disturbance(first) else (first, second)
 
 
-def _unrest(record: RunRecord) -> tuple[int, float]:
+def _disturbance(record: RunRecord) -> tuple[int, float]:
     return len(_disturbances(record)), float(record.details.get("outside_share") or 0.0)

@@ -1,4 +1,4 @@
-"""What `tune` tells while it works."""
+"""What `tune` reports while it works, for whoever shows it."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from bayestuner.trial import Config, Outcome, Trial
 
 
 @dataclass(frozen=True, slots=True)
-class RunNews:
-    """A run that starts or has finished, for whoever shows progress.
+class RunProgress:
+    """A run that starts or has finished.
 
     Attributes
     ----------
     number : int
-        The trial's number.
+        Number of the trial that the run belongs to, from 0.
     k, n : int
-        Run k of n in its phase.
+        Run k of n in its phase: of the budget, or of the repeats at the end.
     role : str
-        ``baseline``, ``search`` or ``repeat``.
+        ``baseline``, ``search``, ``reference`` or ``repeat``, see `bayestuner.study.store.Role`.
     config : dict
     best : Trial or None
-        The best feasible trial so far.
+        The best trial so far that meets the goal.
     seconds_left : float or None
-        Estimated for everything that is still to run.
+        Estimated for all runs that are still to be made.
     outcome : Outcome or None
-        None while it runs.
+        None while the run is on.
     details : dict
-        What the runner reported.
+        What the runner reported, see `RunRecord`; None while the run is on.
     """
 
     number: int
@@ -49,16 +49,16 @@ class RunNews:
 
 
 class Progress:
-    """What `tune` tells while it works; this one says nothing. Override what you show."""
+    """Receives what `tune` reports while it works. This one shows nothing: override the methods whose events you show."""
 
     def began(self, study: Study, job: Job, *, resumed: bool, meter: EnergyMeter | None, isolation: Isolation | None) -> None:
         """The study is open and the machine ready."""
 
-    def run_started(self, news: RunNews) -> None:
+    def run_started(self, run: RunProgress) -> None:
         """A run starts."""
 
-    def run_finished(self, news: RunNews) -> None:
-        """A run has finished and its outcome is on disk."""
+    def run_finished(self, run: RunProgress) -> None:
+        """A run has finished and its outcome is stored."""
 
     def note(self, text: str) -> None:
         """Something a user should know."""
