@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import math
 from typing import Any
 
 import numpy as np
@@ -85,3 +87,38 @@ def outcome_from_json(given: Json) -> Outcome:
     if given["state"] == "measured":
         return Measured({n: Reading(value, sd) for n, (value, sd) in given["metrics"].items()}, tuple(given["flags"]))
     return Failed(given["kind"], given["message"])
+
+
+def dump(value: Any) -> str:
+    """JSON text of a value to store. Whatever a run reported is made valid JSON, so that nothing in it prevents its being stored."""
+    try:
+        return json.dumps(value, allow_nan=False, separators=(",", ":"), default=_default)
+    except ValueError:
+        return json.dumps(_finite(value), separators=(",", ":"), default=_default)
+
+
+def _finite(value: Any) -> Any:
+    """The value with None in place of NaN and infinities, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _default(value: Any) -> Any:
+    if hasattr(value, "item"):
+        return value.item()
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    return str(value)
+
+
+def dump_or_none(value: Any) -> str | None:
+    """The same, and None for None (a column that is NULL)."""
+    return None if value is None else dump(value)
+
+
+def load_or_none(text: str | None) -> Any:
+    """The value that `dump_or_none` made the text of."""
+    return None if text is None else json.loads(text)

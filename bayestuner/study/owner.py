@@ -1,4 +1,4 @@
-"""Who is running a trial: a process, named so that another one can tell whether it still lives."""
+"""The process that runs a trial, identified so that another process can tell whether it is still alive."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-_open_tokens: set[str] = set()  # studies open in this very process
+_open_tokens: set[str] = set()  # of the studies that are open in this process
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +19,11 @@ class Owner:
     ----------
     pid : int
     start_ticks : int
-        Field 22 of /proc/PID/stat: a pid that was given away again has another one. 0 where there is no /proc.
+        Start time, field 22 of /proc/PID/stat: it tells a process from a later one with the same pid. 0 where there is no /proc.
     boot_id : str
-        Tells a pid of before a reboot from one of now.
+        Identifies the boot: the same pid may have belonged to another process before it.
     token : str
-        Tells two studies opened by one process apart.
+        Tells apart two studies that one process has opened.
     """
 
     pid: int

@@ -1,4 +1,4 @@
-"""What a study was made with: versions and machine, as far as they can be read without asking anything of the machine."""
+"""What a study was made with: versions and machine, as far as they can be read without measuring anything."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from bayestuner.goal import Goal
 from bayestuner.search.strategy import Strategy
 from bayestuner.space import Space
 
-_HOME = {
+_CLASSES = {
     "bayes": ("bayestuner.search.engine.tuner", "Tuner"),
     "random": ("bayestuner.search.strategies.random_search", "RandomSearch"),
     "exhaustive": ("bayestuner.search.strategies.exhaustive", "ExhaustiveSearch"),
@@ -21,7 +21,7 @@ _HOME = {
     "spearmint": ("bayestuner.search.strategies.spearmint", "Spearmint"),
     "trade_off": ("bayestuner.search.strategies.trade_off", "TradeOff"),
 }
-_PLANS = {"bayes", "annealing", "trade_off"}  # those that are told the budget
+_TAKE_BUDGET = {"bayes", "annealing", "trade_off"}
 
 
 class UnknownStrategy(BayesTunerError, ValueError):
@@ -30,20 +30,20 @@ class UnknownStrategy(BayesTunerError, ValueError):
 
 def strategy_names() -> tuple[str, ...]:
     """Every name `make_strategy` takes."""
-    return tuple(_HOME)
+    return tuple(_CLASSES)
 
 
 def check_strategy(name: str) -> None:
     """Raise `UnknownStrategy` unless there is a strategy of this name."""
-    if name not in _HOME:
-        raise UnknownStrategy(f"there is no strategy {name!r}; choose one of {', '.join(_HOME)}")
+    if name not in _CLASSES:
+        raise UnknownStrategy(f"there is no strategy {name!r}; choose one of {', '.join(_CLASSES)}")
 
 
 def make_strategy(name: str, space: Space, goal: Goal, *, seed: int, budget: int) -> Strategy:
     """Make the strategy called `name`; `budget` is given to those that plan with it."""
     check_strategy(name)
-    module, cls = _HOME[name]
+    module, cls = _CLASSES[name]
     factory: Any = getattr(import_module(module), cls)
-    options = {"budget": budget} if name in _PLANS else {}
+    options = {"budget": budget} if name in _TAKE_BUDGET else {}
     made: Strategy = factory(space, goal, seed=seed, **options)
     return made

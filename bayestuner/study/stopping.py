@@ -1,4 +1,4 @@
-"""When a study ends: rules that look at its records, beside those of `bayestuner.search.engine.stopping`, which look at its strategy."""
+"""Rules that end a study by its records; those of `bayestuner.search.engine.stopping` go by its strategy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bayestuner.trial import Failed
 
 
 class RecordRule(Protocol):
-    """Looks at what was run; returns the reason to stop, or None."""
+    """Decides by the trials that were run whether to stop."""
 
     def reason(self, records: Sequence[Record]) -> str | None:
         """Why no further run is to be started, or None."""
@@ -22,14 +22,14 @@ Rule = RecordRule | StoppingRule
 
 
 def costs_budget(record: Record) -> bool:
-    """True for the runs that count: the baseline and the search's, running ones included; not repeats, not transient failures."""
+    """True for runs that count towards the budget: all but repeats and those that failed because of the machine; running ones count."""
     outcome = record.trial.outcome
     return record.role != "repeat" and not (isinstance(outcome, Failed) and outcome.kind == "transient")
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Stop after `runs` runs in all, those of earlier sessions included."""
+    """Stop after `runs` runs in all, those of earlier calls included."""
 
     runs: int
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,17 +12,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bayestuner.errors import StoreError
-from bayestuner.study.codec import Json, outcome_from_json, outcome_to_json, plain
+from bayestuner.study.codec import Json, dump, dump_or_none, load_or_none, outcome_from_json, outcome_to_json, plain
+from bayestuner.study.database_file import FILE_NAME, clear_errors, connect, connect_read_only, make_private_file
 from bayestuner.study.owner import Owner
 from bayestuner.trial import Config, Outcome, Trial
 
-FILE_NAME = "study.sqlite"
 SCHEMA_VERSION = 2
 _APPLICATION_ID = 0x42544E52  # "BTNR": tells our file from any other SQLite file
-_BUSY_TIMEOUT_S = 60.0
 
 Role = Literal["baseline", "search", "reference", "repeat"]
-"""The default configuration first; the search's choices; the default again, to see drift; the final launches."""
+"""Why a trial is run: as the default configuration at the start; by the search; as the default again, to see drift; as a final launch."""
 
 _SCHEMA = """
 CREATE TABLE studies (
@@ -54,7 +51,11 @@ CREATE TABLE provenance (
 
 @dataclass(frozen=True, slots=True)
 class StudyRow:
-    """What a study is, as stored. `planned_budget` is the first one given: the strategy is made with it, also on a resume."""
+    """What a study is, as stored.
+
+    `planned_budget` is the budget that the study was begun with: the strategy is made with it on every resume, so that it asks the same,
+    even where `budget` has been changed since.
+    """
 
     created_utc: str
     name: str
@@ -71,7 +72,7 @@ class StudyRow:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One trial as stored: the `Trial`, how it came about, and what its run reported besides metrics."""
+    """One trial as stored: the `Trial`, how it came about, and what its run reported besides its metrics."""
 
     trial: Trial
     ask_seq: int
@@ -95,7 +96,7 @@ class Record:
 
 
 class Store:
-    """A study's file. `Store.create` and `Store.open` make one; writes raise `StoreError` and then have changed nothing."""
+    """A study's file, made by `Store.create` or `Store.open`. A write that can't be done raises `StoreError` and has changed nothing."""
 
     def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
         self.folder = folder
@@ -124,11 +125,11 @@ class Store:
         StoreError
             Where a study is there already, the folder holds other things, or can't be written.
         """
-        with _clear(folder):
-            _prepare(folder)
-            store = cls(folder, _connect(folder))
+        with clear_errors(folder):
+            make_private_file(folder)
+            store = cls(folder, connect(folder))
         try:
-            with _clear(folder):
+            with clear_errors(folder):
                 store._set_up()
                 with store.transaction():
                     if store._begun():
@@ -151,10 +152,10 @@ class Store:
         if not (folder / FILE_NAME).is_file():
             what = "is not a folder" if folder.is_file() else "is a folder, but holds no study" if folder.is_dir() else "does not exist"
             raise StoreError(f"{folder} {what}; a study is the folder that 'bayestuner tune JOB.toml --study PATH' makes")
-        with _clear(folder):
-            store = cls(folder, _connect_read_only(folder) if read_only else _connect(folder))
+        with clear_errors(folder):
+            store = cls(folder, connect_read_only(folder) if read_only else connect(folder))
         try:
-            with _clear(folder):
+            with clear_errors(folder):
                 store._check(_allow_unbegun)
                 if not read_only:
                     store._set_up()
@@ -215,11 +216,11 @@ class Store:
         self._db.execute(
             "INSERT INTO studies VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                row.created_utc, row.name, _dump(row.space), _dump(row.goal), _dump_or_none(row.resolved_goal), row.strategy, row.seed,
-                row.planned_budget, row.budget, _dump_or_none(row.job), _dump_or_none(row.result),
+                row.created_utc, row.name, dump(row.space), dump(row.goal), dump_or_none(row.resolved_goal), row.strategy, row.seed,
+                row.planned_budget, row.budget, dump_or_none(row.job), dump_or_none(row.result),
             ),
         )  # fmt: skip
-        self._db.execute("INSERT INTO provenance (recorded_utc, facts) VALUES (?, ?)", (utc_now(), _dump(dict(facts))))
+        self._db.execute("INSERT INTO provenance (recorded_utc, facts) VALUES (?, ?)", (utc_now(), dump(dict(facts))))
         self._db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
@@ -228,7 +229,7 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Hold the write lock: what is read inside stays true until the end; an exception undoes everything."""
-        with _clear(self.folder):
+        with clear_errors(self.folder):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -242,19 +243,19 @@ class Store:
 
     def study(self) -> StudyRow:
         """The study's own row."""
-        with _clear(self.folder):
+        with clear_errors(self.folder):
             row = self._db.execute(
                 "SELECT created_utc, name, space, goal, resolved_goal, strategy, seed, planned_budget, budget, job, result FROM studies"
             ).fetchone()
             created, name, space, goal, resolved, strategy, seed, planned, budget, job, result = row
             return StudyRow(
-                created, name, json.loads(space), json.loads(goal), _load_or_none(resolved), strategy, seed, planned, budget,
-                _load_or_none(job), _load_or_none(result),
+                created, name, json.loads(space), json.loads(goal), load_or_none(resolved), strategy, seed, planned, budget,
+                load_or_none(job), load_or_none(result),
             )  # fmt: skip
 
     def records(self, *, after_seq: int = 0) -> tuple[Record, ...]:
         """Every trial that was asked or told after event `after_seq`, in the order of asking."""
-        with _clear(self.folder):
+        with clear_errors(self.folder):
             rows = self._db.execute(
                 "SELECT t.number, t.row, t.config, t.is_repeat, t.ask_seq, t.adopted, t.role, t.owner, t.asked_utc, "
                 "o.outcome, o.tell_seq, o.told_utc, o.details FROM trials t LEFT JOIN outcomes o USING (number) "
@@ -265,7 +266,7 @@ class Store:
 
     def provenance(self) -> tuple[Json, ...]:
         """What was recorded about machine, versions and meter, one entry per start of `tune`."""
-        with _clear(self.folder):
+        with clear_errors(self.folder):
             rows = self._db.execute("SELECT recorded_utc, facts FROM provenance ORDER BY id").fetchall()
             return tuple({"recorded_utc": when, **json.loads(facts)} for when, facts in rows)
 
@@ -277,8 +278,8 @@ class Store:
         self._db.execute(
             "INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                trial.number, seq, trial.row, _dump({n: plain(v) for n, v in trial.config.items()}), int(trial.repeat), int(adopted), role,
-                _dump(owner.as_dict()), utc_now(),
+                trial.number, seq, trial.row, dump({n: plain(v) for n, v in trial.config.items()}), int(trial.repeat), int(adopted), role,
+                dump(owner.as_dict()), utc_now(),
             ),
         )  # fmt: skip
         return seq
@@ -289,17 +290,18 @@ class Store:
             raise StoreError(f"trial {number} already has an outcome in {self.folder}; each trial is told once")
         seq = self._next_seq()
         self._db.execute(
-            "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?)", (number, seq, _dump(outcome_to_json(outcome)), _dump(dict(details)), utc_now())
+            "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?)",
+            (number, seq, dump(outcome_to_json(outcome)), dump(dict(details)), utc_now()),
         )
         return seq
 
     def set_owner(self, number: int, owner: Owner) -> None:
         """Store that `owner` runs this trial now."""
-        self._db.execute("UPDATE trials SET owner = ? WHERE number = ?", (_dump(owner.as_dict()), number))
+        self._db.execute("UPDATE trials SET owner = ? WHERE number = ?", (dump(owner.as_dict()), number))
 
     def set_resolved_goal(self, goal: Json) -> None:
         """Store the goal with its bounds absolute."""
-        self._db.execute("UPDATE studies SET resolved_goal = ?", (_dump(goal),))
+        self._db.execute("UPDATE studies SET resolved_goal = ?", (dump(goal),))
 
     def set_budget(self, budget: int) -> None:
         """Store another number of runs to make in all."""
@@ -307,11 +309,11 @@ class Store:
 
     def set_result(self, result: Json | None) -> None:
         """Store what the study came to."""
-        self._db.execute("UPDATE studies SET result = ?", (_dump_or_none(result),))
+        self._db.execute("UPDATE studies SET result = ?", (dump_or_none(result),))
 
     def add_provenance(self, facts: Mapping[str, Any]) -> None:
         """Store facts about machine, versions and meter."""
-        self._db.execute("INSERT INTO provenance (recorded_utc, facts) VALUES (?, ?)", (utc_now(), _dump(dict(facts))))
+        self._db.execute("INSERT INTO provenance (recorded_utc, facts) VALUES (?, ?)", (utc_now(), dump(dict(facts))))
 
     def _next_seq(self) -> int:
         query = "SELECT max((SELECT coalesce(max(ask_seq), 0) FROM trials), (SELECT coalesce(max(tell_seq), 0) FROM outcomes)) + 1"
@@ -332,84 +334,3 @@ def _record(
     trial = Trial(number, row, values, bool(is_repeat), told)
     by = Owner.from_json(json.loads(owner))
     return Record(trial, ask_seq, bool(adopted), role, by, asked_utc, tell_seq, told_utc, json.loads(details) if details else {})
-
-
-def _dump(value: Any) -> str:
-    try:
-        return json.dumps(value, allow_nan=False, separators=(",", ":"), default=_default)
-    except ValueError:
-        return json.dumps(_finite(value), separators=(",", ":"), default=_default)
-
-
-def _finite(value: Any) -> Any:
-    """NaN and infinities as None: JSON has no word for them."""
-    if isinstance(value, dict):
-        return {key: _finite(v) for key, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _default(value: Any) -> Any:
-    if hasattr(value, "item"):
-        return value.item()
-    if isinstance(value, (set, frozenset)):
-        return sorted(value)
-    return str(value)
-
-
-def _dump_or_none(value: Any) -> str | None:
-    return None if value is None else _dump(value)
-
-
-def _load_or_none(text: str | None) -> Any:
-    return None if text is None else json.loads(text)
-
-
-def _prepare(folder: Path) -> None:
-    """Make the private folder and file, or see that what is there may be used."""
-    if folder.exists() and not folder.is_dir():
-        raise StoreError(f"{folder} is a file, not a folder; name a folder for the study")
-    if folder.is_dir() and not (folder / FILE_NAME).exists() and any(folder.iterdir()):
-        raise StoreError(f"{folder} holds other things and no study; name a new or empty folder with --study")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(folder / FILE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-
-
-def _connect(folder: Path) -> sqlite3.Connection:
-    return sqlite3.connect(folder / FILE_NAME, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-
-
-def _connect_read_only(folder: Path) -> sqlite3.Connection:
-    """Open for reading, also in a folder that can't be written (a log that is still there then has to be left alone)."""
-    file = folder / FILE_NAME
-    writable = os.access(folder, os.W_OK) and os.access(file, os.W_OK)
-    immutable = "" if writable or (folder / f"{FILE_NAME}-wal").exists() else "&immutable=1"
-    uri = f"{file.resolve().as_uri()}?mode=ro{immutable}"
-    return sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-
-
-@contextmanager
-def _clear(folder: Path) -> Iterator[None]:
-    """Turn what SQLite and the system say into one clear sentence."""
-    try:
-        yield
-    except StoreError:
-        raise
-    except (sqlite3.Error, OSError, json.JSONDecodeError) as error:
-        raise StoreError(_sentence(folder, error)) from error
-
-
-def _sentence(folder: Path, error: Exception) -> str:
-    file = folder / FILE_NAME
-    text = str(error)
-    lower = text.lower()
-    if "full" in lower or "no space" in lower:
-        return f"no space is left for {file}; free some and start again: every outcome stored before is kept"
-    if "readonly" in lower or "read-only" in lower or "unable to open" in lower or isinstance(error, PermissionError):
-        return f"{file} can't be written ({text}); make the folder writable or name another one with --study"
-    if "locked" in lower or "busy" in lower:
-        return f"{file} has been locked by another process for {_BUSY_TIMEOUT_S:g} s; end that process or wait, then start again"
-    if isinstance(error, OSError):
-        return f"{file} can't be used: {error.strerror or text}; name another folder with --study"
-    return f"{file} is damaged ({text}); put back a copy of it or name a new folder with --study"

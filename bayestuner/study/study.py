@@ -1,4 +1,4 @@
-"""A study: a strategy, the store its trials stand in, a budget, and the rule that ends it."""
+"""A study: a strategy, the store that keeps its trials, a budget, and the rules that end it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from bayestuner.study.stopping import Budget, Rule, costs_budget
 from bayestuner.study.store import Record, Role, Store, StudyRow, utc_now
 from bayestuner.trial import Config, Failed, Measured, Outcome, Trial
 
-MAX_TRANSIENT_IN_A_ROW = 3
+MAX_TRANSIENTS_IN_A_ROW = 3
 
 
 class Study:
-    """A search that survives its process: every ask and tell is on disk, and opening it again replays them.
+    """A search that survives its process: every ask and tell is stored, and replayed to a new strategy when the study is opened again.
 
     `Study.create` begins one, `Study.open` continues one. Several processes may have the same study open.
 
@@ -35,7 +35,7 @@ class Study:
     goal : Goal
         As given, relative bounds included; `resolved_goal` is the one searched with.
     notices : list of str
-        What a user should know and no figure shows: a replay that didn't match, for example.
+        Sentences for the user, such as one that says that the replay did not match.
     """
 
     def __init__(self, store: Store, *, read_only: bool = False) -> None:
@@ -48,9 +48,9 @@ class Study:
         self.notices: list[str] = []
         self._owner = Owner.this_process()
         self._strategy: Strategy | None = None
-        self._seen_seq = 0
-        self._exact = True
-        self._transient_in_a_row = 0
+        self._replayed_seq = 0
+        self._replays_exactly = True
+        self._transients_in_a_row = 0
 
     # -- opening and closing ------------------------------------------------------------------------------------------
 
@@ -183,7 +183,7 @@ class Study:
                 trial = self._strategy.ask()
             except SpaceExhausted:
                 return None
-            self._seen_seq = self._store.add_ask(trial, adopted=False, role="search", owner=self._owner)
+            self._replayed_seq = self._store.add_ask(trial, adopted=False, role="search", owner=self._owner)
             return trial
 
     def adopt(self, config: Config, role: Role) -> Trial:
@@ -203,7 +203,7 @@ class Study:
                 trial = self._strategy.adopt(config)
             seq = self._store.add_ask(trial, adopted=True, role=role, owner=self._owner)
             if self._strategy is not None:
-                self._seen_seq = seq
+                self._replayed_seq = seq
             return trial
 
     def tell(self, trial: Trial, outcome: Outcome, details: Mapping[str, Any] | None = None) -> Trial:
@@ -221,7 +221,7 @@ class Study:
             self._store.add_tell(trial.number, outcome, details or {})
             self._resolve_goal(trial, outcome)
         transient = isinstance(outcome, Failed) and outcome.kind == "transient"
-        self._transient_in_a_row = self._transient_in_a_row + 1 if transient else 0
+        self._transients_in_a_row = self._transients_in_a_row + 1 if transient else 0
         self._sync()
         return Trial(trial.number, trial.row, trial.config, trial.repeat, outcome)
 
@@ -247,7 +247,7 @@ class Study:
         knobs = {k.name: float(trial.config[k.name]) for k in self.space.knobs if k.numeric}
         return {**knobs, **trial.metrics}
 
-    # -- the books ----------------------------------------------------------------------------------------------------
+    # -- keeping strategy and store in step ---------------------------------------------------------------------------
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -255,16 +255,16 @@ class Study:
             with self._store.transaction():
                 yield
         except BaseException:
-            self._forget()  # the strategy may be ahead of what is stored; it is made anew from the store
+            self._drop_strategy()  # it may be ahead of what is stored: it is made anew from the store
             raise
 
-    def _forget(self) -> None:
+    def _drop_strategy(self) -> None:
         self._strategy = None
-        self._seen_seq = 0
+        self._replayed_seq = 0
 
     def _stop_reason(self, records: Sequence[Record], rules: Sequence[Rule]) -> str | None:
-        if self._transient_in_a_row >= MAX_TRANSIENT_IN_A_ROW:
-            return f"{MAX_TRANSIENT_IN_A_ROW} runs in a row failed for reasons of the machine"
+        if self._transients_in_a_row >= MAX_TRANSIENTS_IN_A_ROW:
+            return f"{MAX_TRANSIENTS_IN_A_ROW} runs in a row failed for reasons of the machine"
         for rule in (Budget(self._store.study().budget), *rules):
             reason = self._reason(rule, records)
             if reason is not None:
@@ -295,36 +295,36 @@ class Study:
                 self._store.set_resolved_goal(goal_to_json(self.goal.resolve(self.values_of(record.trial))))
 
     def _sync(self) -> None:
-        """Let the strategy ask and be told what the store holds beyond what it has seen, in the stored order."""
+        """Bring the strategy up to date: let it ask and be told what the store holds beyond `_replayed_seq`, in the stored order."""
         if self._strategy is None:
             row = self._store.study()
             if row.resolved_goal is None:
                 return
-            self._seen_seq = 0
-            self._strategy = self._fresh(row)
-        records = self._store.records(after_seq=self._seen_seq)
+            self._replayed_seq = 0
+            self._strategy = self._new_strategy(row)
+        records = self._store.records(after_seq=self._replayed_seq)
         try:
-            for seq, record, telling in _events(records, self._seen_seq):
-                self._apply(record, telling)
-                self._seen_seq = seq
+            for seq, record, telling in _events(records, self._replayed_seq):
+                self._replay(record, telling)
+                self._replayed_seq = seq
         except _Diverged as difference:
-            self._exact = False
+            self._replays_exactly = False
             self._notice(
                 f"replaying the study gave another configuration for trial {difference.number} than it did then "
                 "(another version or machine?); the stored ones are kept and the search goes on from them"
             )
-            self._forget()
+            self._drop_strategy()
             self._sync()
         except BaseException:
-            self._forget()
+            self._drop_strategy()
             raise
 
-    def _fresh(self, row: StudyRow) -> Strategy:
+    def _new_strategy(self, row: StudyRow) -> Strategy:
         assert row.resolved_goal is not None  # noqa: S101 - held by the caller
         goal = goal_from_json(row.resolved_goal)
         return make_strategy(row.strategy, self.space, goal, seed=row.seed, budget=row.planned_budget)
 
-    def _apply(self, record: Record, telling: bool) -> None:
+    def _replay(self, record: Record, telling: bool) -> None:
         assert self._strategy is not None  # noqa: S101 - held by the caller
         stored = record.trial
         if telling:
@@ -332,7 +332,7 @@ class Study:
                 outstanding = next(t for t in self._strategy.outstanding if t.number == stored.number)
                 self._strategy.tell_outcome(outstanding, stored.outcome)
             return
-        if record.adopted or not self._exact:
+        if record.adopted or not self._replays_exactly:
             self._strategy.adopt(stored.config)
             return
         try:
@@ -348,13 +348,15 @@ class Study:
 
 
 class _Diverged(Exception):
+    """A replayed strategy asked for another configuration than the stored one."""
+
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
 
 
 def _events(records: Sequence[Record], after: int) -> list[tuple[int, Record, bool]]:
-    """(number, record, is a tell) of every event after `after`, in order."""
+    """(event number, record, whether it is a tell) of every event after number `after`, in order."""
     asks = [(r.ask_seq, r, False) for r in records if r.ask_seq > after]
     tells = [(r.tell_seq, r, True) for r in records if r.tell_seq is not None and r.tell_seq > after]
     return sorted([*asks, *tells], key=lambda event: event[0])
