@@ -107,7 +107,7 @@ class Subject:
 
 def run(args: argparse.Namespace) -> int:
     """Compare, show progress, print the table."""
-    from bayestuner.cli.progress import screen_width
+    from bayestuner.cli.progress import table_width
     from bayestuner.report.comparison import comparison_table, plot_comparison
 
     strategies = _check(args)
@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
         _emit(curves, facts)
     else:
         print(f"\n{subject.label}\n")
-        print(comparison_table(curves, facts["objective"], budget, width=screen_width(sys.stdout), **options))
+        print(comparison_table(curves, facts["objective"], budget, width=table_width(sys.stdout), **options))
         print(f"\nkept in {folder}")
     return exit_codes.OK
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import textwrap
 import threading
 import time
 from collections.abc import Sequence
@@ -21,13 +22,18 @@ from bayestuner.tune import Progress, RunProgress
 
 _TICK_S = 0.5
 _PIPE_WIDTH = 120
-_HEAD_WIDTH = 14
+_HEAD_WIDTH = 16
 _ROLES = {"baseline": "default", "search": "", "reference": "reference", "repeat": "repeat"}
 
 
 def screen_width(stream: TextIO) -> int:
-    """Columns to write in: the terminal's, or a fixed number in a pipe."""
+    """Columns to wrap sentences at: the terminal's, or a fixed number in a pipe."""
     return shutil.get_terminal_size((_PIPE_WIDTH, 24)).columns if stream.isatty() else _PIPE_WIDTH
+
+
+def table_width(stream: TextIO) -> int | None:
+    """Columns that a table has to fit in: the terminal's; None in a pipe, where nothing is to be cut off."""
+    return screen_width(stream) if stream.isatty() else None
 
 
 def _meter_words(meter: EnergyMeter | None) -> str:
@@ -38,8 +44,15 @@ def _meter_words(meter: EnergyMeter | None) -> str:
     return f"{meter.source} ({meter.boundary})"
 
 
+def _name_of(run: RunProgress) -> str:
+    """Number and role of a run; it has the same number in `bayestuner show`."""
+    if run.role == "repeat":
+        return f"{run.number + 1:>3} repeat {run.k}/{run.n}"
+    return f"{run.k:>3}/{run.n} {_ROLES[run.role]}"
+
+
 def make_progress(stream: TextIO) -> Lines:
-    """The progress that suits the stream."""
+    """The progress that suits the stream: with a live line on a terminal, lines alone elsewhere."""
     smart = stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
     return Live(stream) if smart else Lines(stream)
 
@@ -87,7 +100,7 @@ class Lines(Progress):
         values = run.outcome.values if isinstance(run.outcome, Measured) else {}
         cells = [str(value) for value in run.config.values()]
         cells += [self._quantity(m, values[m]) if m in values else "" for m in self._metrics]
-        self.line(self._row(f"{run.k:>3}/{run.n} {_ROLES[run.role]}", cells, told))
+        self.line(self._row(_name_of(run), cells, told))
 
     def note(self, text: str) -> None:
         """Pass it on."""
@@ -99,7 +112,12 @@ class Lines(Progress):
 
     def _row(self, head: str, cells: Sequence[str], end: str) -> str:
         columns = "  ".join(cell.rjust(width) for cell, width in zip(cells, self._widths, strict=True))
-        return f"{head:<{_HEAD_WIDTH}}  {columns}  {end}".rstrip()
+        row = f"{head:<{_HEAD_WIDTH}}  {columns}".rstrip()
+        width = table_width(self.stream)
+        if width is None or not end or len(row) + 2 + len(end) <= width:
+            return f"{head:<{_HEAD_WIDTH}}  {columns}  {end}".rstrip()
+        indent = " " * (len(head) - len(head.lstrip()) + 2)  # what does not fit beside the figures stands below them
+        return "\n".join([row, *textwrap.wrap(end, max(width - len(indent), 20), initial_indent=indent, subsequent_indent=indent)])
 
     def _quantity(self, metric: str, value: float) -> str:
         estimate = " est." if self._estimated and metric in POWER_METRICS else ""
@@ -160,10 +178,8 @@ class Live(Lines):
 
     def _live_text(self, run: RunProgress) -> str:
         gone = time.monotonic() - self._since
-        parts = [
-            f"run {run.k} of {run.n}{' (repeat)' if run.role == 'repeat' else ''}, {gone:.0f} s: "
-            + ", ".join(f"{n}={v}" for n, v in run.config.items())
-        ]
+        which = f"{run.number + 1} (repeat {run.k} of {run.n})" if run.role == "repeat" else f"{run.k} of {run.n}"
+        parts = [f"run {which}, {gone:.0f} s"]
         if run.seconds_left is not None:
             parts.append(f"about {duration(max(run.seconds_left - gone, 1.0))} left")
         if run.best is not None and self._study is not None:
@@ -171,4 +187,5 @@ class Live(Lines):
             value = self._study.values_of(run.best).get(objective)
             if value is not None:
                 parts.append(f"best so far {self._quantity(objective, value)}")
+        parts.append(", ".join(f"{n}={v}" for n, v in run.config.items()))  # last: a narrow terminal cuts it off
         return "  |  ".join(parts)

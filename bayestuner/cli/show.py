@@ -46,24 +46,23 @@ def run(args: argparse.Namespace) -> int:
                 advice = {**(advice or {}), "config": summary.recommended.config}
             emit(study_form(study, summary, best, advice))
         elif args.front:
-            from bayestuner.cli.progress import screen_width
+            from bayestuner.cli.progress import table_width
             from bayestuner.report.front import front_text
 
             goal = study.resolved_goal or study.goal
             trials = [r.trial for r in records]
-            print(front_text(study, goal, trials, summary.unit, estimated=summary.estimated, width=screen_width(sys.stdout)))
+            print(front_text(study, goal, trials, summary.unit, estimated=summary.estimated, width=table_width(sys.stdout)))
         elif args.markdown:
             from bayestuner.report.result import result_markdown
 
             print(result_markdown(summary, args.study, records), end="")
         else:
-            from bayestuner.cli.progress import screen_width
+            from bayestuner.cli.progress import screen_width, table_width
             from bayestuner.report.result import result_text, trials_table
 
-            width = screen_width(sys.stdout)
             if records:
-                print(trials_table(summary, records, width=width), end="\n\n")
-            print(result_text(summary, args.study, records, width=width))
+                print(trials_table(summary, records, width=table_width(sys.stdout)), end="\n\n")
+            print(result_text(summary, args.study, records, width=screen_width(sys.stdout)))
     return exit_codes.OK
 
 

@@ -35,7 +35,7 @@ def best_after(curves: Sequence[Curve], n: int, *, lower: bool) -> FloatArray:
 
 
 def comparison_table(
-    curves: Sequence[Curve], objective: str, budget: int, *, lower: bool = True, optimum: float | None = None, width: int = 100
+    curves: Sequence[Curve], objective: str, budget: int, *, lower: bool = True, optimum: float | None = None, width: int | None = 100
 ) -> str:
     """One line a strategy: median and quartiles of the best found; with `optimum`, as how many per cent worse than it.
 

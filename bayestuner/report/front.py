@@ -11,7 +11,7 @@ from bayestuner.search.strategies.pareto import Judge, TradeOffGoal, front_of
 from bayestuner.trial import Trial
 
 
-def front_text(judge: Judge, goal: Goal, trials: Sequence[Trial], unit: str, *, estimated: bool, width: int = 100) -> str:
+def front_text(judge: Judge, goal: Goal, trials: Sequence[Trial], unit: str, *, estimated: bool, width: int | None = 100) -> str:
     """One line for each configuration run that no other beats in both metrics; raises `InvalidGoal` as `front_of`."""
     front = front_of(judge, goal, trials)
     if not front:

@@ -40,7 +40,7 @@ def result_markdown(summary: Summary, study_path: Path, records: Sequence[Record
     return "\n\n".join(parts) + "\n"
 
 
-def trials_table(summary: Summary, records: Sequence[Record], *, width: int = 100) -> str:
+def trials_table(summary: Summary, records: Sequence[Record], *, width: int | None = 100) -> str:
     """Every run of a study, one line each."""
     header, rows = _run_rows(summary, records)
     return plain_table(header, rows, width=width)
@@ -228,13 +228,13 @@ def _run_rows(summary: Summary, records: Sequence[Record]) -> tuple[list[str], l
     knobs = list(records[0].trial.config) if records else []
     metrics = [m for m in dict.fromkeys([*summary.goal.metrics, "power_w", "throughput"]) if m not in knobs]
     metrics = [m for m in metrics if any(m in r.trial.metrics for r in records)]
-    header = ["trial", "role", *knobs, *(label(m, summary.unit, estimated=summary.estimated) for m in metrics), "came to"]
+    header = ["run", "role", *knobs, *(label(m, summary.unit, estimated=summary.estimated) for m in metrics), "came to"]
     rows = []
     for r in records:
         cells = [quantity(m, r.trial.metrics[m], summary.unit) if m in r.trial.metrics else "" for m in metrics]
         rows.append(
             [
-                str(r.trial.number),
+                str(r.trial.number + 1),
                 r.role,
                 *(str(r.trial.config[k]) for k in knobs),
                 *cells,

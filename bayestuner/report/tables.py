@@ -1,4 +1,4 @@
-"""Tables in plain text (which look to the width they have) and in Markdown."""
+"""Tables in plain text, fitted to a width, and in Markdown."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from collections.abc import Sequence
 Rows = Sequence[Sequence[str]]
 
 
-def plain_table(header: Sequence[str], rows: Rows, *, width: int = 100, right: Sequence[int] = ()) -> str:
-    """A table in columns; the last column is cut where the whole is wider than `width`.
+def plain_table(header: Sequence[str], rows: Rows, *, width: int | None = 100, right: Sequence[int] = ()) -> str:
+    """A table in columns; its last column is shortened where the table is wider than `width`.
 
     Parameters
     ----------
     header : sequence of str
     rows : sequence of sequences of str
-    width : int
+    width : int or None
+        None: nothing is shortened.
     right : sequence of int
-        Columns set to the right.
+        Indices of the columns that are aligned to the right.
     """
     every = [list(header), *map(list, rows)]
     widths = [max(len(row[c]) for row in every) for c in range(len(header))]
-    over = sum(widths) + 2 * (len(widths) - 1) - width
+    over = 0 if width is None else sum(widths) + 2 * (len(widths) - 1) - width
     if over > 0:
         widths[-1] = max(widths[-1] - over, min(widths[-1], 12))
     lines = []
@@ -42,7 +43,7 @@ def markdown_table(header: Sequence[str], rows: Rows, *, right: Sequence[int] = 
 
 
 def facts(pairs: Sequence[tuple[str, str]], *, width: int = 100, indent: str = "  ") -> str:
-    """Name and value, one pair per paragraph, values wrapped under each other."""
+    """A paragraph for each pair of a name and a value: names in a column, values wrapped in a second one."""
     wide = max(len(name) for name, _ in pairs) + 2
     lines = []
     for name, value in pairs:

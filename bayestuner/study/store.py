@@ -287,7 +287,7 @@ class Store:
     def add_tell(self, number: int, outcome: Outcome, details: Mapping[str, Any]) -> int:
         """Store how a trial ended; return the event's number."""
         if self._db.execute("SELECT 1 FROM outcomes WHERE number = ?", (number,)).fetchone():
-            raise StoreError(f"trial {number} already has an outcome in {self.folder}; each trial is told once")
+            raise StoreError(f"run {number + 1} already has an outcome in {self.folder}; each trial is told once")
         seq = self._next_seq()
         self._db.execute(
             "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?)",

@@ -286,7 +286,7 @@ class Study:
         missing = [m for m in self.goal.metrics if m not in have]
         if missing:
             told = ", ".join(outcome.metrics) or "nothing"
-            raise InvalidTell(f"trial {trial.number} measured {told}, but the goal '{self.goal}' also needs {', '.join(missing)}")
+            raise InvalidTell(f"run {trial.number + 1} measured {told}, but the goal '{self.goal}' also needs {', '.join(missing)}")
 
     def _resolve_goal(self, trial: Trial, outcome: Outcome) -> None:
         if self._store.study().resolved_goal is None and isinstance(outcome, Measured):
@@ -310,7 +310,7 @@ class Study:
         except _Diverged as difference:
             self._replays_exactly = False
             self._notice(
-                f"replaying the study gave another configuration for trial {difference.number} than it did then "
+                f"replaying the study gave another configuration for run {difference.number + 1} than it did then "
                 "(another version or machine?); the stored ones are kept and the search goes on from them"
             )
             self._drop_strategy()

@@ -21,9 +21,9 @@ class RunProgress:
     Attributes
     ----------
     number : int
-        Number of the trial that the run belongs to, from 0.
+        Number of the trial that the run belongs to, from 0. People are shown runs numbered from 1: ``number + 1``.
     k, n : int
-        Run k of n in its phase: of the budget, or of the repeats at the end.
+        Run k of n: of all runs up to the end of the search (`k` is then ``number + 1``), or of the repeats at the end.
     role : str
         ``baseline``, ``search``, ``reference`` or ``repeat``, see `bayestuner.study.store.Role`.
     config : dict

@@ -50,15 +50,15 @@ class TrialRunner:
         Parameters
         ----------
         k_of_n : (int, int), optional
-            The run is number k of n in its phase; by default of the budget.
+            The run is number k of n in its phase; by default it is counted among all runs up to the end of the search, which are more than
+            the budget where some did not count (see `costs_budget`).
         """
         records = self.study.records()
-        k, n = k_of_n or (sum(costs_budget(r) and r.trial.number <= trial.number for r in records), self.study.info.budget)
+        k, n = k_of_n or (trial.number + 1, self.study.info.budget + sum(not costs_budget(r) for r in records))
         run = RunProgress(trial.number, k, n, role, trial.config, self._best(records), self._seconds_left(records))
         self.progress.run_started(run)
         started = time.monotonic()
-        name = f"{'repeat' if role == 'repeat' else 'run'} {k} of {n}"
-        record = self._least_disturbed(trial.config, self._min_throughput() if role == "search" else None, name)
+        record = self._least_disturbed(trial, self._min_throughput() if role == "search" else None)
         details = {**record.details, "duration_s": time.monotonic() - started}
         try:
             told = self.study.tell(trial, record.outcome, details)
@@ -78,13 +78,15 @@ class TrialRunner:
 
     # -- attempts -----------------------------------------------------------------------------------------------------
 
-    def _least_disturbed(self, config: Config, min_throughput: float | None, name: str) -> RunRecord:
-        """Run a configuration again while its runs are disturbed from outside, a few times; the details keep every run."""
-        best = self._attempt(config, min_throughput)
+    def _least_disturbed(self, trial: Trial, min_throughput: float | None) -> RunRecord:
+        """Run a trial, a few times over while it is disturbed from outside; the least disturbed run counts, and the details keep all."""
+        best = self._attempt(trial.config, min_throughput)
         others: list[dict[str, Any]] = []
         while _disturbances(best) and len(others) < self.job.measure.retries and self._futile_retries < FUTILE_RETRIES:
-            self.progress.note(f"{name} was disturbed ({', '.join(_disturbances(best))}): it is made once more, both are kept")
-            best, other = _less_disturbed_first(self._attempt(config, min_throughput), best)
+            self.progress.note(
+                f"run {trial.number + 1} was disturbed ({', '.join(_disturbances(best))}): it is made once more, both are kept"
+            )
+            best, other = _less_disturbed_first(self._attempt(trial.config, min_throughput), best)
             others.append({"outcome": outcome_to_json(other.outcome), "details": other.details})
         if not _disturbances(best):
             self._futile_retries = 0

@@ -195,7 +195,7 @@ def test_on_a_terminal_there_is_one_live_line_that_goes_away(tmp_path):
         data += piece
     assert process.wait(timeout=WAIT_S) == 0
     text = data.decode()
-    assert re.search(r"\r\x1b\[Krun 1 of 3, \d+ s: cores=1", text)
+    assert re.search(r"\r\x1b\[Krun 1 of 3, \d+ s  \|  .*cores=1", text)
     assert "left" in text
     lines = [line.rsplit("\x1b[K", 1)[-1].rstrip() for line in text.split("\n")]
     assert not any(line.startswith("run ") for line in lines), "a live line was left standing"

@@ -168,7 +168,7 @@ def test_a_replay_that_differs_is_said_once_and_gone_on_from(tmp_path):
     with Study.open(tmp_path / "s") as study:
         assert len(finish(study)) == 12
         assert len(study.notices) == 1
-        assert "trial 2" in study.notices[0]
+        assert "run 3" in study.notices[0]
         assert study.records()[2].trial.row == free
         assert len({r.trial.row for r in study.records()}) == 12
 
