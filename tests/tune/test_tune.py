@@ -11,18 +11,13 @@ from pathlib import Path
 import pytest
 from jobs import bayestuner, processes_of, write_job
 from leftovers import groups_of
+from tune_runs import NEEDS_CGROUP, WAIT_S, run_cli, told
 
 from bayestuner.measure.job.parser import load_job
 from bayestuner.study.study import Study
 from bayestuner.trial import Measured
 
-HAVE_CGROUP = os.geteuid() == 0 and any(Path(f"/sys/fs/cgroup/{c}").is_dir() for c in ("memory", "cgroup.controllers"))
-pytestmark = [pytest.mark.cgroup, pytest.mark.skipif(not HAVE_CGROUP, reason="needs root and writable cgroup controllers")]
-WAIT_S = 240
-
-
-def run_cli(*args, cwd=None):
-    return subprocess.run(bayestuner(*args), capture_output=True, text=True, timeout=WAIT_S, check=False, cwd=cwd)
+pytestmark = NEEDS_CGROUP
 
 
 def wait_for(condition, what):
@@ -95,14 +90,6 @@ def test_killed_at_random_moments_and_started_again(tmp_path):
     assert all(r.trial.outcome is not None for r in records)
     assert sorted([r.ask_seq for r in records] + [r.tell_seq for r in records]) == list(range(1, 2 * len(records) + 1))
     wait_for(lambda: not processes_of(tmp_path / "program.py"), "the killed tuners' jobs to be gone")
-
-
-def told(path):
-    """What is on disk: number -> outcome; read beside the process that writes."""
-    if not (path / "study.sqlite").exists() or not Study.exists(path):
-        return {}
-    with Study.open(path, read_only=True) as study:
-        return {r.trial.number: r.trial.outcome for r in study.records() if r.tell_seq is not None}
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

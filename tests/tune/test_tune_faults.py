@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 from jobs import bayestuner, processes_of
 from leftovers import alive, groups_of
-from test_tune import pytestmark as pytestmark  # noqa: PLC0414 - the same needs
-from test_tune import told
+from tune_runs import NEEDS_CGROUP, told
 from tuner_forge import Forge
 
 from bayestuner.measure.job.parser import load_job
@@ -23,6 +22,7 @@ from bayestuner.study.study import Study
 from bayestuner.trial import Measured
 from bayestuner.tune import Progress, tune
 
+pytestmark = NEEDS_CGROUP
 PROGRAM = """
 import os, signal, time
 fd = int(os.environ["BAYESTUNER_FD"])

@@ -3,11 +3,11 @@
 import json
 
 from jobs import write_job
-from test_tune import pytestmark as pytestmark  # noqa: PLC0414 - the same needs
-from test_tune import run_cli
+from tune_runs import NEEDS_CGROUP, run_cli
 
 from bayestuner.study.study import Study
 
+pytestmark = NEEDS_CGROUP
 STOP = ("repeats = 2", 'repeats = 2\nstop = ["regret < 5%"]')
 
 
