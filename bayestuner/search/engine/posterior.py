@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from bayestuner.goal import Goal
 from bayestuner.search.engine.acquisition import log_ndtr
-from bayestuner.search.engine.known import closed_levels, is_known, knob_values
+from bayestuner.search.engine.knob_metrics import closed_levels, is_known, knob_values
 from bayestuner.search.engine.packed import ModelBound
 from bayestuner.search.strategy import Prediction
 from bayestuner.space import Space

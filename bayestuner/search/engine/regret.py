@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bayestuner.goal import Goal
-from bayestuner.search.engine.known import closed_levels, is_known, knob_values
+from bayestuner.search.engine.knob_metrics import closed_levels, is_known, knob_values
 from bayestuner.search.engine.posterior import Posterior
 from bayestuner.surrogate.covariance import FORMS
 from bayestuner.surrogate.gp import GaussianProcess

@@ -14,7 +14,7 @@ from bayestuner.search.strategy import Strategy
 from bayestuner.trial import Measured
 
 if TYPE_CHECKING:
-    from bayestuner.search.engine.outlook import Outlook
+    from bayestuner.search.engine.remaining_gain import Outlook
 
 MAX_LOOKS = 4  # batches of joint samples, at most
 DOUBT = 0.05  # the chance to misjudge a probability by its samples, over all looks

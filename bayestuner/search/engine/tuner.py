@@ -12,10 +12,10 @@ from bayestuner.errors import InvalidGoal, InvalidTell, NoRecommendation
 from bayestuner.goal import Goal
 from bayestuner.search.engine import warmup
 from bayestuner.search.engine.acquisition import EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE, Scorer
+from bayestuner.search.engine.candidates import FreeRows
 from bayestuner.search.engine.design import Out, choose_first, design_size
 from bayestuner.search.engine.explanation import Explanation, Plan
-from bayestuner.search.engine.free import FreeRows
-from bayestuner.search.engine.known import known_objective
+from bayestuner.search.engine.knob_metrics import known_objective
 from bayestuner.search.engine.packed import NO_FLOOR, Packed, Skip
 from bayestuner.search.engine.posterior import Incumbent, Posterior
 from bayestuner.search.engine.repeat import MAX_READINGS, log_repeat_gain
@@ -26,7 +26,7 @@ from bayestuner.surrogate.modelling import Modelling
 from bayestuner.trial import Config, Failed, Measured, Outcome, Trial
 
 if TYPE_CHECKING:
-    from bayestuner.search.engine.outlook import Outlook
+    from bayestuner.search.engine.remaining_gain import Outlook
 
 CONFIDENCE = 0.9
 MIN_MEASURED = 2  # a model of fewer readings knows no more than the design
@@ -164,7 +164,7 @@ class Tuner(Strategy):
 
     def outlook(self) -> Outlook | None:
         """What going on would still bring, for stopping rules; None while there is no model or nothing measured meets the goal."""
-        from bayestuner.search.engine.outlook import Outlook
+        from bayestuner.search.engine.remaining_gain import Outlook
 
         with self._lock:
             if not self._has_model():

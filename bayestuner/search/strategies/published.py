@@ -13,7 +13,7 @@ from bayestuner.goal import Goal
 from bayestuner.search.engine.acquisition import EXPECTED_IMPROVEMENT, MOST_FEASIBLE, Packed
 from bayestuner.search.engine.design import Out
 from bayestuner.search.engine.explanation import Plan
-from bayestuner.search.engine.known import known_objective
+from bayestuner.search.engine.knob_metrics import known_objective
 from bayestuner.search.engine.tuner import Tuner
 from bayestuner.search.strategies.quasi_random import next_quasi_random
 from bayestuner.space import Space

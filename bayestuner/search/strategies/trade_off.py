@@ -18,7 +18,7 @@ from bayestuner.errors import InvalidGoal, InvalidSpace
 from bayestuner.goal import Goal
 from bayestuner.search.engine.acquisition import Packed
 from bayestuner.search.engine.explanation import Plan
-from bayestuner.search.engine.known import is_known, knob_values
+from bayestuner.search.engine.knob_metrics import is_known, knob_values
 from bayestuner.search.engine.tuner import Tuner
 from bayestuner.search.strategies.pareto import TradeOffGoal, front_of, non_dominated
 from bayestuner.space import Space

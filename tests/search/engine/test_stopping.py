@@ -8,9 +8,8 @@ from scipy.stats import binom, norm
 
 import bayestuner as bt
 from bayestuner.errors import InvalidGoal
-from bayestuner.search.engine import outlook as outlook_module
-from bayestuner.search.engine import regret
-from bayestuner.search.engine.outlook import Units
+from bayestuner.search.engine import regret, remaining_gain
+from bayestuner.search.engine.remaining_gain import Units
 from bayestuner.search.engine.stopping import DOUBT, MAX_LOOKS, ExpectedImprovement, RegretBound, WallClock, surely_below
 from bayestuner.search.engine.tuner import Tuner
 from bayestuner.search.strategies.random_search import RandomSearch
@@ -292,7 +291,7 @@ def test_a_regret_bound_draws_until_it_is_sure(monkeypatch):
             return np.where(np.arange(count) < hits, 0.0, 1.0)
 
         counts.clear()
-        monkeypatch.setattr(outlook_module.Outlook, "regrets", regrets)
+        monkeypatch.setattr(remaining_gain.Outlook, "regrets", regrets)
         return RegretBound(0.01, confidence=0.9).reason(tuner)
 
     assert answers(64).startswith("in 64 of 64 joint samples")
@@ -306,7 +305,7 @@ def test_a_regret_bound_draws_until_it_is_sure(monkeypatch):
 
 def test_samples_of_the_hyperparameters_have_the_last_word(monkeypatch):
     tuner = run(Tuner(SPACE, GOAL, seed=0), 8)
-    monkeypatch.setattr(outlook_module.Outlook, "regrets", lambda self, count, part=0, *, integrate=False: np.full(count, 0.5 * integrate))
+    monkeypatch.setattr(remaining_gain.Outlook, "regrets", lambda self, count, part=0, *, integrate=False: np.full(count, 0.5 * integrate))
     assert RegretBound(0.4).reason(tuner) is None
     assert RegretBound(0.6).reason(tuner) is not None
 

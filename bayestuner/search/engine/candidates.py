@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from bayestuner.goal import Goal
 from bayestuner.search.engine.hints import Hints
-from bayestuner.search.engine.known import closed_levels
+from bayestuner.search.engine.knob_metrics import closed_levels
 from bayestuner.search.engine.packed import Skip
 from bayestuner.space import Space
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from bayestuner.goal import Goal
 from bayestuner.search.engine.acquisition import EXPECTED_IMPROVEMENT, Scorer, log_ndtr
-from bayestuner.search.engine.free import FreeRows
-from bayestuner.search.engine.known import is_known, knob_values, known_objective
+from bayestuner.search.engine.candidates import FreeRows
+from bayestuner.search.engine.knob_metrics import is_known, knob_values, known_objective
 from bayestuner.search.engine.packed import NO_FLOOR, Packed
 from bayestuner.search.engine.posterior import Posterior, Scoring
 from bayestuner.search.engine.regret import Processes, best_fit, integrated, joint_bests, samples_whole
