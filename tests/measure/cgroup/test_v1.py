@@ -87,7 +87,7 @@ class TestEveryWay:
             assert group.usage().oom_kills == 0
 
     def test_it_may_not_fork_without_end(self, v1, job, output):
-        if "pids" not in v1._places:
+        if "pids" not in v1._own_groups:
             pytest.skip("no pids controller here")
         code = """
             import os, time
@@ -193,7 +193,7 @@ def test_cpus_that_do_not_exist_leave_nothing_behind(v1):
 def test_a_limit_above_that_of_a_group_around_us_is_refused(v1):
     """As inside a container that itself is limited: the run would die of a limit that isn't the one asked for."""
     with v1.create(Limits(memory_max=64 * MIB)) as outer:
-        inner_places = {name: type(place)(outer._by_controller[name], place.mount) for name, place in v1._places.items()}
+        inner_places = {name: type(place)(outer._by_controller[name], place.mount) for name, place in v1._own_groups.items()}
         inner = type(v1)(inner_places)
         with pytest.raises(GroupFault, match=f"allows only {64 * MIB}"):
             inner.create(Limits(memory_max=128 * MIB))

@@ -97,7 +97,7 @@ def test_clone3_into_a_group_and_not_the_fallback(v2, job, monkeypatch):
     """Where the kernel can do it the process is born inside: the join after birth is never tried."""
     if not extension_is_built():
         pytest.skip("the C extension is not built")
-    monkeypatch.setattr(Confinement, "joining", lambda self: pytest.fail("fell back to joining"))
+    monkeypatch.setattr(Confinement, "by_joining", lambda self: pytest.fail("fell back to joining"))
     with v2.create(NO_LIMITS) as group:
         assert group.launch(job(["true"])).wait(PATIENCE_S) == 0
 
