@@ -23,7 +23,8 @@ from bayestuner.trial import Config, Failed, Measured, Outcome
 
 VERSION = 1
 _RUN_COLUMNS = ("window_s", "startup_s", "duration_s")
-_MUST_AGREE = ("knobs", "job", "power")
+_OTHER_WORDS = {"knobs": "other knobs", "job": "another job", "power": "another power meter"}
+"""What all rows of a table must have in common, by its name in the JSON file -> what to call a difference."""
 
 
 def metric_column(metric: str, *, estimated: bool) -> str:
@@ -156,9 +157,10 @@ class Table:
     def _read(self) -> list[dict[str, str]]:
         about = json.loads(self.about.read_text(encoding="utf-8"))
         mine = self._about()
-        changed = [name for name in _MUST_AGREE if about[name] != mine[name]]
+        changed = [name for name in _OTHER_WORDS if about[name] != mine[name]]
         if changed:
-            raise ValueError(f"it was begun with another {' and another '.join(changed)} ({self.about.name} says which)")
+            other = " and ".join(_OTHER_WORDS[name] for name in changed)
+            raise ValueError(f"it was begun with {other} ({self.about.name} says which)")
         self._starts = about["starts"]
         text = self.path.read_bytes()
         whole = text[: text.rfind(b"\n") + 1]

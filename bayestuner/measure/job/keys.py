@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import math
 import re
@@ -99,6 +100,19 @@ TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
 }
 
 
+def toml_text(value: Any) -> str:
+    """A value of a job file as it stands there, for messages: ``true`` and not Python's ``True``."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml_text, value))}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{name} = {toml_text(inner)}' for name, inner in value.items())} }}"
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    return repr(value)
+
+
 def suggestion(word: str, known: Iterable[str]) -> str:
     """``"; did you mean 'x'?"`` for the nearest known word, else ``"; known: a, b, c"``."""
     names = list(known)
@@ -153,7 +167,7 @@ def problem_with(value: Any, key: Key) -> str | None:
     """What is wrong with a key's value, or None."""
     words, fits = TYPES[key.type]
     if not fits(value):
-        return f"expected {words}, not {value!r}"
+        return f"expected {words}, not {toml_text(value)}"
     if key.choices:
         for given in value if isinstance(value, list) else [value]:
             if given not in key.choices and not (key.allow_dotted and "." in given):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from bayestuner.errors import InvalidSpace
 from bayestuner.measure.actuators.cpu_frequency import UNITS as CLOCK_UNITS
 from bayestuner.measure.actuators.power_cap import UNITS as POWER_UNITS
-from bayestuner.measure.job.command import BUILT_IN_PLACEHOLDERS
-from bayestuner.measure.job.keys import ReportMistake, check_table, suggestion
+from bayestuner.measure.job.command import BUILT_IN_PLACEHOLDERS, text_of
+from bayestuner.measure.job.keys import ReportMistake, check_table, suggestion, toml_text
 from bayestuner.measure.job.schema import KNOB_KINDS
+from bayestuner.measure.machine.memory import MemoryBound, memory_text
 from bayestuner.measure.metrics import METRICS
 from bayestuner.space import Categorical, Integer, Knob, Ordinal
 
@@ -74,7 +76,13 @@ class CoreCount:
     kept_free: str = ""
 
 
-def build_knobs(table: Mapping[str, Any], cores: CoreCount, report: ReportMistake, units: Units | None = None) -> list[JobKnob]:
+def build_knobs(
+    table: Mapping[str, Any],
+    cores: CoreCount,
+    report: ReportMistake,
+    units: Units | None = None,
+    memory: MemoryBound | None = None,
+) -> list[JobKnob]:
     """Make the knobs of the [knobs] section; a knob that is wrong is reported and left out.
 
     Parameters
@@ -85,9 +93,12 @@ def build_knobs(table: Mapping[str, Any], cores: CoreCount, report: ReportMistak
     report : callable
     units : dict of str to dict, optional
         The kinds of knobs that platforms offer, each with the units with which a knob's name may end.
+    memory : MemoryBound, optional
+        The most that a memory knob may ask for; by default anything.
     """
     units = {**SETTING_UNITS, **(units or {})}
-    knobs = [made for name, given in table.items() if (made := _build_knob(name, given, cores, units, report)) is not None]
+    made = (_build_knob(name, given, cores, units, memory, report) for name, given in table.items())
+    knobs = [knob for knob in made if knob is not None]
     if not table:
         report("knobs", 'no knob; give at least one, as in cores = { kind = "cores", min = 1, max = "all" }')
     for kind in (*ONE_AT_MOST, *units):
@@ -103,10 +114,10 @@ def build_knobs(table: Mapping[str, Any], cores: CoreCount, report: ReportMistak
     return knobs
 
 
-def _build_knob(name: str, given: Any, cores: CoreCount, units: Units, report: ReportMistake) -> JobKnob | None:
+def _build_knob(name: str, given: Any, cores: CoreCount, units: Units, memory: MemoryBound | None, report: ReportMistake) -> JobKnob | None:
     key = f"knobs.{name}"
     if not isinstance(given, dict):
-        report(key, f'expected a table like {{ kind = "argument", values = [1, 2, 4] }}, not {given!r}')
+        report(key, f'expected a table like {{ kind = "argument", values = [1, 2, 4] }}, not {toml_text(given)}')
         return None
     name_problem = _name_problem(name)
     if name_problem:
@@ -115,7 +126,7 @@ def _build_knob(name: str, given: Any, cores: CoreCount, units: Units, report: R
     kind = given.get("kind")
     kinds = [*KNOB_KINDS, *(k for k in units if k not in KNOB_KINDS)]
     if not isinstance(kind, str) or kind not in kinds:
-        wrong = f"unknown kind {kind!r}" + suggestion(str(kind), kinds)
+        wrong = f"unknown kind {toml_text(kind)}" + suggestion(str(kind), kinds)
         report(f"{key}.kind", wrong if kind is not None else f"missing; one of {', '.join(kinds)}")
         return None
     problems: list[str] = []
@@ -131,6 +142,13 @@ def _build_knob(name: str, given: Any, cores: CoreCount, units: Units, report: R
         return None
     values = _values(found, given, kind, key, cores, note)
     if values is None or (kind == "environment" and not _variable_fits(found["variable"], key, note)):
+        return None
+    if kind == "memory" and memory is not None and max(values) * unit_bytes > memory.n_bytes:
+        most = memory.n_bytes // unit_bytes
+        advice = f"use at most {most}" if most else "name the knob in a smaller unit"
+        report(key, f"asks for up to {memory_text(max(values) * unit_bytes)}, but {memory.reason}; {advice}")
+        return None
+    if not _values_distinct(values, key, note) or not _values_ordered(values, found, key, note):
         return None
     try:
         knob = _space_knob(name, values, kind, found.get("ordered"))
@@ -204,17 +222,44 @@ def _tidy(value: float) -> float:
     return value if isinstance(value, int) else float(f"{value:.12g}")  # 0.1 + 2 * 0.1 is 0.3, for people and for the job
 
 
+def _values_distinct(values: Sequence[Any], key: str, report: ReportMistake) -> bool:
+    """Whether no two values are equal, or the same text to the job; reported where two are."""
+    first_at: dict[Any, int] = {}
+    for index, value in enumerate(values):
+        for same in (value, ("text", text_of(value))):
+            first = values[first_at.setdefault(same, index)]
+            if first_at[same] != index:
+                twice = f"{toml_text(first)} twice"
+                if toml_text(first) != toml_text(value):
+                    twice = f"{toml_text(first)} and {toml_text(value)}, which are one value to the job or the search"
+                report(f"{key}.values", f"holds {twice}; give each value once")
+                return False
+    return True
+
+
+def _values_ordered(values: Sequence[Any], found: Mapping[str, Any], key: str, report: ReportMistake) -> bool:
+    """Whether numbers are in rising order, which they have to be in unless `ordered` is false; reported where they aren't."""
+    if found.get("ordered") is False or any(isinstance(value, (bool, str)) for value in values):
+        return True
+    for before, after in pairwise(values):
+        if after < before:
+            remedy = "; sort them, or say ordered = false where neighbours aren't alike" if "ordered" in found else "; sort them"
+            report(f"{key}.values", f"holds {toml_text(after)} after {toml_text(before)}, but numbers stand in rising order{remedy}")
+            return False
+    return True
+
+
 def _values_fit(values: Sequence[Any], kind: str, key: str, cores: CoreCount, report: ReportMistake) -> bool:
     if kind in SETTING_UNITS:
         for value in values:
             if isinstance(value, (bool, str)) or not value > 0:
-                report(f"{key}.values", f"a knob of kind {kind} takes numbers above 0, not {value!r}")
+                report(f"{key}.values", f"a knob of kind {kind} takes numbers above 0, not {toml_text(value)}")
                 return False
     if kind not in ("cores", "memory"):
         return True
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            report(f"{key}.values", f"a knob of kind {kind} takes whole numbers of at least 1, not {value!r}")
+            report(f"{key}.values", f"a knob of kind {kind} takes whole numbers of at least 1, not {toml_text(value)}")
             return False
     if kind == "cores" and max(values) > cores.n:
         report(key, f'asks for up to {max(values)} cores, but this process may use {cores.n}{cores.kept_free}; use max = "all"')

@@ -13,12 +13,13 @@ from bayestuner.measure.job.checks import check_command, check_patterns
 from bayestuner.measure.job.command import BUILT_IN_PLACEHOLDERS, fill_placeholders, placeholders, program_problem, resolve_program
 from bayestuner.measure.job.goals import build_goals
 from bayestuner.measure.job.job import Job, MeasureSettings
-from bayestuner.measure.job.keys import ReportMistake, check_table, suggestion
+from bayestuner.measure.job.keys import ReportMistake, check_table, suggestion, toml_text
 from bayestuner.measure.job.knobs import CoreCount, build_knobs
 from bayestuner.measure.job.schema import JOB_KEYS, MEASURE_KEYS, SECTIONS
 from bayestuner.measure.job.stop import build_stop
 from bayestuner.measure.job.user import access_problem, user_problem
 from bayestuner.measure.machine.core_order import CorePolicy, order_cores, physical_cores
+from bayestuner.measure.machine.memory import MemoryBound, memory_bound
 from bayestuner.measure.machine.topology import Topology, read_topology
 from bayestuner.measure.platform import Platform, PlatformProblem, knob_offers, load_platforms
 from bayestuner.space import Space
@@ -60,7 +61,9 @@ def load_job(path: Path | str) -> Job:
     return parse_job(text, where)
 
 
-def parse_job(text: str, path: Path | str, *, n_cpus: int | None = None, topology: Topology | None = None) -> Job:
+def parse_job(
+    text: str, path: Path | str, *, n_cpus: int | None = None, topology: Topology | None = None, memory: MemoryBound | None = None
+) -> Job:
     """Check the text of a job file.
 
     Parameters
@@ -72,6 +75,8 @@ def parse_job(text: str, path: Path | str, *, n_cpus: int | None = None, topolog
         How many CPUs ``max = "all"`` means; by default those that jobs may get on this machine.
     topology : Topology, optional
         By default this machine's. Its CPUs are used, with the policy of the job file.
+    memory : MemoryBound, optional
+        The most memory that the job can be given; by default what this machine and the cgroups around this process allow.
     """
     where = Path(path).absolute()
     try:
@@ -79,14 +84,20 @@ def parse_job(text: str, path: Path | str, *, n_cpus: int | None = None, topolog
     except (ValueError, RecursionError) as error:  # of TOML's own error, of a number too long, of lists too deep
         raise InvalidJob(f"{path} is not valid TOML: {error}") from None
     mistakes: list[tuple[str, str]] = []
-    job = _build(table, text, where, n_cpus, topology or read_topology(), mistakes)
+    job = _build(table, text, where, n_cpus, topology or read_topology(), memory or memory_bound(), mistakes)
     if mistakes or job is None:
         raise MistakesInJob(path, mistakes)
     return job
 
 
 def _build(
-    table: dict[str, Any], text: str, path: Path, n_cpus: int | None, topology: Topology, mistakes: list[tuple[str, str]]
+    table: dict[str, Any],
+    text: str,
+    path: Path,
+    n_cpus: int | None,
+    topology: Topology,
+    memory: MemoryBound | None,
+    mistakes: list[tuple[str, str]],
 ) -> Job | None:
     def report(key: str, problem: str) -> None:
         mistakes.append((key, problem))
@@ -102,7 +113,7 @@ def _build(
     platforms = _platforms(settings, lambda key, problem: measure_mistakes.append((key, problem)))
     units = {kind: offer.units for kind, (_, offer) in knob_offers(platforms or {}).items()}
     known = sections["knobs"] if platforms is not None else {n: g for n, g in sections["knobs"].items() if not _is_of_platform(g)}
-    knobs = build_knobs(known, cores, report, units) if known or not sections["knobs"] else []
+    knobs = build_knobs(known, cores, report, units, memory) if known or not sections["knobs"] else []
     mistakes += measure_mistakes
     goals = build_goals(sections["goal"], sections["knobs"], knobs, settings, report)
     check_patterns(job, report)
@@ -166,7 +177,7 @@ def _section(table: dict[str, Any], name: str, report: ReportMistake) -> dict[st
     if isinstance(given, dict):
         return given
     if given is not None:
-        report(name, f"expected a table, [{name}], not {given!r}")
+        report(name, f"expected a table, [{name}], not {toml_text(given)}")
     elif name != "measure":
         report(name, f"missing; a job file needs a [{name}] section")
     return {}

@@ -211,7 +211,7 @@ _CORE_KEYS = (
 )
 _MEMORY_KEYS = (
     Key("min", "integer", f"Smallest limit. {_RANGE}", None, "as named", low=1),
-    Key("max", "integer", "Largest limit.", None, "as named", low=1),
+    Key("max", "integer", "Largest limit; no more than this machine, or the cgroup BayesTuner runs in, has.", None, "as named", low=1),
     Key("step", "integer", "Distance between neighbours.", 1, "as named", low=1),
     Key("values", "values", "The limits, in rising order.", None, "as named"),
 )

@@ -10,6 +10,7 @@ from bayestuner.goal import Goal
 from bayestuner.measure.job.command import program_problem
 from bayestuner.measure.job.parser import MistakesInJob, load_job, parse_job
 from bayestuner.measure.job.reference import reference_markdown
+from bayestuner.measure.machine.memory import MemoryBound
 from bayestuner.space import Categorical, Integer, Ordinal
 
 GOOD = """
@@ -35,7 +36,7 @@ VARIABLE = 'kind = "environment", variable = '
 
 
 def parse(text, tmp_path, n_cpus=4):
-    return parse_job(text, tmp_path / "job.toml", n_cpus=n_cpus)
+    return parse_job(text, tmp_path / "job.toml", n_cpus=n_cpus, memory=MemoryBound(4 << 30, "a test has 4 GiB"))
 
 
 def mistakes(text, tmp_path):
@@ -169,8 +170,37 @@ def test_every_mistake_is_reported_at_once(tmp_path):
         ('min = 1, max = "all"', "min = 1, max = 2, values = [1]", "knobs.cores.min", "beside values"),
         ('min = 1, max = "all"', "values = [1.5]", "knobs.cores.values", "whole numbers"),
         ("values = [1, 2, 4, 8]", "values = []", "knobs.batch_size.values", "empty list"),
-        ("values = [1, 2, 4, 8]", "values = [4, 2]", "knobs.batch_size", "rising order"),
-        ("values = [1, 2, 4, 8]", "values = [2, 2]", "knobs.batch_size", "twice"),
+        (
+            "values = [1, 2, 4, 8]",
+            "values = [4, 2]",
+            "knobs.batch_size.values",
+            "2 after 4, but numbers stand in rising order; sort them, or",
+        ),
+        ("min = 256, max = 1024, step = 256", "values = [512, 256]", "knobs.memory_mib.values", "rising order; sort them"),
+        ("values = [1, 2, 4, 8]", "values = [2, 2]", "knobs.batch_size.values", "holds 2 twice"),
+        ("values = [1, 2, 4, 8]", 'values = [1, "1"]', "knobs.batch_size.values", "holds 1 and '1', which are one value to the job"),
+        ("values = [1, 2, 4, 8]", 'values = [true, "true"]', "knobs.batch_size.values", "holds true and 'true', which are one value"),
+        ("values = [1, 2, 4, 8]", 'values = [1e3, "1000.0"]', "knobs.batch_size.values", "which are one value to the job"),
+        ("values = [1, 2, 4, 8]", "values = [1, true]", "knobs.batch_size.values", "holds 1 and true, which are one value"),
+        ("values = [1, 2, 4, 8]", "values = [1, 1.0], ordered = false", "knobs.batch_size.values", "holds 1 and 1.0, which are one value"),
+        ("values = [1, 2, 4, 8]", "values = [[1]]", "knobs.batch_size.values", "expected a list of numbers or of texts, not [[1]]"),
+        ("values = [1, 2, 4, 8]", "min = true, max = 2", "knobs.batch_size.min", "expected a number, not true"),
+        ("values = [1, 2, 4, 8]", "values = { a = false }", "knobs.batch_size.values", "not { a = false }"),
+        ('{ kind = "argument", values', "{ kind = true, values", "knobs.batch_size.kind", "unknown kind true"),
+        ("min = 256, max = 1024, step = 256", "values = [256, false]", "knobs.memory_mib.values", "not false"),
+        ('unit = "image"', "unit = 2026-11-28", "job.unit", "expected a text, not 2026-11-28"),
+        (
+            "min = 256, max = 1024",
+            "min = 256, max = 4352",
+            "knobs.memory_mib",
+            "asks for up to 4.25 GiB, but a test has 4 GiB; use at most 4096",
+        ),
+        (
+            'memory_mib = { kind = "memory", min = 256, max = 1024, step = 256',
+            'memory_gib = { kind = "memory", min = 4, max = 5',
+            "knobs.memory_gib",
+            "use at most 4",
+        ),
         ("values = [1, 2, 4, 8]", "min = 0.5, max = 1", "knobs.batch_size.step", "missing"),
         ("values = [1, 2, 4, 8]", "min = 1, max = 1e9, step = 1", "knobs.batch_size.step", "use a larger step"),
         ("values = [1, 2, 4, 8]", "valeus = [1]", "knobs.batch_size.valeus", "did you mean 'values'?"),
