@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bayestuner.errors import BayesTunerError
-from bayestuner.zoo.builder import Graph
+from bayestuner.zoo.graph import Graph
 
 _WRITER_VERSION = 1  # raise it when `bayestuner.zoo.export` writes other bytes for the same description
 _CHUNK = 1 << 20

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bayestuner.zoo.builder import GraphBuilder, Tensor
+from bayestuner.zoo.builder import GraphBuilder
+from bayestuner.zoo.graph import Tensor
 
 
 def separable_twice(g: GraphBuilder, x: Tensor, channels: int, kernel: int, stride: int = 1) -> Tensor:

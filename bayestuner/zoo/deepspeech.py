@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 
-from bayestuner.zoo.builder import Graph, GraphBuilder, Tensor, scaled
+from bayestuner.zoo.builder import GraphBuilder, scaled
+from bayestuner.zoo.graph import Graph, Tensor
 
 _FREQUENCIES = 161  # magnitudes of 20 ms windows at 16 kHz
 _FRAMES = 300  # 3 s, a window every 10 ms

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 
-from bayestuner.zoo.builder import Graph, GraphBuilder, Tensor, scaled, scaled_side
+from bayestuner.zoo.builder import GraphBuilder, scaled, scaled_side
+from bayestuner.zoo.graph import Graph, Tensor
 
 _STATE_CHANNELS = 128
 # FlowNet's contracting part: channels, kernel, stride; whether the saliency mask is applied behind it; whether it is a source of features.

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bayestuner.errors import MissingExtra
-from bayestuner.zoo.builder import BATCH_AXIS, Graph, Weight
+from bayestuner.zoo.graph import BATCH_AXIS, Graph, Weight
 
 if TYPE_CHECKING:
     import onnx

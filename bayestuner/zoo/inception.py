@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from bayestuner.zoo.builder import Graph, GraphBuilder, Padding, Tensor, scaled, scaled_side
+from bayestuner.zoo.builder import GraphBuilder, Padding, scaled, scaled_side
+from bayestuner.zoo.graph import Graph, Tensor
 
 
 def inception_v3(scale: float = 1.0) -> Graph:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bayestuner.errors import BayesTunerError
-from bayestuner.zoo.builder import Graph
+from bayestuner.zoo.graph import Graph
 
 Feeds = dict[str, npt.NDArray[Any]]
 

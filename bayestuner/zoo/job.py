@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from bayestuner.errors import BayesTunerError, MissingExtra
 from bayestuner.zoo import registry, session
-from bayestuner.zoo.builder import Graph
+from bayestuner.zoo.graph import Graph
 from bayestuner.zoo.instances import InstanceFailed, Membership
 from bayestuner.zoo.tally import Tally, own_peak_bytes, show
 

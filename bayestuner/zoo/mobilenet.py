@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bayestuner.zoo.builder import Graph, GraphBuilder, Tensor, scaled, scaled_side
+from bayestuner.zoo.builder import GraphBuilder, scaled, scaled_side
+from bayestuner.zoo.graph import Graph, Tensor
 
 # Table 2 of the paper: expansion t, channels c, repeats n, stride s of the first of them.
 _BOTTLENECKS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))

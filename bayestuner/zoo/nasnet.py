@@ -6,8 +6,9 @@ NASNet-A (6 @ 4032): cells of Fig. 4, stacked as in Fig. 2 (ImageNet) with N = 6
 
 from __future__ import annotations
 
-from bayestuner.zoo.builder import Graph, GraphBuilder, Tensor, scaled, scaled_side
+from bayestuner.zoo.builder import GraphBuilder, scaled, scaled_side
 from bayestuner.zoo.cells import match, separable_twice, squeeze
+from bayestuner.zoo.graph import Graph, Tensor
 
 _REPEATS = 6
 _FILTERS = 4032 // 24  # a normal cell joins six tensors, and the filters double twice

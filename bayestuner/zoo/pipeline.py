@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from bayestuner.zoo.builder import Graph, Input
+from bayestuner.zoo.graph import Graph, Input
 from bayestuner.zoo.inputs import Feeds
 
 _KINDS_OF_ITEM = 8

@@ -6,8 +6,9 @@ stands for one of the N, and the very first cell sees the stem twice.
 
 from __future__ import annotations
 
-from bayestuner.zoo.builder import Graph, GraphBuilder, Tensor, scaled, scaled_side
+from bayestuner.zoo.builder import GraphBuilder, scaled, scaled_side
 from bayestuner.zoo.cells import match, separable_twice, squeeze
+from bayestuner.zoo.graph import Graph, Tensor
 
 _FILTERS = 216
 _NORMAL_CELLS = (4, 3, 3)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bayestuner.errors import BayesTunerError
-from bayestuner.zoo.builder import Graph
+from bayestuner.zoo.graph import Graph
 
 
 class UnknownNet(BayesTunerError, KeyError):

@@ -7,7 +7,8 @@ BayesTuner's paper doesn't say which depth it ran, so the depth is a parameter.
 
 from __future__ import annotations
 
-from bayestuner.zoo.builder import Graph, GraphBuilder, Tensor, scaled, scaled_side
+from bayestuner.zoo.builder import GraphBuilder, scaled, scaled_side
+from bayestuner.zoo.graph import Graph, Tensor
 
 # Table 1: bottlenecks in each of the four stages.
 _BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}

@@ -6,7 +6,8 @@ of the MR data set in the paper's Table 1, whose longest sentence has 56 words.
 
 from __future__ import annotations
 
-from bayestuner.zoo.builder import Graph, GraphBuilder, scaled
+from bayestuner.zoo.builder import GraphBuilder, scaled
+from bayestuner.zoo.graph import Graph
 
 VOCABULARY = 18_765
 WORDS = 56

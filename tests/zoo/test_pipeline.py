@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bayestuner.zoo import inputs, registry
-from bayestuner.zoo.builder import Input
+from bayestuner.zoo.graph import Input
 from bayestuner.zoo.pipeline import Pipeline, _codec
 
 
