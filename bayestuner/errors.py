@@ -10,11 +10,11 @@ class InvalidSpace(BayesTunerError, ValueError):
 
 
 class InvalidGoal(BayesTunerError, ValueError):
-    """A goal or a bound was described in a way that has no meaning."""
+    """A goal, a bound or an option of a strategy was described in a way that has no meaning."""
 
 
 class InvalidTell(BayesTunerError, ValueError):
-    """A result was told that can't be taken; the strategy's state is unchanged."""
+    """A result was told that can't be used; the strategy's state is unchanged."""
 
 
 class SpaceExhausted(BayesTunerError):

@@ -24,7 +24,7 @@ class Bound:
     limit : float
         In the metric's own unit; a share (0.6 for 60 %) where `relative`.
     relative : bool
-        True: `limit` is a share of what a reference configuration reaches. `Goal.resolve` makes it absolute.
+        True: `limit` is a share of what a reference configuration reaches; `Goal.resolve` makes it absolute.
     """
 
     metric: str
@@ -127,7 +127,7 @@ class Goal:
 
     @property
     def relative(self) -> bool:
-        """True where a bound still waits for a reference (see `resolve`)."""
+        """Whether a bound is still relative to a reference (see `resolve`)."""
         return any(b.relative for b in self.bounds)
 
     def resolve(self, reference: Mapping[str, float]) -> Goal:
@@ -147,12 +147,12 @@ class Goal:
         return max(shares, default=0.0)
 
     def feasible(self, metrics: Mapping[str, float]) -> bool:
-        """True where `metrics` meets every bound."""
+        """Whether `metrics` meet every bound."""
         self._check_resolved()
         return all(b.violation(metrics[b.metric]) <= 0.0 for b in self.bounds)
 
     def better(self, a: Mapping[str, float], b: Mapping[str, float]) -> bool:
-        """True where `a` has the strictly better objective."""
+        """Whether `a` has the strictly better objective."""
         return self.sign * a[self.objective] < self.sign * b[self.objective]
 
     def _check_resolved(self) -> None:

@@ -1,12 +1,11 @@
-"""The finite grid that is searched: knobs, and the three ways to name one of its configurations.
+"""The finite grid that is searched: its knobs, and the three forms of one of its configurations.
 
 ``row``
     index into the grid (int);
 ``config``
     knob name -> value (dict);
 ``codes``
-    position of each value in its knob's list, (d,) ints; ``x``, the unit coordinates, follows from them by
-    `Knob.coordinates`.
+    position of each value in its knob's list of values, (d,) ints. The unit coordinates ``x`` follow from them by `Knob.coordinates`.
 """
 
 from __future__ import annotations
@@ -34,10 +33,10 @@ class Knob:
     ----------
     name : str
     values : tuple
-        In order; a configuration's ``code`` is the position in it.
+        In order; a value's ``code`` is its position.
     more_is : {"safer", "riskier"} or None
-        What a larger value does to the chance that a run fails, where the user knows (more memory is safer). One failure then
-        rules out all that is at least as risky; the hint is dropped when a result contradicts it.
+        What a larger value does to the risk that a run fails, where the user knows it (more memory is safer). A failure then rules out
+        every configuration that is at least as risky; the hint is dropped when a result contradicts it.
     """
 
     kind: ClassVar[str] = ""
@@ -87,7 +86,7 @@ class Knob:
         return np.arange(len(self), dtype=np.float64) / max(len(self) - 1, 1)
 
     def describe(self) -> str:
-        """The values in short, for messages."""
+        """The values in short form, for messages."""
         if len(self) <= 8:
             return "one of " + ", ".join(map(repr, self.values))
         return f"one of {self.values[0]!r}, {self.values[1]!r}, ..., {self.values[-1]!r} ({len(self)} values)"
@@ -165,7 +164,7 @@ class Space:
     ----------
     *knobs : Knob
     where : callable, optional
-        ``where(config) -> bool``; configurations for which it is false are never suggested and never cost a run.
+        ``where(config) -> bool``; configurations for which it is false are never suggested.
 
     Examples
     --------
@@ -298,7 +297,7 @@ class Space:
         raise InvalidSpace(f"{dict(config)} is forbidden by this space's where(config)")
 
     def find(self, codes: Sequence[int] | IntArray) -> int | None:
-        """The row with these codes (d,), each within its knob's; None where it is not listed, or forbidden."""
+        """The row with these codes (d,), each within its knob's levels; None where it is not listed, or is forbidden."""
         if self._row_of is not None:
             return self._row_of.get(np.asarray(codes, dtype=np.int32).tobytes())
         row = 0

@@ -1,4 +1,4 @@
-"""What is run and what comes of it: Trial, and its Outcome (Measured or Failed)."""
+"""A trial and its outcome: `Measured` with a `Reading` of every metric, or `Failed`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bayestuner.errors import InvalidTell
 
 FailureKind = Literal["oom", "timeout", "error", "transient"]
 """``oom``: killed for memory; ``timeout``: too slow to finish; ``error``: the job itself failed;
-``transient``: the machine's fault, nothing is learnt and the configuration may be asked again."""
+``transient``: the machine's fault, so that nothing is learnt and the configuration may be asked again."""
 
 FAILURE_KINDS: tuple[str, ...] = get_args(FailureKind)
 
@@ -35,7 +35,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A run that ended well. `flags` names what makes its figures doubtful (``"unsteady"``, ``"contended"``, ...)."""
+    """The outcome of a run that ended well; `flags` name what makes its figures doubtful (``"unsteady"``, ``"contended"``, ...)."""
 
     metrics: Mapping[str, Reading]
     flags: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A run that failed, as one of `FAILURE_KINDS`."""
+    """The outcome of a run that failed; `kind` is one of `FAILURE_KINDS`."""
 
     kind: str
     message: str = ""

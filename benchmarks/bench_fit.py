@@ -44,7 +44,7 @@ class Case:
 
     def fit(self, starts: np.ndarray) -> tuple[np.ndarray, float]:
         e = self.evidence
-        return fit(self.geometry, e.codes, e.y, e.reps, e.known, starts=starts, prior_mean=self.mean, prior_sd=self.sd)
+        return fit(self.geometry, e.codes, e.y, e.reps, e.known_noise, starts=starts, prior_mean=self.mean, prior_sd=self.sd)
 
 
 @pytest.fixture(scope="module", params=SIZES, ids=lambda n: f"n={n}")
@@ -73,7 +73,7 @@ def test_fit_from_the_last_theta_and_the_prior_mean(benchmark, case):
 def test_condition_without_a_fit(benchmark, case):
     e = case.evidence
     gp = GaussianProcess(case.geometry, theta=case.gp.theta)
-    benchmark(gp.fit, e.codes, e.y, e.reps, e.known)
+    benchmark(gp.fit, e.codes, e.y, e.reps, e.known_noise)
     np.testing.assert_allclose(gp.beta, case.gp.beta, rtol=1e-9)
 
 
@@ -82,7 +82,7 @@ def test_append_one(benchmark, case):
 
     def fresh():
         gp = GaussianProcess(case.geometry, theta=case.gp.theta)
-        gp.fit(e.codes, e.y, e.reps, e.known)
+        gp.fit(e.codes, e.y, e.reps, e.known_noise)
         return (gp,), {}
 
     def append(gp):

@@ -20,7 +20,7 @@ def test_two_metrics_and_the_acquisition(benchmark, n, listed):
     row, value = benchmark(problem.best)
     every = problem.space.codes(np.arange(problem.space.n_rows))
     values = problem.scorer.values(EXPECTED_IMPROVEMENT, problem.packed, problem.bounds, every, objective=0, best=-1.0)
-    values[problem.skip.taken] = -np.inf
+    values[problem.exclusions.taken] = -np.inf
     assert row == np.argmax(values)
     assert value == pytest.approx(values.max(), rel=1e-9)
 
@@ -32,7 +32,7 @@ def test_one_posterior(benchmark, n, form):
     packed = Packed.of(problem.models[:1], len(PAPER), problem.models[0].z_levels.size)
 
     def lowest():
-        return problem.scorer.best(LOWEST_MEAN, packed, [], problem.skip, objective=0)
+        return problem.scorer.best(LOWEST_MEAN, packed, [], problem.exclusions, objective=0)
 
     lowest()
     row, value = benchmark(lowest)
@@ -48,9 +48,9 @@ def test_samples_of_the_hyperparameters(benchmark, mode, samples):
     bounds = [ModelBound([2 * s + 1 for s in range(samples)], 1.0, 0.5)]
 
     def best():
-        return problem.scorer.best(mode, packed, bounds, problem.skip, objective=[2 * s for s in range(samples)], best=-1.0)
+        return problem.scorer.best(mode, packed, bounds, problem.exclusions, objective=[2 * s for s in range(samples)], best=-1.0)
 
     best()
     _, value = benchmark(best)
-    one = problem.scorer.best(mode, problem.packed, problem.bounds, problem.skip, objective=0, best=-1.0)[1]
+    one = problem.scorer.best(mode, problem.packed, problem.bounds, problem.exclusions, objective=0, best=-1.0)[1]
     assert value == pytest.approx(one, rel=1e-9, abs=1e-12)  # the samples are all the same

@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from bayestuner.search.engine.acquisition import EXPECTED_IMPROVEMENT, ModelBound, Packed, Scorer, Skip
+from bayestuner.search.engine.acquisition import EXPECTED_IMPROVEMENT, Exclusions, ModelBound, Packed, Scorer
 from bayestuner.space import Integer, Space
 from bayestuner.surrogate.covariance import Geometry
 from bayestuner.surrogate.fit import Priors
@@ -43,13 +43,13 @@ class ScoringProblem:
             gp.fit(codes, (y - y.mean()) / y.std(), np.ones(n), np.zeros(n))
             self.models.append(gp)
         self.packed = Packed.of(self.models, g.d, g.levels.size)
-        self.scorer = Scorer(self.space, g.starts, g.kinds, threads=threads)
-        self.skip = Skip(taken=rows)
+        self.scorer = Scorer(self.space, g.level_starts, g.kinds, threads=threads)
+        self.exclusions = Exclusions(taken=rows)
         self.bounds = [ModelBound(1, 1.0, 0.5)]
 
     def best(self) -> tuple[int, float]:
         """Score both metrics and the acquisition at every row."""
-        return self.scorer.best(EXPECTED_IMPROVEMENT, self.packed, self.bounds, self.skip, objective=0, best=-1.0)
+        return self.scorer.best(EXPECTED_IMPROVEMENT, self.packed, self.bounds, self.exclusions, objective=0, best=-1.0)
 
 
 def main(exponent: int, n: int, threads: int, listed: bool) -> None:

@@ -1,4 +1,4 @@
-"""The compiled loops (numba): covariance, factorisation, likelihood, prediction, scoring of the grid.
+"""The compiled loops: linear algebra, likelihood, posterior, scoring and sampling, on plain arrays.
 
-They take arrays, return a status and never raise; nothing here knows what a knob or a metric is.
+This room imports nothing of the package and only numba, llvmlite and numpy; its functions return a status or fill arrays, and never raise.
 """

@@ -1,7 +1,7 @@
-"""The maximum-a-posteriori fit: BFGS from several starts.
+"""The maximum-a-posteriori fit of the hyperparameters theta: BFGS from several starts.
 
-The free entries of theta are measured in standard deviations of their priors from the prior mean, phi (f,), so that the prior's part of the
-Hessian is the identity.
+Steps are taken in the f free entries of theta (those without a fixed prior), each in units of its prior's standard deviation, so that the
+prior's part of the Hessian is the identity.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import math
 
 import numpy as np
 
-from bayestuner._core.likelihood import make_scratch, negative_log_posterior, pose, posterior_gradient
+from bayestuner._core.likelihood import make_problem, make_scratch, negative_log_posterior, posterior_gradient
 from bayestuner._core.options import compiled, inlined
 
-MAX_STEP = 2.0  # in any coordinate of theta: a factor of 7 in a lengthscale
-N_HALVINGS = 12
-ARMIJO = 1e-4
-FIRST_SCALE = 0.3  # of the inverse Hessian, where the prior alone would make it 1
-SAME_TOP = 0.3  # prior standard deviations in every entry: a run that comes so close to where an earlier one ended will end there too
-HOPELESS = 4.0  # times the drop a quadratic model predicts: a run that needs more to become the best is given up
+MAX_STEP = 2.0  # of any entry of theta: a factor of 7 in a lengthscale
+N_HALVINGS = 12  # of a step, before the run ends
+ARMIJO = 1e-4  # share of the predicted decrease that a step must bring (the Armijo condition)
+FIRST_SCALE = 0.3  # of the first inverse Hessian; the prior alone would make it 1
+SAME_MAXIMUM = 0.3  # prior standard deviations: a run this close, in every entry, to where an earlier one ended would end there too
+MAX_DROP_RATIO = 4.0  # a run is given up that needs more than this times the decrease predicted by a quadratic model to become the best
 
 
 @inlined()
@@ -35,14 +35,14 @@ def free_entries(prior_sd):
 
 @inlined()
 def copy(source, target):
-    """Copy element by element; `target[:] = source` would compile the making of its error message as well, for seconds."""
+    """Copy element by element: `target[:] = source` would also compile the code of its error message, which takes seconds."""
     for a in range(source.size):
         target[a] = source[a]
 
 
 @inlined()
 def reset_metric(H):
-    """Start from a multiple of the prior's own inverse Hessian."""
+    """Fill H (f, f), the inverse Hessian, with a multiple of what the prior alone would make it."""
     for a in range(H.shape[0]):
         for b in range(H.shape[0]):
             H[a, b] = FIRST_SCALE if a == b else 0.0
@@ -50,9 +50,9 @@ def reset_metric(H):
 
 @inlined(fast=True)
 def update_metric(H, s, change, Hc):
-    """The BFGS update of the inverse Hessian (Nocedal and Wright 2006, eq. 6.17) after a step s (f,) that changed the gradient by `change`.
+    """Update the inverse Hessian H (Nocedal and Wright 2006, eq. 6.17) after a step s (f,) that changed the gradient by `change` (f,).
 
-    Left out where curvature is not positive.
+    H stays as it is where the curvature along the step is not positive. Hc (f,) is scratch.
     """
     size = s.size
     curvature = 0.0
@@ -74,7 +74,7 @@ def update_metric(H, s, change, Hc):
 
 @inlined(fast=True)
 def downhill(H, g, step, sd, free):
-    """Fill step (f,) = -H g, shortened to MAX_STEP; returns its slope g.step, which is negative for a descent."""
+    """Fill step (f,) = -H g, shortened to MAX_STEP; returns its slope g . step, which is negative where the step descends."""
     slope = 0.0
     longest = 0.0
     for a in range(g.size):
@@ -93,7 +93,7 @@ def downhill(H, g, step, sd, free):
 
 @inlined()
 def distance(theta, other, sd, free):
-    """The largest difference of two thetas in standard deviations of the prior."""
+    """The largest difference of two thetas in any free entry, in standard deviations of its prior."""
     far = 0.0
     for a in range(free.size):
         far = max(far, abs(theta[free[a]] - other[free[a]]) / sd[free[a]])
@@ -101,15 +101,15 @@ def distance(theta, other, sd, free):
 
 
 @compiled(fast=True)
-def maximise_posterior(starts_theta, codes, y, reps, known, levels, starts, kinds, prior_mean, prior_sd, form, family, max_iter, tol):
-    """Minimise `negative_log_posterior` from each row of starts_theta (s, p) by BFGS with backtracking.
+def maximise_posterior(starts, codes, y, reps, known_noise, levels, level_starts, kinds, prior_mean, prior_sd, form, family, max_iter, tol):
+    """Minimise `negative_log_posterior` from each row of starts (s, p) by BFGS with backtracking.
 
     A run stops when a step lowered the value by less than `tol`, when the next is predicted to lower it by less than 2 `tol`, and when it
-    can be foreseen that an earlier run was no worse (SAME_TOP, HOPELESS). Runs after the first begin with the inverse Hessian that the one
-    before ended with. Returns (theta, value, number of evaluations) of the best run; the value is +inf where no start had a positive
-    definite K.
+    can be foreseen that it will not end below an earlier run (SAME_MAXIMUM, MAX_DROP_RATIO). Runs after the first begin with the inverse
+    Hessian that the one before ended with. Returns (theta, value, number of evaluations) of the best run; the value is +inf where no start
+    had a positive definite K.
     """
-    p = pose(codes, y, reps, known, levels, starts, kinds, prior_mean, prior_sd, form, family)
+    p = make_problem(codes, y, reps, known_noise, levels, level_starts, kinds, prior_mean, prior_sd, form, family)
     scratch = make_scratch(p)
     n_columns = scratch.U.shape[1]
     free = free_entries(prior_sd)
@@ -118,14 +118,14 @@ def maximise_posterior(starts_theta, codes, y, reps, known, levels, starts, kind
     g, g_new, step, Hc = np.empty(size), np.empty(size), np.empty(size), np.empty(size)
     H = np.empty((size, size))
     theta, trial = np.empty(prior_sd.size), np.empty(prior_sd.size)
-    best_theta = starts_theta[0].copy()
+    best_theta = starts[0].copy()
     best_value = math.inf
     n_eval = 0
     reset_metric(H)
-    for start in range(starts_theta.shape[0]):
-        # one loop for the start and all steps from it, so that the evaluation is compiled only once
+    for start in range(starts.shape[0]):
+        # one loop for the start and all steps from it, so that `negative_log_posterior` is compiled in only once
         for a in range(theta.size):
-            theta[a] = starts_theta[start, a]
+            theta[a] = starts[start, a]
             trial[a] = theta[a]
         value, slope, share = math.inf, 0.0, 0.0
         n_steps, n_halvings = 0, 0
@@ -154,7 +154,7 @@ def maximise_posterior(starts_theta, codes, y, reps, known, levels, starts, kind
                 if slope > -4.0 * tol:  # a quadratic model drops by half the slope
                     break
                 if best_value < math.inf and (
-                    value + HOPELESS * 0.5 * slope > best_value or distance(theta, best_theta, prior_sd, free) < SAME_TOP
+                    value + MAX_DROP_RATIO * 0.5 * slope > best_value or distance(theta, best_theta, prior_sd, free) < SAME_MAXIMUM
                 ):
                     break
                 n_steps += 1

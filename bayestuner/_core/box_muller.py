@@ -1,6 +1,6 @@
-"""Standard normals from uniforms by Box and Muller's transform, as loops that are vectorised: faster than drawing them one by one.
+"""Standard normal numbers from uniform ones by Box and Muller's transform, in loops that LLVM vectorises.
 
-No reordering of sums here (`options.STRICT`), as in exponential.py.
+Sums must not be reordered here (`options.STRICT`), for the reason given in exponential.py.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def log_of_mantissa(m):
 
 @compiled()
 def normals_from_uniforms(u, out):
-    """Fill out (2 h,) with standard normals from uniforms u (2 h,) in [0, 1)."""
+    """Fill out (2 h,) with standard normal numbers from uniform ones u (2 h,) in [0, 1)."""
     half = u.size // 2
     mantissa, exponent = np.empty(half), np.empty(half)
     bits = mantissa.view(np.int64)

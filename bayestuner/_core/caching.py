@@ -1,8 +1,8 @@
-"""Where machine code is kept, when it is stale, and how it is loaded without setting up the compiler.
+"""Where machine code is kept, when it is out of date, and how it is loaded without setting up the compiler.
 
-Numba's own cache looks only at the file of the function it caches, so a changed callee in another file brings back old code.
-Here the stamp of every cached function is a hash over all of `_core`, so any change to any of these files compiles anew, and
-an upgraded install never meets its predecessor's code.
+Numba's own cache looks only at the file of the function that it caches, so after a change to a callee in another file it would load old
+code. Here the stamp of every cached function is a hash over all files of `_core`: any change to any of them compiles everything again, and
+an upgraded installation never loads its predecessor's code.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class _Impl(CompileResultCacheImpl):
 
 @functools.cache
 def _know_runtime() -> bool:
-    """Tell LLVM where numba's runtime is, which loaded code calls; False where this numba keeps it elsewhere."""
+    """Tell LLVM the addresses of numba's runtime, which loaded code calls; False where this version of numba keeps them elsewhere."""
     try:
         from numba.core.runtime import _nrt_python  # type: ignore[attr-defined] # a C extension
 
@@ -74,7 +74,7 @@ class Cache(FunctionCache):
     _impl_class = _Impl
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Load machine code, None where there is none that fits.
+        """Load machine code; None where none fits.
 
         Numba would set up its whole compiler first, with scipy.linalg and a pass of LLVM over its runtime: 50 MB and a quarter of a
         second. Machine code needs only the addresses of that runtime; where something has to be compiled, numba sets itself up then.

@@ -1,7 +1,7 @@
-"""Cholesky factors in place and the inverses of triangular ones; status 0, or 1 + the row whose pivot is not positive.
+"""Cholesky factors, in place, and inverses of triangular ones. A status is 0, or 1 + the row whose pivot is not positive.
 
-Factors are kept as the rows of U = L^T, inverses as the rows of W = L^-1: the innermost loops run along rows, and each entry is a sum
-of its own, added up in the same order however a loop is vectorised (`options.STRICT`): the sign of a pivot must not depend on that.
+Factors are kept as U = L^T and inverses as W = L^-1, so that the innermost loops run along rows. Each entry is a sum of its own, added up
+in the same order however a loop is vectorised (`options.STRICT`), because the sign of a pivot must not depend on vectorisation.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from bayestuner._core.options import inlined
 
 @inlined()
 def index(i):
-    """A number that is never negative, as an index: numba need not test it for counting from the end, so that the loop is vectorised."""
+    """Mark an index as never negative: numba then needs no test for counting from the end, and LLVM can vectorise the loop."""
     return np.uint64(i)
 
 
 @inlined()
 def factor(U, n, n_columns):
-    """Factor K = U^T U = L L^T in place, from and into the upper triangle of U[:n, :n] (lower left untouched). Returns a status.
+    """Factor K = U^T U = L L^T in place: the upper triangle of U[:n, :n] holds K and becomes U; the lower one is untouched.
 
-    Columns n..n_columns-1 hold right-hand sides B and become L^-1 B.
+    Columns n to n_columns - 1 hold right-hand sides B and become L^-1 B. Returns a status.
     """
     for i in range(n):
         for group in range(i // 4):
@@ -48,7 +48,7 @@ def factor(U, n, n_columns):
 
 @inlined()
 def invert(U, W, n):
-    """W[:n, :n] = L^-1 for U = L^T: its lower triangle; the upper one must hold zeros, and keeps them."""
+    """Fill the lower triangle of W[:n, :n] with L^-1, for U = L^T; the upper triangle must hold zeros, and keeps them."""
     for i in range(n):
         for j in range(i):
             W[i, j] = 0.0

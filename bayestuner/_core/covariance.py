@@ -7,7 +7,7 @@ With u_d the difference of two configurations in knob d's warped coordinate z_d 
     whole          signal_variance k + 1 + trend_variance sum_d (z_d - 1/2)(z'_d - 1/2)
 
 where f is Matern 5/2, Matern 3/2 or the squared exponential (Rasmussen and Williams 2006, eqs. 4.14, 4.17, 4.9), as a function of the
-squared scaled distance s. The 1 is the prior variance of the constant mean of standardised outputs.
+squared scaled distance s. The 1 is the prior variance of the constant mean, for standardised outputs.
 
 A knob's levels are positive numbers v_0 < v_1 < ...; warping them by w gives z = (r^w - 1) / (R^w - 1) with r = v / v_0 and R the last r:
 the identity at w = 1, the logarithm at w = 0 (Box and Cox 1964, scaled to [0, 1]).
@@ -32,7 +32,7 @@ SQRT3 = math.sqrt(3.0)
 
 @inlined()
 def coefficients(family):
-    """(c1, c2, e1, e2) of f(s) = (1 + c1 q + c2 q^2) exp(-e1 q - e2 q^2), q = sqrt(s): one loop over pairs serves every family."""
+    """(c1, c2, e1, e2) of f(s) = (1 + c1 q + c2 q^2) exp(-e1 q - e2 q^2) with q = sqrt(s), so that one loop serves every family."""
     if family == MATERN52:
         return SQRT5, 5.0 / 3.0, SQRT5, 0.0
     if family == MATERN32:
@@ -56,14 +56,14 @@ def correlation(s, family):
     return (1.0 + q * (c1 + q * c2)) * e, (n1 + q * n2) * e
 
 
-SMALL_WARP = 1e-5  # below, the first two terms of the warp's series in w are exact to rounding
+SMALL_WARP = 1e-5  # for smaller w the first two terms of the warp's series in w are exact to rounding
 
 
 @inlined(fast=True)
 def warp(levels, log_range, w, z, slope, scale, bits):
-    """Warped coordinates z (n,) of levels log(v / v_0) (n,) and their derivatives in w; log_range is the knob's last level.
+    """Fill z (n,) with warped coordinates of levels log(v / v_0) (n,), and slope (n,) with their derivatives by w.
 
-    scale (n,) is scratch, bits = scale.view(int64).
+    log_range is the knob's last level; scale (n,) is scratch, bits = scale.view(int64).
     """
     n = levels.size
     if log_range == 0.0:
@@ -88,16 +88,16 @@ def warp(levels, log_range, w, z, slope, scale, bits):
 
 
 @inlined()
-def warp_levels(levels, starts, kinds, warps, z):
-    """Warped coordinates z (sum of L,) of every level.
+def warp_levels(levels, level_starts, kinds, warps, z):
+    """Fill z (sum of L,) with the warped coordinate of every level; 0 for a categorical knob.
 
-    `levels` holds log(v / v_0) for a warped knob, z itself for a fixed one, anything for a categorical one; `starts` (d + 1,) says where
-    each knob's levels begin.
+    `levels` holds log(v / v_0) for a warped knob, z itself for a fixed one, anything for a categorical one. level_starts (d + 1,) says
+    where each knob's levels begin.
     """
     slope, scale = np.empty(levels.size), np.empty(levels.size)
     bits = scale.view(np.int64)
     for a in range(kinds.size):
-        first, last = starts[a], starts[a + 1]
+        first, last = level_starts[a], level_starts[a + 1]
         n = last - first
         if kinds[a] == WARPED:
             warp(levels[first:last], levels[last - 1], warps[a], z[first:last], slope[:n], scale[:n], bits[:n])
@@ -108,10 +108,10 @@ def warp_levels(levels, starts, kinds, warps, z):
 
 @inlined(fast=True)
 def correlate(inverse_lengthscales, difference, kinds, form, family, k, h, exponent, scale, bits):
-    """Correlations k (m,) of m pairs with the given differences (d, m), 0 or 1 for a categorical knob; in the ard form also h (m,).
+    """Fill k (m,) with the correlations of m pairs of given differences (d, m), and in the ard form h (m,) with -2 df/ds.
 
-    In the product form the polynomials of all knobs are multiplied and their exponents added, so that one exponential is taken per pair.
-    exponent and scale (m,) are scratch, bits = scale.view(int64).
+    A difference is 0 or 1 for a categorical knob. In the product form the polynomials of all knobs are multiplied and their exponents
+    added, so that a pair takes one exponential. exponent and scale (m,) are scratch, bits = scale.view(int64).
     """
     m = k.size
     product = form == PRODUCT

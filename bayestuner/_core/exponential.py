@@ -1,8 +1,8 @@
-"""exp and expm1 over arrays, as loops that are vectorised; math.exp is a call for every element.
+"""exp and expm1 of arrays, in loops that LLVM vectorises; math.exp would be a call for every element.
 
 x = k ln 2 + r with k whole and |r| <= ln(2) / 2, so exp(x) = 2^k (1 + g(r)) with g(r) = expm1(r), a polynomial. Adding SHIFT to x / ln 2
 rounds it to k and leaves k + 1023 in the lowest bits, from where a shift moves it to the exponent of a double. Relative errors stay below
-3e-16 and 1e-15 (tests). No reordering of sums here (`options.STRICT`): it would delete that rounding.
+3e-16 and 1e-15 (tests). Sums must not be reordered here (`options.STRICT`): the compiler would remove the rounding.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ C2, C3, C4, C5, C6, C7, C8, C9, C10, C11, C12, C13 = (1.0 / math.factorial(i) fo
 
 @inlined()
 def expm1_small(r):
-    """exp(r) - 1 for |r| <= ln(2) / 2: Taylor's polynomial of degree 13, split in two so that half of it need not wait for the other."""
+    """exp(r) - 1 for |r| <= ln(2) / 2: Taylor's polynomial of degree 13, split in two halves that the processor computes side by side."""
     r2 = r * r
     even = C2 + r2 * (C4 + r2 * (C6 + r2 * (C8 + r2 * (C10 + r2 * C12))))
     odd = C3 + r2 * (C5 + r2 * (C7 + r2 * (C9 + r2 * (C11 + r2 * C13))))

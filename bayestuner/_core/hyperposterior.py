@@ -1,6 +1,6 @@
-"""The posterior of the hyperparameters beyond its top: samples of it by slice sampling, its values, and its curvature.
+"""The posterior of the hyperparameters around its mode: slice samples of it, its values, and its Hessian.
 
-As in the fit, the free entries of theta are measured in standard deviations of their priors. Compiled when first used, not in the warm-up.
+As in the fit, free entries of theta are measured in standard deviations of their priors. Compiled when first used, not in the warm-up.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import math
 import numpy as np
 
 from bayestuner._core.bfgs import copy, free_entries
-from bayestuner._core.likelihood import make_scratch, negative_log_posterior, pose, posterior_gradient
+from bayestuner._core.likelihood import make_problem, make_scratch, negative_log_posterior, posterior_gradient
 from bayestuner._core.options import compiled, inlined
 
-MAX_WIDENINGS = 8  # of an interval that begins one prior standard deviation wide
-MAX_SHRINKS = 60
+MAX_STEPS_OUT = 8  # of the slice's interval, which begins one prior standard deviation wide
+MAX_SHRINKS = 60  # of that interval, before the entry keeps its value
 TO_UNIT = 2.0**-53
 
 
@@ -39,15 +39,18 @@ def value_along(entry, t, sd, theta, trial, p, s):
 
 @inlined()
 def move_along(entry, value, sd, state, theta, trial, p, s):
-    """Draw one entry of theta anew, given the others: stepping out and shrinkage (Neal 2003, figures 3 and 5). Returns the new value."""
+    """Sample one entry of theta given the others, by stepping out and shrinkage (Neal 2003, figures 3 and 5).
+
+    Returns the new negative log posterior.
+    """
     ceiling = value - math.log(next_uniform(state))
     left = -next_uniform(state)
     right = left + 1.0
-    to_left = int(MAX_WIDENINGS * next_uniform(state))
-    to_right = MAX_WIDENINGS - 1 - to_left
-    # both ends in one loop, and the candidates in the same, so that the evaluation is compiled only once
+    to_left = int(MAX_STEPS_OUT * next_uniform(state))
+    to_right = MAX_STEPS_OUT - 1 - to_left
+    # one loop for both ends (stages 0 and 1) and the candidates (stage 2), so that `value_along` is compiled in only once
     stage = 0
-    for _ in range(MAX_WIDENINGS + MAX_SHRINKS):
+    for _ in range(MAX_STEPS_OUT + MAX_SHRINKS):
         if stage == 0 and to_left <= 0:
             stage = 1
         if stage == 1 and to_right <= 0:
@@ -71,13 +74,13 @@ def move_along(entry, value, sd, state, theta, trial, p, s):
 
 @compiled(fast=True)
 def slice_sample(
-    theta, burn_in, thin, seed, codes, y, reps, known, levels, starts, kinds, prior_mean, prior_sd, form, family, out
+    theta, burn_in, thin, seed, codes, y, reps, known_noise, levels, level_starts, kinds, prior_mean, prior_sd, form, family, out
 ):  # fmt: skip
     """Fill out (S, p) with samples of theta's posterior, one after every `thin` sweeps over its free entries, after `burn_in` sweeps.
 
     Starts at theta (p,), which is not changed. Returns 0, or 1 where K is not positive definite there.
     """
-    p = pose(codes, y, reps, known, levels, starts, kinds, prior_mean, prior_sd, form, family)
+    p = make_problem(codes, y, reps, known_noise, levels, level_starts, kinds, prior_mean, prior_sd, form, family)
     s = make_scratch(p)
     free = free_entries(prior_sd)
     here, trial = theta.copy(), theta.copy()
@@ -96,21 +99,21 @@ def slice_sample(
 
 
 @compiled(fast=True)
-def posterior_values(thetas, codes, y, reps, known, levels, starts, kinds, prior_mean, prior_sd, form, family, out):
+def posterior_values(thetas, codes, y, reps, known_noise, levels, level_starts, kinds, prior_mean, prior_sd, form, family, out):
     """Fill out (S,) with the negative log posterior at each row of thetas (S, p)."""
-    p = pose(codes, y, reps, known, levels, starts, kinds, prior_mean, prior_sd, form, family)
+    p = make_problem(codes, y, reps, known_noise, levels, level_starts, kinds, prior_mean, prior_sd, form, family)
     s = make_scratch(p)
     for i in range(out.size):
         out[i] = negative_log_posterior(thetas[i], p, s, y.size + 1)
 
 
 @compiled(fast=True)
-def posterior_hessian(theta, step, codes, y, reps, known, levels, starts, kinds, prior_mean, prior_sd, form, family, out):
+def posterior_hessian(theta, step, codes, y, reps, known_noise, levels, level_starts, kinds, prior_mean, prior_sd, form, family, out):
     """Fill out (f, f), in prior standard deviations of the free entries, by central differences of the gradient.
 
     Returns 0, or 1 where K is not positive definite somewhere on the way.
     """
-    p = pose(codes, y, reps, known, levels, starts, kinds, prior_mean, prior_sd, form, family)
+    p = make_problem(codes, y, reps, known_noise, levels, level_starts, kinds, prior_mean, prior_sd, form, family)
     s = make_scratch(p)
     free = free_entries(prior_sd)
     trial, gradient = theta.copy(), np.empty(theta.size)
@@ -125,7 +128,7 @@ def posterior_hessian(theta, step, codes, y, reps, known, levels, starts, kinds,
             return 1
         posterior_gradient(trial, p, s, gradient)
         trial[free[a]] = theta[free[a]]
-        for b in range(free.size):  # both (a, b) and (b, a) get half of each difference
+        for b in range(free.size):  # entries (a, b) and (b, a) each get half of every difference
             t = gradient[free[b]] * prior_sd[free[b]] / (4.0 * h)
             out[a, b] += t
             out[b, a] += t

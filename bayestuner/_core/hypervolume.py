@@ -1,8 +1,8 @@
 """Expected hypervolume improvement of two objectives in closed form, row by row.
 
-The area that a point (a, b) adds to what a front dominates below a reference is the integral of 1[a <= u] 1[b <= v] over the (u, v) that
-the front leaves. Its expectation under independent normals factors in every strip between neighbours of the front, and the integral of
-P(a <= u) from -inf to x is the expected improvement EI_a(x) (Emmerich, Deutz and Klinkenberg 2011; Yang et al. 2019 for the strips):
+The area that a point (a, b) adds to what a front dominates below a reference point is the integral of 1[a <= u] 1[b <= v] over the points
+(u, v) not yet dominated. Its expectation under independent normals factors in every strip between neighbours of the front, and the integral
+of P(a <= u) from -inf to x is the expected improvement EI_a(x) (Emmerich, Deutz and Klinkenberg 2011; Yang et al. 2019 for the strips):
 
     EHVI = sum over strips of (EI_a(right) - EI_a(left)) EI_b(height)
 
@@ -18,19 +18,19 @@ from bayestuner._core.options import compiled, inlined
 
 
 @inlined()
-def improvement_below(mean, std, edge):
-    """Expected improvement of a normal variable below `edge`."""
-    gap = edge - mean
+def improvement_below(mean, std, limit):
+    """Expected improvement of a normal variable below `limit`."""
+    gain = limit - mean
     if std <= 0.0:
-        return max(gap, 0.0)
-    u = gap / std
-    # in the far tail the two cancel to rounding
-    return max(gap * 0.5 * math.erfc(-u * SQRT_HALF) + std * INV_SQRT_2PI * math.exp(-0.5 * u * u), 0.0)
+        return max(gain, 0.0)
+    u = gain / std
+    # in the far tail the two terms cancel to rounding, which may be negative
+    return max(gain * 0.5 * math.erfc(-u * SQRT_HALF) + std * INV_SQRT_2PI * math.exp(-0.5 * u * u), 0.0)
 
 
 @compiled()
 def expected_hypervolume_improvement(mean, std, front, reference, out):
-    """out (m,) from mean, std (2, m), both objectives to be minimised.
+    """Fill out (m,) with the improvement expected of each row, from mean and std (2, m); both objectives are minimised.
 
     front (k, 2): points none of which dominates another, by rising first objective, all below reference (2,); k may be 0.
     """
@@ -48,7 +48,7 @@ def expected_hypervolume_improvement(mean, std, front, reference, out):
 
 
 @compiled()
-def add_log_chance(mean, variance, sign, limit, extra, out):
-    """Add to out (m,) the log of the chance that sign * (value - limit) >= 0, from mean, variance (m,); `extra` adds to the variance."""
+def add_log_probability(mean, variance, sign, limit, extra, out):
+    """Add to out (m,) the log of P(sign * (value - limit) >= 0), from mean and variance (m,); `extra` is added to the variance."""
     for i in range(out.size):
         out[i] += log_ndtr(sign * (mean[i] - limit) / max(math.sqrt(variance[i] + extra), 1e-9))

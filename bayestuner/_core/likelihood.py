@@ -1,11 +1,11 @@
 """The negative log posterior of the hyperparameters and its gradient.
 
-theta (2 d + 3,) holds logarithms of lengthscales (d,), signal_variance, noise_variance, trend_variance, then the warps (d,), which are no
-logarithms. Each has a normal prior; a prior standard deviation of 0 keeps an entry fixed.
+theta (2 d + 3,) holds the logarithms of lengthscales (d,), signal_variance, noise_variance and trend_variance, then the warps (d,), which
+are no logarithms. Each entry has a normal prior; a prior standard deviation of 0 keeps it fixed.
 
 The likelihood is Rasmussen and Williams 2006, eq. 2.30, and its gradient eq. 5.9. Speed comes from the layout: whatever belongs to a pair
 of observations lies in arrays over all pairs r <= c, row after row, so that each step is one long loop without calls. In the product form
-the exponents of all knobs are added first, and one exponential is taken per pair.
+the exponents of all knobs are added first, so that a pair takes one exponential.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ Ints = npt.NDArray[np.int64]
 
 
 class Problem(NamedTuple):
-    """What is fitted: observations, priors and the covariance's kind.
+    """What is fitted: observations, priors and the kind of covariance.
 
-    level (d, n) holds per knob and observation log(v / v_0) where the knob is warped, its coordinate where it is fixed, its code where it
-    is categorical; log_range (d,) holds the last level's log(v / v_0); y, reps, known (n,); prior_mean, prior_sd (p,).
+    level (d, n) holds for every knob and observation log(v / v_0) where the knob is warped, its coordinate where it is fixed, its code
+    where it is categorical; log_range (d,) holds the last level's log(v / v_0); y, reps, known_noise (n,); prior_mean, prior_sd (p,).
     """
 
     level: Floats
     log_range: Floats
     y: Floats
     reps: Floats
-    known: Floats
+    known_noise: Floats
     kinds: Ints
     prior_mean: Floats
     prior_sd: Floats
@@ -46,10 +46,10 @@ class Problem(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Room for one evaluation; pairs = n (n + 1) / 2, the diagonal included."""
+    """Working arrays of one evaluation; pairs = n (n + 1) / 2, the diagonal included."""
 
     centred: Floats  # (d, n): warped coordinate - 1/2; 0 for a categorical knob
-    slope: Floats  # (d, n): its derivative in the knob's warp
+    slope: Floats  # (d, n): its derivative by the knob's warp
     difference: Floats  # (d, pairs): of the coordinates; 0 or 1 for a categorical knob
     slope_difference: Floats  # (1, pairs)
     linear: Floats  # (pairs,): sum of products of centred coordinates; of the fixed knobs alone in linear_fixed
@@ -57,34 +57,34 @@ class Scratch(NamedTuple):
     k: Floats  # (pairs,): correlation
     h: Floats  # (pairs,): its -2 d/ds in the ard form
     exponent: Floats  # (pairs,)
-    scale: Floats  # (pairs,); bits is the same memory
+    scale: Floats  # (pairs,): of `exponential.exp_all`; bits is the same memory as integers
     bits: Ints
     weight: Floats  # (pairs,): derivative of the value by an entry of K, both triangles together
     U: Floats  # (n, n + 1 + 2 d): L^T, then the columns L^-1 y, L^-1 centred, L^-1 slope
     W: Floats  # (n, n): L^-1, with zeros above its diagonal
     alpha: Floats  # (n,)
     inverse: Floats  # (d,): reciprocals of the lengthscales
-    warp_scale: Floats  # (n,); warp_bits is the same memory
+    warp_scale: Floats  # (n,): of `exponential.expm1_all`; warp_bits is the same memory as integers
     warp_bits: Ints
 
 
 @inlined()
-def observation_noise(noise_variance, reps, known, i):
-    """Variance of observation i's noise: the common one over its repeats, plus what is known of it."""
-    return noise_variance / reps[i] + known[i]
+def observation_noise(noise_variance, reps, known_noise, i):
+    """Variance of observation i's noise: the estimated one over its number of readings, plus the known one."""
+    return noise_variance / reps[i] + known_noise[i]
 
 
 @inlined()
-def pose(codes, y, reps, known, levels, starts, kinds, prior_mean, prior_sd, form, family):
+def make_problem(codes, y, reps, known_noise, levels, level_starts, kinds, prior_mean, prior_sd, form, family):
     """Gather a `Problem` from codes (n, d) and the levels (sum of L,) of all knobs."""
     n, d = codes.shape
     level = np.empty((d, n))
     log_range = np.empty(d)
     for a in range(d):
-        log_range[a] = levels[starts[a + 1] - 1]
+        log_range[a] = levels[level_starts[a + 1] - 1]
         for i in range(n):
-            level[a, i] = codes[i, a] if kinds[a] == CATEGORICAL else levels[starts[a] + codes[i, a]]
-    return Problem(level, log_range, y, reps, known, kinds, prior_mean, prior_sd, form, family)
+            level[a, i] = codes[i, a] if kinds[a] == CATEGORICAL else levels[level_starts[a] + codes[i, a]]
+    return Problem(level, log_range, y, reps, known_noise, kinds, prior_mean, prior_sd, form, family)
 
 
 @inlined()
@@ -134,8 +134,8 @@ def make_scratch(p):
 
 
 @inlined(fast=True)
-def place(a, w, p, s):
-    """Fill what depends on the coordinates of knob a at warp w: centred, slope, difference and its part of linear."""
+def fill_warped(a, w, p, s):
+    """Fill what depends on warped knob a's coordinates at warp w: centred, slope, difference, and its part of linear."""
     n = p.y.size
     warp(p.level[a], p.log_range[a], w, s.centred[a], s.slope[a], s.warp_scale, s.warp_bits)
     for i in range(n):
@@ -153,14 +153,14 @@ def assemble(theta, p, s, n_columns, jitter):
         s.linear[i] = s.linear_fixed[i]
     for a in range(d):
         if p.kinds[a] == WARPED:
-            place(a, theta[d + 3 + a], p, s)
+            fill_warped(a, theta[d + 3 + a], p, s)
         s.inverse[a] = math.exp(-theta[a])
     correlate(s.inverse, s.difference, p.kinds, p.form, p.family, s.k, s.h, s.exponent, s.scale, s.bits)
     for r in range(n):
         start = index(r * n - r * (r + 1) // 2)
         for c in range(index(r), index(n)):
             s.U[r, c] = signal * s.k[start + c] + 1.0 + trend * s.linear[start + c]
-        s.U[r, r] += observation_noise(noise, p.reps, p.known, r) + jitter
+        s.U[r, r] += observation_noise(noise, p.reps, p.known_noise, r) + jitter
         s.U[r, n] = p.y[r]
     if n_columns > n + 1:
         for r in range(n):
@@ -173,7 +173,7 @@ def assemble(theta, p, s, n_columns, jitter):
 def negative_log_posterior(theta, p, s, n_columns):
     """-log p(y | theta) - log p(theta) up to a constant; +inf where K is not positive definite.
 
-    n_columns: of U; all of them where the gradient may be wanted next, n + 1 where it won't.
+    n_columns is the number of columns of U to fill: all where the gradient may be computed next, n + 1 where not.
     """
     n = p.y.size
     assemble(theta, p, s, n_columns, JITTER)
@@ -192,7 +192,7 @@ def negative_log_posterior(theta, p, s, n_columns):
 
 @inlined(fast=True)
 def fill_weights(p, s):
-    """Derivatives of the value by the entries of K: (K^-1 - alpha alpha^T) / 2, an entry and its mirror image together."""
+    """Fill weight with the derivatives of the value by the entries of K, (K^-1 - alpha alpha^T) / 2, both triangles added up."""
     n = p.y.size
     invert(s.U, s.W, n)
     for i in range(n):
@@ -220,9 +220,12 @@ def fill_weights(p, s):
 
 @inlined(fast=True)
 def slope_sums(a, p, s):
-    """Sums over pairs of w |u| and of +-w slope_difference, w = weight (-dk/d|u|), u = difference[a] / lengthscale; weight holds k or h."""
+    """For knob a, the sums over pairs of w |u| and of sign(u) w slope_difference, from which come its lengthscale's and warp's gradient.
+
+    u = difference[a] / lengthscale and w = weight (-dk/d|u|); weight has been multiplied by k (product form) or h (ard form).
+    """
     c1, c2, e1, e2 = coefficients(p.family)
-    if p.form != PRODUCT:  # what is left to do is what the squared exponential does
+    if p.form != PRODUCT:  # weight holds h already; what is left is as for the squared exponential
         c1, c2, e1, e2 = 0.0, 0.0, 0.0, 0.5
     elif p.kinds[a] == CATEGORICAL:
         c1, c2, e1, e2 = 0.0, 0.0, 1.0, 0.0
@@ -288,9 +291,9 @@ def posterior_gradient(theta, p, s, gradient):
 
 
 @compiled(fast=True)
-def objective(theta, codes, y, reps, known, levels, starts, kinds, prior_mean, prior_sd, form, family):
+def objective(theta, codes, y, reps, known_noise, levels, level_starts, kinds, prior_mean, prior_sd, form, family):
     """`negative_log_posterior` and its gradient: returns (value, gradient (p,)), the gradient 0 where the value is +inf."""
-    p = pose(codes, y, reps, known, levels, starts, kinds, prior_mean, prior_sd, form, family)
+    p = make_problem(codes, y, reps, known_noise, levels, level_starts, kinds, prior_mean, prior_sd, form, family)
     s = make_scratch(p)
     gradient = np.zeros(theta.size)
     value = negative_log_posterior(theta, p, s, s.U.shape[1])

@@ -58,7 +58,7 @@ def log_h(u):
 @inlined()
 def log_ei(mean, std, best):
     """log of the expected improvement below `best` of a normal variable; -inf where it is certain not to improve."""
-    gap = best - mean
+    gain = best - mean
     if std <= 0.0:
-        return math.log(gap) if gap > 0.0 else -math.inf
-    return math.log(std) + log_h(gap / std)
+        return math.log(gain) if gain > 0.0 else -math.inf
+    return math.log(std) + log_h(gain / std)

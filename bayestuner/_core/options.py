@@ -47,7 +47,7 @@ def inlined(*, fast: bool = False, optimised: bool = False) -> Callable[[F], F]:
     fast : bool
         As for `compiled`.
     optimised : bool
-        Optimise it before it becomes part of a large caller.
+        Optimise it on its own, before it becomes part of a large caller.
     """
     compiler = OptimisedHelperCompiler if optimised else HelperCompiler
     return cast("Callable[[F], F]", _njit(fast, no_cfunc_wrapper=True, no_cpython_wrapper=True, pipeline_class=compiler))

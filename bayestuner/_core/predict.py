@@ -12,25 +12,25 @@ import numpy as np
 
 from bayestuner._core.cholesky import factor, invert
 from bayestuner._core.covariance import CATEGORICAL, correlate, warp_levels
-from bayestuner._core.likelihood import JITTER, assemble, make_scratch, pose
+from bayestuner._core.likelihood import JITTER, assemble, make_problem, make_scratch
 from bayestuner._core.options import compiled, inlined
 
 MAX_JITTER = 1e-3
 
 
 @inlined()
-def place_codes(codes, n, starts, kinds, z_levels, x):
-    """x (d, n): warped coordinates of codes[:n] (n, d), or the code itself for a categorical knob."""
+def fill_coordinates(codes, n, level_starts, kinds, z_levels, x):
+    """Fill x (d, n) with the warped coordinates of codes[:n] (n, d), or the code itself for a categorical knob."""
     for i in range(n):
         for a in range(codes.shape[1]):
-            x[a, i] = codes[i, a] if kinds[a] == CATEGORICAL else z_levels[starts[a] + codes[i, a]]
+            x[a, i] = codes[i, a] if kinds[a] == CATEGORICAL else z_levels[level_starts[a] + codes[i, a]]
 
 
 @inlined()
-def place_code(codes, i, starts, kinds, z_levels, point):
-    """point (d,): coordinates of codes[i] as in `place_codes`."""
+def fill_point(codes, i, level_starts, kinds, z_levels, point):
+    """Fill point (d,) with the coordinates of codes[i], as `fill_coordinates` does."""
     for a in range(point.size):
-        point[a] = codes[i, a] if kinds[a] == CATEGORICAL else z_levels[starts[a] + codes[i, a]]
+        point[a] = codes[i, a] if kinds[a] == CATEGORICAL else z_levels[level_starts[a] + codes[i, a]]
 
 
 @inlined()
@@ -53,8 +53,8 @@ def prior_variance(point, kinds, signal, trend):
 
 
 @inlined(fast=True)
-def prior_covariances(x, point, kinds, inverse_lengthscales, signal, trend, form, family, k, room, difference, bits):
-    """Prior covariances k (n,) of a point (d,) with x (d, n). room (3, n) and difference (d, n) are scratch, bits = room[2].view(int64)."""
+def prior_covariances(x, point, kinds, inverse_lengthscales, signal, trend, form, family, k, scratch, difference, bits):
+    """Prior covariances k (n,) of a point (d,) with x (d, n). scratch (3, n), difference (d, n); bits = scratch[2].view(int64)."""
     n = k.size
     for a in range(kinds.size):
         own = point[a]
@@ -64,7 +64,7 @@ def prior_covariances(x, point, kinds, inverse_lengthscales, signal, trend, form
         else:
             for i in range(n):
                 difference[a, i] = x[a, i] - own
-    correlate(inverse_lengthscales, difference, kinds, form, family, k, room[0], room[1], room[2], bits)
+    correlate(inverse_lengthscales, difference, kinds, form, family, k, scratch[0], scratch[1], scratch[2], bits)
     for i in range(n):
         k[i] = signal * k[i] + 1.0
     for a in range(kinds.size):
@@ -75,17 +75,15 @@ def prior_covariances(x, point, kinds, inverse_lengthscales, signal, trend, form
 
 
 @compiled()
-def condition(theta, codes, y, reps, known, levels, starts, kinds, form, family, W, beta, z_levels):
-    """Factor the posterior: W (n, n) = L^-1 of K + noise, beta (n,) = W y, z_levels (sum of L,).
+def condition(theta, codes, y, reps, known_noise, levels, level_starts, kinds, form, family, W, beta, z_levels):
+    """Factor the posterior: fill W (n, n) = L^-1, which must come filled with zeros, beta (n,) = W y, and z_levels (sum of L,).
 
-    W must come in filled with zeros.
-
-    Returns (status, jitter): the status of the last attempt (0: good) and the jitter it took, raised tenfold from 1e-10 while the
-    factor fails.
+    Returns (status, jitter): the status of the last attempt (0: success) and its jitter, which is raised tenfold from 1e-10 while K can't
+    be factored.
     """
     n, d = codes.shape
-    warp_levels(levels, starts, kinds, theta[d + 3 :], z_levels)
-    p = pose(codes, y, reps, known, levels, starts, kinds, theta, theta, form, family)
+    warp_levels(levels, level_starts, kinds, theta[d + 3 :], z_levels)
+    p = make_problem(codes, y, reps, known_noise, levels, level_starts, kinds, theta, theta, form, family)
     s = make_scratch(p)
     jitter = JITTER
     while True:
@@ -102,19 +100,19 @@ def condition(theta, codes, y, reps, known, levels, starts, kinds, form, family,
 
 
 @compiled()
-def extend(theta, codes, n, y_new, noise_new, starts, kinds, form, family, W, beta, z_levels):
+def extend(theta, codes, n, y_new, noise_new, level_starts, kinds, form, family, W, beta, z_levels):
     """Append observation n (codes[n], value y_new, variance noise_new of noise and jitter) to a posterior of size n, in place.
 
     Returns 0, or 1 where the new pivot is not positive; nothing is changed then.
     """
     d = codes.shape[1]
     x, point = np.empty((d, n)), np.empty(d)
-    place_codes(codes, n, starts, kinds, z_levels, x)
-    place_code(codes, n, starts, kinds, z_levels, point)
+    fill_coordinates(codes, n, level_starts, kinds, z_levels, x)
+    fill_point(codes, n, level_starts, kinds, z_levels, point)
     signal, trend = math.exp(theta[d]), math.exp(theta[d + 2])
-    k, room, difference = np.empty(n), np.empty((3, n)), np.empty((d, n))
-    bits = room[2].view(np.int64)
-    prior_covariances(x, point, kinds, inverse_exp(theta, d), signal, trend, form, family, k, room, difference, bits)
+    k, scratch, difference = np.empty(n), np.empty((3, n)), np.empty((d, n))
+    bits = scratch[2].view(np.int64)
+    prior_covariances(x, point, kinds, inverse_exp(theta, d), signal, trend, form, family, k, scratch, difference, bits)
     rest = prior_variance(point, kinds, signal, trend) + noise_new
     row = np.zeros(n)
     mean = 0.0
@@ -138,18 +136,18 @@ def extend(theta, codes, n, y_new, noise_new, starts, kinds, form, family, W, be
 
 
 @compiled(fast=True)
-def predict(theta, codes, W, beta, codes_new, starts, kinds, form, family, z_levels, mean, variance):
+def predict(theta, codes, W, beta, codes_new, level_starts, kinds, form, family, z_levels, mean, variance):
     """Posterior mean (m,) and variance (m,) of the latent function at codes_new (m, d), from codes (n, d), W (n, n), beta (n,)."""
     n, d = codes.shape
     x, point = np.empty((d, n)), np.empty(d)
-    place_codes(codes, n, starts, kinds, z_levels, x)
+    fill_coordinates(codes, n, level_starts, kinds, z_levels, x)
     inverse_lengthscales = inverse_exp(theta, d)
     signal, trend = math.exp(theta[d]), math.exp(theta[d + 2])
-    k, room, difference = np.empty(n), np.empty((3, n)), np.empty((d, n))
-    bits = room[2].view(np.int64)
+    k, scratch, difference = np.empty(n), np.empty((3, n)), np.empty((d, n))
+    bits = scratch[2].view(np.int64)
     for c in range(codes_new.shape[0]):
-        place_code(codes_new, c, starts, kinds, z_levels, point)
-        prior_covariances(x, point, kinds, inverse_lengthscales, signal, trend, form, family, k, room, difference, bits)
+        fill_point(codes_new, c, level_starts, kinds, z_levels, point)
+        prior_covariances(x, point, kinds, inverse_lengthscales, signal, trend, form, family, k, scratch, difference, bits)
         total = 0.0
         v = prior_variance(point, kinds, signal, trend)
         for i in range(n):

@@ -1,7 +1,7 @@
 """Joint samples of the posterior over a whole product grid, or over listed cells.
 
-Over a grid a sample of the prior is a matrix product per knob (the covariance of the product form is a Kronecker product), plus weights for
-the constant and the trend; Matheron's rule turns it into a sample of the posterior (Wilson et al. 2020, 2021):
+Over a grid, a sample of the prior takes one matrix product for each knob (the covariance of the product form is a Kronecker product), plus
+weights of the constant and the trend. Matheron's rule turns it into a sample of the posterior (Wilson et al. 2020, 2021):
 
     f(x) + k(x, X) (K + noise)^-1 (y - f(X) - e),  e a sample of the noise
 
@@ -17,15 +17,15 @@ import numpy as np
 from bayestuner._core.cholesky import factor, index
 from bayestuner._core.covariance import CATEGORICAL, correlation
 from bayestuner._core.options import compiled, inlined
-from bayestuner._core.predict import inverse_exp, place_code, place_codes, prior_covariances, prior_variance
+from bayestuner._core.predict import fill_coordinates, fill_point, inverse_exp, prior_covariances, prior_variance
 
 LEVEL_JITTER = 1e-10  # relative: a smooth correlation of many levels is singular to rounding
-MIN_INNER = 64  # cells that share one outer part
+MIN_INNER = 64  # cells that share one outer part, at least: inner loops are then long enough
 
 
 @inlined()
 def level_correlations(log_lengthscale, first, last, kind, family, z_levels, own, out):
-    """Correlations out (rows, L) of one knob's part between the levels own (rows,) and all its levels, which are first..last-1."""
+    """Fill out (rows, L) with one knob's correlations between the levels own (rows,) and all its levels, first to last - 1 of z_levels."""
     inverse = math.exp(-log_lengthscale)
     for i in range(own.size):
         for t in range(first, last):
@@ -42,7 +42,7 @@ def multiply_rows(x, U, n_levels, n_outer, n_inner):
     for o in range(n_outer):
         start = o * n_levels * n_inner
         for r in range(n_levels):
-            i = n_levels - 1 - r  # from the last level on, what is still needed is not yet overwritten
+            i = n_levels - 1 - r  # from the last level down, so that nothing is overwritten before it is used
             at = start + i * n_inner
             u = U[i, i]
             for c in range(n_inner):
@@ -63,7 +63,7 @@ def multiply_rows(x, U, n_levels, n_outer, n_inner):
 
 @inlined(fast=True)
 def multiply_last(x, U, n_levels, n_outer, row):
-    """As `multiply_rows` along the last axis, where U's rows are what lies side by side; U must be zero below its diagonal."""
+    """As `multiply_rows`, along the last axis, where whole rows of U can be added up; U must be zero below its diagonal."""
     for o in range(n_outer):
         start = o * n_levels
         for c in range(n_levels):
@@ -96,7 +96,7 @@ def posterior_weights(W, beta, residual, v):
 
 
 @compiled(fast=True)
-def sample_grid(theta, codes, cells, noise, W, beta, shape, starts, kinds, family, z_levels, weight_normals, noise_normals, x):
+def sample_grid(theta, codes, cells, noise, W, beta, shape, level_starts, kinds, family, z_levels, weight_normals, noise_normals, x):
     """Turn standard normals x (S, cells of the grid) into samples of the posterior, in place; product form only.
 
     codes (n, d) and cells (n,) say where the observations are, by levels and in the grid; noise (n,) holds their variances; weight_normals
@@ -114,14 +114,14 @@ def sample_grid(theta, codes, cells, noise, W, beta, shape, starts, kinds, famil
         own = np.empty(size, dtype=np.int64)
         for i in range(size):
             own[i] = i
-        level_correlations(theta[a], starts[a], starts[a + 1], kinds[a], family, z_levels, own, U[a])
+        level_correlations(theta[a], level_starts[a], level_starts[a + 1], kinds[a], family, z_levels, own, U[a])
         for i in range(size):
             U[a, i, i] += LEVEL_JITTER
             for j in range(i):
                 U[a, i, j] = 0.0
         if factor(U[a], size, size) != 0:
             return a + 1
-    # tables over the inner knobs, which are gone through fastest
+    # tables over the inner knobs (the last ones, which vary fastest)
     first_inner = d
     n_inner = 1
     while first_inner > 0 and n_inner < MIN_INNER:
@@ -132,10 +132,10 @@ def sample_grid(theta, codes, cells, noise, W, beta, shape, starts, kinds, famil
         own, part = np.empty(n, dtype=np.int64), np.empty((n, shape[a]))
         for i in range(n):
             own[i] = codes[i, a]
-        level_correlations(theta[a], starts[a], starts[a + 1], kinds[a], family, z_levels, own, part)
+        level_correlations(theta[a], level_starts[a], level_starts[a + 1], kinds[a], family, z_levels, own, part)
         for i in range(n):
             for t in range(shape[a]):
-                corr[i, starts[a] + t] = part[i, t]
+                corr[i, level_starts[a] + t] = part[i, t]
     signal_std, trend_std = math.exp(0.5 * theta[d]), math.exp(0.5 * theta[d + 2])
     inner_corr = np.empty((n, n_inner))
     for i in range(n):
@@ -143,14 +143,14 @@ def sample_grid(theta, codes, cells, noise, W, beta, shape, starts, kinds, famil
             rest = c
             product = signal_std * signal_std
             for a in range(d - 1, first_inner - 1, -1):
-                product *= corr[i, starts[a] + rest % shape[a]]
+                product *= corr[i, level_starts[a] + rest % shape[a]]
                 rest //= shape[a]
             inner_corr[i, c] = product
     centred = np.zeros((d, widest))
     for a in range(d):
         if kinds[a] != CATEGORICAL:
             for t in range(shape[a]):
-                centred[a, t] = z_levels[starts[a] + t] - 0.5
+                centred[a, t] = z_levels[level_starts[a] + t] - 0.5
     residual, v, scaled = np.empty(n), np.empty(n), np.empty(n)
     slope = np.empty(d)
     inner_trend = np.empty(n_inner)
@@ -174,7 +174,7 @@ def sample_grid(theta, codes, cells, noise, W, beta, shape, starts, kinds, famil
                 t += slope[a] * centred[a, codes[i, a]]
             residual[i] = t
         posterior_weights(W, beta, residual, v)
-        # the constant and the trend are updated as the two weights they are
+        # constant and trend depend on few weights: update those instead of every cell
         for i in range(n):
             constant += v[i]
             for a in range(d):
@@ -196,7 +196,7 @@ def sample_grid(theta, codes, cells, noise, W, beta, shape, starts, kinds, famil
             for i in range(n):
                 t = v[i]
                 for a in range(first_inner):
-                    t *= corr[i, starts[a] + outer[a]]
+                    t *= corr[i, level_starts[a] + outer[a]]
                 scaled[i] = t
             for c in range(n_inner):
                 x[s, index(start + c)] = signal_std * x[s, index(start + c)] + base + inner_trend[c]
@@ -220,23 +220,23 @@ def sample_grid(theta, codes, cells, noise, W, beta, shape, starts, kinds, famil
 
 
 @compiled(fast=True)
-def joint_posterior(theta, codes, W, beta, codes_new, starts, kinds, form, family, z_levels, mean, covariance):
+def joint_posterior(theta, codes, W, beta, codes_new, level_starts, kinds, form, family, z_levels, mean, covariance):
     """Posterior mean (m,) and the upper triangle of the covariance (m, m) of the latent function at codes_new (m, d)."""
     n, d = codes.shape
     m = codes_new.shape[0]
     x, x_new, point = np.empty((d, n)), np.empty((d, m)), np.empty(d)
-    place_codes(codes, n, starts, kinds, z_levels, x)
-    place_codes(codes_new, m, starts, kinds, z_levels, x_new)
+    fill_coordinates(codes, n, level_starts, kinds, z_levels, x)
+    fill_coordinates(codes_new, m, level_starts, kinds, z_levels, x_new)
     inverse_lengthscales = inverse_exp(theta, d)
     signal, trend = math.exp(theta[d]), math.exp(theta[d + 2])
-    k, room, difference = np.empty(n), np.empty((3, n)), np.empty((d, n))
-    bits = room[2].view(np.int64)
-    k_new, room_new, difference_new = np.empty(m), np.empty((3, m)), np.empty((d, m))
-    bits_new = room_new[2].view(np.int64)
+    k, scratch, difference = np.empty(n), np.empty((3, n)), np.empty((d, n))
+    bits = scratch[2].view(np.int64)
+    k_new, scratch_new, difference_new = np.empty(m), np.empty((3, m)), np.empty((d, m))
+    bits_new = scratch_new[2].view(np.int64)
     v = np.empty((n, m))
     for c in range(m):
-        place_code(codes_new, c, starts, kinds, z_levels, point)
-        prior_covariances(x, point, kinds, inverse_lengthscales, signal, trend, form, family, k, room, difference, bits)
+        fill_point(codes_new, c, level_starts, kinds, z_levels, point)
+        prior_covariances(x, point, kinds, inverse_lengthscales, signal, trend, form, family, k, scratch, difference, bits)
         mean[c] = 0.0
         for i in range(n):
             t = 0.0
@@ -245,8 +245,10 @@ def joint_posterior(theta, codes, W, beta, codes_new, starts, kinds, form, famil
             v[i, c] = t
             mean[c] += t * beta[i]
     for r in range(m):
-        place_code(codes_new, r, starts, kinds, z_levels, point)
-        prior_covariances(x_new, point, kinds, inverse_lengthscales, signal, trend, form, family, k_new, room_new, difference_new, bits_new)
+        fill_point(codes_new, r, level_starts, kinds, z_levels, point)
+        prior_covariances(
+            x_new, point, kinds, inverse_lengthscales, signal, trend, form, family, k_new, scratch_new, difference_new, bits_new
+        )
         for c in range(index(r), index(m)):
             covariance[r, c] = k_new[c]
         covariance[r, r] = prior_variance(point, kinds, signal, trend)

@@ -1,13 +1,15 @@
-"""Log constrained expected improvement of every cell of the grid, and its exact argmax, without an array per cell.
+"""Log constrained expected improvement at every cell of the grid, and its exact argmax, without an array over the cells.
 
-Several posteriors (one per metric and sample of the hyperparameters, and one for viability) are scored together, a tile of cells at a time:
+Several posteriors (one for each metric and sample of the hyperparameters, and one for viability) are scored together, one tile of cells
+after another:
 
     cross-covariances  k (n, tile)  ->  v = W k  ->  mean = beta . v, variance = prior - v . v  ->  acquisition  ->  best cells so far
 
-On a product grid a cell is an outer part (leading knobs) and an inner part (trailing knobs), and in the product form its covariance with
-an observation is a product of one entry for each: the outer part goes into the factor (W times a diagonal), the inner part is the same for
-all outer cells, and no covariance is computed per cell. Listed rows join one entry per group of knobs. The acquisition is bounded for the
-whole tile in single precision and worked out, in double, where the bound says that a cell may be the best.
+On a product grid a cell has an outer part (leading knobs) and an inner part (trailing knobs), and in the product form its covariance with
+an observation is a product of one factor for each. The outer factor is multiplied into W, the inner factors are the same for all outer
+cells, and no covariance is computed for a single cell. For listed rows, table entries of groups of knobs are multiplied. The acquisition is
+bounded from above for the whole tile in single precision, and computed in double precision where the bound says that a cell may be the
+best.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ MIN_VARIANCE = 1e-12
 
 @inlined()
 def among(rows, row):
-    """True where `row` is in the sorted array `rows`."""
+    """Whether `row` is in the sorted array `rows`."""
     low, high = 0, rows.size
     while low < high:
         middle = (low + high) // 2
@@ -49,13 +51,13 @@ def among(rows, row):
 
 
 @inlined()
-def is_out(row, table, shape, starts, allowed, taken, boxes, closed):
-    """True where a row is not to be suggested (see `score`)."""
+def is_excluded(row, table, shape, level_starts, allowed, taken, boxes, infeasible_levels):
+    """Whether a row must not be suggested (see `score`)."""
     if allowed.size > 0 and not allowed[row]:
         return True
     if among(taken, row):
         return True
-    if boxes.shape[0] == 0 and closed.size == 0:
+    if boxes.shape[0] == 0 and infeasible_levels.size == 0:
         return False
     d = shape.size
     code = np.empty(d, dtype=np.int64)
@@ -63,7 +65,7 @@ def is_out(row, table, shape, starts, allowed, taken, boxes, closed):
     for a in range(d - 1, -1, -1):
         code[a] = table[row, a] if table.shape[0] > 0 else rest % shape[a]
         rest //= shape[a]
-        if closed.size > 0 and closed[starts[a] + code[a]]:
+        if infeasible_levels.size > 0 and infeasible_levels[level_starts[a] + code[a]]:
             return True
     for b in range(boxes.shape[0]):
         inside = True
@@ -76,7 +78,7 @@ def is_out(row, table, shape, starts, allowed, taken, boxes, closed):
 
 @inlined()
 def insert(rows, values, row, value):
-    """Put a row into the ranking rows, values (k,), best first; its value is above the last one's."""
+    """Insert a row into the ranking rows, values (k,), best first, in place of the last one, whose value must be lower."""
     at = rows.size - 1
     while at > 0 and values[at - 1] < value:
         rows[at], values[at] = rows[at - 1], values[at - 1]
@@ -85,9 +87,9 @@ def insert(rows, values, row, value):
 
 
 @inlined()
-def listed_tile(groups, row, last, n, edges, table_at, tables, m, prior, form, family, signal, n_wide, k, trend_part, variance):
+def listed_tile(groups, row, last, n, group_starts, table_at, tables, m, prior, form, family, signal, n_wide, k, trend_part, variance):
     """Cross-covariances k (at least n, WIDTH) and prior variances of listed rows row .. last - 1 under model m."""
-    n_groups = edges.size - 1
+    n_groups = group_starts.size - 1
     width = last - row
     padded = (width + COLUMNS - 1) // COLUMNS * COLUMNS  # the last row is repeated
     for i in range(0, n, LANES):
@@ -116,10 +118,10 @@ def single():
 
 @compiled()
 def score(
-    mode, first, last, table, shape, starts, kinds, n_inner_knobs, groups, edges,
-    allowed, taken, boxes, closed,
+    mode, first, last, table, shape, level_starts, kinds, n_inner_knobs, groups, group_starts,
+    allowed, taken, boxes, infeasible_levels,
     n_obs, codes, theta, z_levels, W, beta, form, family, noise,
-    objective, known_rows, known_knob, known_levels, best, bound_model, bound_sign, bound_limit, bound_extra, log_floor,
+    objective, known_rows, known_knob, known_levels, best, bound_model, bound_sign, bound_limit, bound_extra, min_log_p,
     top_rows, top_values, out_mean, out_variance, out_value,
 ):  # fmt: skip
     """Score rows first .. last - 1 and fill top_rows, top_values (k,) with the best, best first, ties by the lowest row.
@@ -127,13 +129,13 @@ def score(
     What is not filled stays as it was given: -1 and -inf.
 
     Space: table (n_rows, d) int32 lists the rows, or has no rows for a product grid of the given shape (d,), of which the last
-    n_inner_knobs are inner; groups (n_rows, g) int32 are a listed row's combined codes, edges (g + 1,) the knobs of each group.
-    Rows not to suggest: allowed (n_rows,) bool or empty; taken, sorted rows; boxes (b, d, 2), lowest and highest code of each knob;
-    closed (sum of L,) bool or empty, levels that are out.
+    n_inner_knobs are inner; groups (n_rows, g) int32 are the listed rows' combined codes, and group i holds knobs group_starts[i] to
+    group_starts[i + 1] - 1. Rows not to suggest: allowed (n_rows,) bool or empty; taken, sorted rows; boxes (b, d, 2), lowest and highest
+    code of each knob; infeasible_levels (sum of L,) bool or empty, with the levels of knob a from level_starts[a] on.
     Models: n_obs, form, family (models,); codes (models, n, d); theta (models, p); z_levels (models, sum of L); W (models, n, n);
     beta (models, n); noise (models,), added to the posterior variance at every cell. Acquisition: see `screen`; a known objective is
     known_rows (n_rows,), or knob known_knob's values known_levels.
-    out_mean, out_variance (models, last - first), out_value (last - first,): filled where they are not empty; no row is then out.
+    out_mean, out_variance (models, last - first), out_value (last - first,): filled where they are not empty; no row is then excluded.
     """
     n_models, n_max, d = codes.shape
     listed = table.shape[0] > 0
@@ -144,16 +146,16 @@ def score(
         inner *= shape[a]
     padded = (inner + COLUMNS - 1) // COLUMNS * COLUMNS
     n_packed = n_wide * (n_wide + ROWS) // 2
-    table_at = np.zeros(edges.size, dtype=np.int64)
-    for g in range(edges.size - 1):
+    table_at = np.zeros(group_starts.size, dtype=np.int64)
+    for g in range(group_starts.size - 1):
         size = 1
-        for a in range(edges[g], edges[g + 1]):
+        for a in range(group_starts[g], group_starts[g + 1]):
             size *= shape[a]
         table_at[g + 1] = table_at[g] + 2 * n_wide * size
-    n_entries = table_at[edges.size - 1]
+    n_entries = table_at[group_starts.size - 1]
     if listed:
         inner, padded = WIDTH, 0
-    filled = listed  # whether covariances are worked out cell by cell
+    filled = listed  # whether covariances are computed cell by cell
     for m in range(n_models):
         filled = filled or form[m] != PRODUCT
 
@@ -168,20 +170,20 @@ def score(
         n = n_obs[m]
         n_own = (n + ROWS - 1) // ROWS * ROWS
         signal[m], trend[m] = math.exp(theta[m, d]), math.exp(theta[m, d + 2])
-        level_tables(theta[m], codes[m], n, starts, kinds, form[m], family[m], z_levels[m], corr[m], centred[m])
+        level_tables(theta[m], codes[m], n, level_starts, kinds, form[m], family[m], z_levels[m], corr[m], centred[m])
         pack_factor(W[m], n, packed, m * n_packed)
         for i in range(n):
             weights[m, i] = beta[m, i]
         if listed:
             group_tables(
-                corr[m], centred[m], codes[m], n, trend[m], signal[m], starts, shape, edges, table_at, n_wide, form[m], tables[m],
-                group_prior[m],
+                corr[m], centred[m], codes[m], n, trend[m], signal[m], level_starts, shape, group_starts, table_at, n_wide, form[m],
+                tables[m], group_prior[m],
             )  # fmt: skip
         else:
-            trend_slopes(W[m], codes[m], n, starts, centred[m], trend[m], slopes[m])
+            trend_slopes(W[m], codes[m], n, level_starts, centred[m], trend[m], slopes[m])
             begin, end = m * n_wide * padded, (m * n_wide + n_own) * padded
             inner_tables(
-                corr[m], centred[m], slopes[m], trend[m], starts, shape, n_outer_knobs, n, form[m], inner,
+                corr[m], centred[m], slopes[m], trend[m], level_starts, shape, n_outer_knobs, n, form[m], inner,
                 cells[begin:end].reshape(n_own, padded), joined[begin:end].reshape(n_own, padded), prior[m],
             )  # fmt: skip
 
@@ -205,13 +207,13 @@ def score(
         base = row if listed else row // inner * inner + offset
         full = (width + COLUMNS - 1) // COLUMNS * COLUMNS
         rest = base // inner
-        barred = False
+        infeasible = False
         for a in range(n_outer_knobs - 1, -1, -1):
             outer_codes[a] = rest % shape[a]
             rest //= shape[a]
-            barred = barred or (closed.size > 0 and closed[starts[a] + outer_codes[a]])
+            infeasible = infeasible or (infeasible_levels.size > 0 and infeasible_levels[level_starts[a] + outer_codes[a]])
         end = min(base + width, last)
-        if barred and not listed and not keep_all and out_mean.shape[1] == 0:
+        if infeasible and not listed and not keep_all and out_mean.shape[1] == 0:
             row = end
             continue
         for m in range(n_models):
@@ -221,13 +223,14 @@ def score(
             share, share_at, share_row = nothing, 0, 0
             if listed:
                 listed_tile(
-                    groups, base, end, n, edges, table_at, tables, m, group_prior, form[m], family[m], signal[m], n_wide, k, part,
+                    groups, base, end, n, group_starts, table_at, tables, m, group_prior, form[m], family[m], signal[m], n_wide, k, part,
                     variance[m],
                 )  # fmt: skip
             else:
                 above = outer_tables(
-                    corr[m], centred[m], slopes[m], trend[m], signal[m], starts, outer_codes, n_outer_knobs, n, form[m], scales, offsets
-                )
+                    corr[m], centred[m], slopes[m], trend[m], signal[m], level_starts, outer_codes, n_outer_knobs, n, form[m],
+                    scales, offsets,
+                )  # fmt: skip
                 for i in range(n, n_blocks * ROWS):
                     scales[i], offsets[i] = 1.0, 0.0
                 for c in range(full):
@@ -269,15 +272,15 @@ def score(
         if n_tops == 0 and not keep_all:
             continue
         screen(
-            mode, full, mean, variance, known, objective, best, bound_model, bound_sign, bound_limit, bound_extra, log_floor,
+            mode, full, mean, variance, known, objective, best, bound_model, bound_sign, bound_limit, bound_extra, min_log_p,
             quad, remainder, miss, log_p, top_p, total_p, top, total, upper,
         )  # fmt: skip
         for c in range(begin, end):
             if keep_all or upper[c] > top_values[n_tops - 1]:
-                if not keep_all and is_out(base + c, table, shape, starts, allowed, taken, boxes, closed):
+                if not keep_all and is_excluded(base + c, table, shape, level_starts, allowed, taken, boxes, infeasible_levels):
                     continue
                 value = value_at(
-                    mode, mean, variance, known, c, objective, best, bound_model, bound_sign, bound_limit, bound_extra, log_floor
+                    mode, mean, variance, known, c, objective, best, bound_model, bound_sign, bound_limit, bound_extra, min_log_p
                 )
                 if keep_all:
                     out_value[base + c - first] = value

@@ -1,8 +1,8 @@
-"""The acquisition twice: exactly at one cell, and as an upper bound over a tile at once, in single precision, that rules most cells out.
+"""The acquisition in two ways: exactly at one cell, and as an upper bound for a whole tile in single precision, which rules most cells out.
 
-With log Phi and log h taken apart as  -quad + log(rest), where quad is half the square of a negative argument and rest is of moderate size,
-a cell takes one logarithm however many bounds there are. The upper bound lies above the exact value and less than 1e-4 + 1e-5 quad above
-it (a test holds it to that), so a cell whose bound is no better than the best value found can't be the best; the others are worked out.
+log Phi and log h are split into  -quad + log(rest), where quad is half the square of a negative argument and rest is of moderate size, so
+that a cell takes one logarithm however many bounds there are. The upper bound is above the exact value, by less than 1e-4 + 1e-5 quad (a
+test holds it to that): a cell whose upper bound is not above the best value found can't be the best, and the others are computed exactly.
 
 S samples of the hyperparameters give S values each; the acquisition is the mean over them of EI * P. Arrays are over samples, bounds:
 objective, best (S,); bound_model, bound_limit (S, J); bound_sign, bound_extra (J,).
@@ -22,12 +22,12 @@ EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE = 0, 1, 2
 
 ZERO = F32(0.0)
 DENSITY = F32(INV_SQRT_2PI)
-FARTHEST = F32(1e3)  # beyond it the tail's value there is a bound
+FARTHEST = F32(1e3)  # for a larger argument the tail's value at this one serves as the upper bound
 SHRINK = F32(1.0 - 4e-6)
 MARGIN = F32(1e-5)
-CLOSE = F32(1.0 - 2e-4)  # the relative error of miss: its exponent is as large as 80
+CLOSE = F32(1.0 - 2e-4)  # allows for the relative error of miss, whose exponent may be as large as 80
 LARGEST = F32(1e36)
-UNDERFLOW = F32(80.0)  # from where on exp32 is not relied on
+UNDERFLOW = F32(80.0)  # for larger exponents exp32 is not accurate
 LOWEST = F32(-3e38)
 INFINITE = F32(np.inf)
 ROUNDING = F32(2e-6)
@@ -88,7 +88,7 @@ def mean_of_samples(top, total, n_samples, width, upper):
 
 @inlined(fast=True)
 def screen_lowest(m, mean, known, share, width, size, upper):
-    """Add the upper bound of minus the objective's mean, of which a sample has this share; `size` gets its size."""
+    """Add to `upper` minus the objective's mean times `share`, one sample's weight; `size` sums its magnitude, for the rounding error."""
     for c in range(width):
         value = np.float32(mean[m, c] if m >= 0 else known[c]) * share
         size[c] += abs(value)
@@ -97,16 +97,16 @@ def screen_lowest(m, mean, known, share, width, size, upper):
 
 @inlined(fast=True, optimised=True)
 def screen(
-    mode, width, mean, variance, known, objective, best, bound_model, bound_sign, bound_limit, bound_extra, log_floor,
+    mode, width, mean, variance, known, objective, best, bound_model, bound_sign, bound_limit, bound_extra, min_log_p,
     quad, rest, miss, log_p, top_p, total_p, top, total, upper,
 ):  # fmt: skip
     """Fill upper (width,) with an upper bound of `value_at` at every cell of a tile.
 
-    mean, variance (models, width); known (width,) where an objective is known. The single-precision arrays (width,) from quad to total
-    are overwritten.
+    mean, variance (models, width); known (width,) where the objective is a knob. The single-precision arrays (width,) from quad to total
+    are scratch.
     """
     n_samples = objective.size
-    need_log_p = mode != EXPECTED_IMPROVEMENT or log_floor > -1e299
+    need_log_p = mode != EXPECTED_IMPROVEMENT or min_log_p > -1e299
     for s in range(n_samples):
         m = objective[s]
         for c in range(width):
@@ -117,7 +117,7 @@ def screen(
             screen_bound(bound_model[s, j], mean, variance, bound_sign[j], bound_limit[s, j], bound_extra[j], width, quad, rest, miss)
         if need_log_p:
             join(quad, rest, width, log_p)
-            for c in range(width):  # log P <= -miss, which tells cells apart that are all but certain to be feasible
+            for c in range(width):  # log P <= -miss: this bound tells cells apart that are almost certainly feasible
                 log_p[c] = min(log_p[c], -CLOSE * miss[c])
             if n_samples > 1:
                 add_sample(log_p, s == 0, width, top_p, total_p)
@@ -144,7 +144,7 @@ def screen(
     if need_log_p:
         for c in range(width):
             value = log_p[c] if mode == MOST_FEASIBLE else (upper[c] + ROUNDING * quad[c] if mode == LOWEST_MEAN else upper[c])
-            upper[c] = value if log_p[c] >= log_floor else -INFINITE
+            upper[c] = value if log_p[c] >= min_log_p else -INFINITE
 
 
 @inlined()
@@ -167,11 +167,11 @@ def add_log(total, value):
 
 
 @inlined()
-def value_at(mode, mean, variance, known, c, objective, best, bound_model, bound_sign, bound_limit, bound_extra, log_floor):
+def value_at(mode, mean, variance, known, c, objective, best, bound_model, bound_sign, bound_limit, bound_extra, min_log_p):
     """The value to maximise at cell c of a tile.
 
     mode EXPECTED_IMPROVEMENT: log of the mean over samples of EI * P; LOWEST_MEAN: minus the mean over samples of the mean;
-    MOST_FEASIBLE: log of the mean of P. A cell whose log of the mean of P is below `log_floor` is worth -inf. objective[s] < 0: the
+    MOST_FEASIBLE: log of the mean of P. A cell whose log of the mean of P is below `min_log_p` is worth -inf. objective[s] < 0: the
     objective is known, `known` (width,), and its improvement certain.
     """
     n_samples = objective.size
@@ -190,7 +190,7 @@ def value_at(mode, mean, variance, known, c, objective, best, bound_model, bound
         elif mode == LOWEST_MEAN:
             objective_mean += (mean[m, c] if m >= 0 else known[c]) / n_samples
     shift = math.log(n_samples)
-    if total_p - shift < log_floor:
+    if total_p - shift < min_log_p:
         return -math.inf
     if mode == LOWEST_MEAN:
         return -objective_mean

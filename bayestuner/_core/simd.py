@@ -1,9 +1,10 @@
-"""The two innermost loops of scoring, written as vector instructions: numba has no vector types, and LLVM's loop vectoriser keeps neither
-sixteen sums in registers nor a fixed order of operations. Here both are by construction: a cell's result has the same bits wherever it
-lies in a tile.
+"""The two innermost loops of scoring, written as vector instructions.
 
-A function gets whole arrays and offsets into their (contiguous) data, and checks nothing. Where nothing is compiled, the functions of the
-same names in plain numpy take their place.
+Numba has no vector types, and LLVM's own vectoriser keeps neither sixteen sums in registers nor a fixed order of operations. Both hold here
+by construction, so that a cell's result has the same bits wherever it lies in a tile.
+
+The functions take whole arrays and offsets into their contiguous data, and check nothing. Where compilation is switched off, functions of
+the same names in plain numpy take their place; their docstrings say what is computed.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def _lanes(indices):
     return ir.Constant(ir.VectorType(I32, len(indices)), list(indices))
 
 
-def _all(builder, scalar):
+def _broadcast(builder, scalar):
     """A vector whose lanes are all `scalar`."""
     return builder.shuffle_vector(builder.insert_element(UNDEFINED, scalar, I32(0)), UNDEFINED, _lanes([0] * LANES))
 
@@ -80,7 +81,7 @@ def _strip(builder, w, k, k_row, p, p_row, t, beta, n_blocks, mean, variance, fl
     sums = []
     for r in range(ROWS):
         i = builder.add(first, I64(r))
-        offset, base = _all(builder, builder.load(builder.gep(t, [i]))), builder.gep(p, [builder.mul(i, p_row)])
+        offset, base = _broadcast(builder, builder.load(builder.gep(t, [i]))), builder.gep(p, [builder.mul(i, p_row)])
         sums.append([builder.fadd(offset, _load(builder, at(base, c))) for c in columns])
     builder.branch(inner)
 
@@ -93,7 +94,7 @@ def _strip(builder, w, k, k_row, p, p_row, t, beta, n_blocks, mean, variance, fl
     factors = builder.gep(w, [builder.add(w_at, builder.mul(a, I64(ROWS)))])
     total = []
     for r in range(ROWS):
-        factor = _all(builder, builder.load(builder.gep(factors, [I64(r)])))
+        factor = _broadcast(builder, builder.load(builder.gep(factors, [I64(r)])))
         total.append([_fma(builder, factor, x[c], before[r][c]) for c in columns])
     following = builder.add(a, I64(1))
     a.add_incoming(following, inner)
@@ -106,7 +107,7 @@ def _strip(builder, w, k, k_row, p, p_row, t, beta, n_blocks, mean, variance, fl
     builder.position_at_end(after)
     m_next, v_next = list(m), list(v)
     for r in range(ROWS):
-        b = _all(builder, builder.load(builder.gep(beta, [builder.add(first, I64(r))])))
+        b = _broadcast(builder, builder.load(builder.gep(beta, [builder.add(first, I64(r))])))
         for c in columns:
             m_next[c] = _fma(builder, b, total[r][c], m_next[c])
             v_next[c] = _fma(builder, builder.fneg(total[r][c]), total[r][c], v_next[c])
@@ -119,7 +120,7 @@ def _strip(builder, w, k, k_row, p, p_row, t, beta, n_blocks, mean, variance, fl
     builder.cbranch(builder.icmp_signed("<", block_next, n_blocks), rows, done)
 
     builder.position_at_end(done)
-    lowest = _all(builder, floor)
+    lowest = _broadcast(builder, floor)
     for c in columns:
         _store(builder, m_next[c], at(mean, c))
         _store(builder, builder.select(builder.fcmp_ordered(">", v_next[c], lowest), v_next[c], lowest), at(variance, c))

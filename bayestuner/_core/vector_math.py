@@ -1,7 +1,7 @@
 """exp, log and the normal distribution's tails as branch-free polynomials, so that LLVM turns loops over them into vector code.
 
-numba's own math.exp and math.log are scalar calls. The single-precision functions here only rule cells out (`_core.screen`), their errors
-are bounded by tests; the double-precision `exp_negative` is as good as the library's. Coefficients are minimax fits of the relative error.
+numba's own math.exp and math.log are scalar calls. The single-precision functions serve only to rule cells out (`_core.screen`), and tests
+bound their errors; the double-precision `exp_negative` is as good as the library's. Coefficients are minimax fits of the relative error.
 """
 
 from __future__ import annotations

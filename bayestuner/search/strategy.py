@@ -1,7 +1,7 @@
-"""What every search strategy shares: asking, telling, and the books kept in between.
+"""What every search strategy shares: asking, telling, and the record of trials kept in between.
 
-A strategy fills in two methods, `Strategy._choose` (which row next) and, where it learns, `Strategy._learn`. The rest, so
-that results are checked the same way and no configuration is tried twice, lives here.
+A strategy implements `Strategy._choose` (which row is next) and, where it learns, `Strategy._learn`. All the rest is here, so that every
+strategy checks results in the same way and tries no configuration twice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bayestuner.trial import Config, Failed, Measured, Outcome, Reading, Trial
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What is expected of one metric: its mean and the ends of a 95 % interval."""
+    """What is expected of one metric: the middle and the ends of a 95 % interval, in the metric's own unit."""
 
     mean: float
     low: float
@@ -38,7 +38,7 @@ class Recommendation:
     expected : dict
         Metric name -> `Prediction`, by the strategy's model where it has one, else the reading.
     p_feasible : float
-        The chance that every bound holds; 1.0 or 0.0 for a strategy without a model.
+        The probability that every bound holds; 1.0 or 0.0 for a strategy without a model.
     trial : Trial or None
         The trial that measured it, if one did.
     """
@@ -57,7 +57,7 @@ class Strategy(ABC):
     ----------
     space : Space
     goal : Goal
-        With absolute bounds (see `Goal.resolve`).
+        Its bounds are absolute (see `Goal.resolve`).
     seed : int
         Same seed and same results told in the same order give the same configurations.
     """
@@ -72,7 +72,7 @@ class Strategy(ABC):
         self.seed = int(seed)
         self._trials: list[Trial] = []
         self._outstanding: dict[int, Trial] = {}
-        self._taken: set[int] = set()  # rows tried or outstanding; no array over the rows, of which there may be very many
+        self._taken: set[int] = set()  # rows tried or outstanding; a set, because an array over all rows could be too large
         self._n_allowed = len(space)
         self._lock = threading.RLock()
 
@@ -87,7 +87,7 @@ class Strategy(ABC):
     def ask(self, n: int | None = None) -> Trial | list[Trial]:
         """Return the next configuration to run, or with `n` a list of that many to run at the same time (fewer where fewer are left).
 
-        May be called again before a `tell`; outstanding runs are accounted for.
+        May be called again before a `tell`; outstanding trials are taken into account.
 
         Raises
         ------
@@ -105,13 +105,13 @@ class Strategy(ABC):
             return batch
 
     def adopt(self, config: Mapping[str, Any]) -> Trial:
-        """Return a trial for a configuration of the caller's own choice: a default, an earlier result, a repeat."""
+        """Return a trial for a configuration that the caller chose: a default, an earlier result, a repeat."""
         with self._lock:
             row = self.space.row(config)
             return self._issue(row, repeat=row in self._taken)
 
     def tell(self, trial: Trial, metrics: Mapping[str, float | Reading] | None = None, /, **more: float | Reading) -> Trial:
-        """Take the metrics a trial measured, as numbers or `Reading` s; return the trial with its outcome.
+        """Record the metrics that a trial measured, as numbers or as `Reading`; return the trial with its outcome.
 
         Raises
         ------
@@ -124,11 +124,11 @@ class Strategy(ABC):
         return self.tell_outcome(trial, Measured(readings))
 
     def tell_failed(self, trial: Trial, kind: str = "error", message: str = "") -> Trial:
-        """Take that a trial failed: ``"oom"``, ``"timeout"``, ``"error"``, or ``"transient"`` (nothing is learnt; may be asked again)."""
+        """Record that a trial failed: ``"oom"``, ``"timeout"``, ``"error"``, or ``"transient"`` (nothing is learnt; may be asked again)."""
         return self.tell_outcome(trial, Failed(kind, message))
 
     def tell_outcome(self, trial: Trial, outcome: Outcome) -> Trial:
-        """Take an `Outcome` as it is; `tell` and `tell_failed` end here."""
+        """Record an `Outcome`; `tell` and `tell_failed` call this."""
         with self._lock:
             self._check_tell(trial, outcome)
             told = replace(self._outstanding.pop(trial.number), outcome=outcome)
@@ -186,11 +186,11 @@ class Strategy(ABC):
     def _choose(self) -> int:
         """Return the row to try next, not among those taken; `_n_free` is at least 1."""
 
-    def _learn(self, trial: Trial) -> None:  # noqa: B027 - many strategies need no more than the books
-        """Take in a trial that was told (never a transient failure)."""
+    def _learn(self, trial: Trial) -> None:  # noqa: B027 - many strategies need only the record of trials
+        """Learn from a trial that was told (never a transient failure)."""
 
     def _next(self) -> tuple[int, bool]:
-        """Row to issue, and whether it repeats one already tried."""
+        """The next row, and whether it repeats one already tried."""
         if self._n_free == 0:
             raise SpaceExhausted(f"all {len(self.space)} configurations of this space have been tried or are running")
         return self._choose(), False
@@ -202,7 +202,7 @@ class Strategy(ABC):
             return self._n_allowed - len(self._taken)
         return self._n_allowed - sum(1 for row in self._taken if self.space.is_allowed(row))
 
-    # -- the books ----------------------------------------------------------------------------------------------------
+    # -- the record of trials -----------------------------------------------------------------------------------------
 
     def _issue(self, row: int, repeat: bool) -> Trial:
         trial = Trial(len(self._trials), int(row), self.space.config(int(row)), repeat)
@@ -212,7 +212,7 @@ class Strategy(ABC):
         return trial
 
     def _release(self, row: int) -> None:
-        """Make a row free again unless another trial holds it."""
+        """Let a row be asked again, unless another trial of it counts."""
         if any(t.row == row and not is_transient(t) for t in self._trials):
             return
         self._taken.discard(row)
@@ -236,7 +236,7 @@ class Strategy(ABC):
 
 
 def is_transient(trial: Trial) -> bool:
-    """True for a failure that was the machine's fault, which teaches nothing."""
+    """Whether a trial failed through the machine's fault, which says nothing about its configuration."""
     return isinstance(trial.outcome, Failed) and trial.outcome.kind == "transient"
 
 

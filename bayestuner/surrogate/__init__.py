@@ -1,4 +1,5 @@
-"""The Gaussian processes: a metric's model, its fit, its transform of the readings, the chance that a run does not fail.
+"""The surrogate models: Gaussian processes of metrics and of failures, their hyperparameters, and samples of them.
 
-It knows arrays of codes and readings, no goal and no strategy; its loops are those of `_core`.
+This room knows the grid (`bayestuner.space`) and readings, but no goal and no search; it may use the compiled loops of `_core`, which it
+imports only when they are needed.
 """

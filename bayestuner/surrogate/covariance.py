@@ -1,4 +1,4 @@
-"""How a space looks to the Gaussian process: its knobs' levels as flat arrays, and which covariance is used."""
+"""A space as the Gaussian process sees it: its knobs' levels as flat arrays, and the kind of covariance function."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ class Geometry:
     Attributes
     ----------
     levels : ndarray, (sum of L,)
-        Every knob's levels one after the other: log(v / v_0) where the knob's scale is learnt, the unit coordinate where it is fixed.
-    starts : ndarray of int, (d + 1,)
-        Where each knob's levels begin.
+        Every knob's levels, one knob after the other: log(v / v_0) where the knob's scale is learnt (WARPED), with v_0 its lowest level;
+        else the unit coordinate.
+    level_starts : ndarray of int, (d + 1,)
+        Where each knob's levels begin in `levels`; the last entry is their number.
     kinds : ndarray of int, (d,)
         FIXED, WARPED or CATEGORICAL.
     shape : ndarray of int, (d,)
@@ -37,7 +38,7 @@ class Geometry:
     """
 
     levels: FloatArray
-    starts: IntArray
+    level_starts: IntArray
     kinds: IntArray
     shape: IntArray
     family: int
@@ -48,8 +49,8 @@ class Geometry:
         """Describe `space`; `warp` False keeps every knob's scale as it is."""
         kinds = np.array([_kind(knob, warp) for knob in space.knobs], dtype=np.int64)
         parts = [_levels(knob, kind) for knob, kind in zip(space.knobs, kinds, strict=True)]
-        starts = np.concatenate([[0], np.cumsum([len(p) for p in parts])]).astype(np.int64)
-        return cls(np.concatenate(parts), starts, kinds, np.array(space.shape, dtype=np.int64), FAMILIES[family], FORMS[form])
+        level_starts = np.concatenate([[0], np.cumsum([len(p) for p in parts])]).astype(np.int64)
+        return cls(np.concatenate(parts), level_starts, kinds, np.array(space.shape, dtype=np.int64), FAMILIES[family], FORMS[form])
 
     @property
     def d(self) -> int:
@@ -67,7 +68,7 @@ def _levels(knob: Knob, kind: int) -> FloatArray:
     if kind != WARPED:
         return knob.coordinates()
     v = np.asarray(knob.values, dtype=np.float64) if knob.numeric else np.arange(1.0, len(knob) + 1.0)
-    if v[0] <= 0.0:  # a power needs positive levels: let the lowest lie one smallest step above zero
+    if v[0] <= 0.0:  # the warp needs positive levels: shift them so that the lowest lies one smallest step above zero
         v = v - v[0] + np.diff(v).min()
     logs: FloatArray = np.log(v / v[0])
     return logs

@@ -1,6 +1,6 @@
 """Priors of the hyperparameters, and their maximum-a-posteriori fit.
 
-All priors are normal in theta's own coordinates (see `_core.likelihood`): standardised outputs, knobs scaled to [0, 1].
+The priors are normal in the coordinates of theta (see `_core.likelihood`), for standardised outputs and knobs scaled to [0, 1].
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 MAX_ITER = 30
-TOLERANCE = 1e-3  # in log posterior; a thousandth of a nat changes no decision
+TOLERANCE = 1e-3  # of the log posterior, in nats: so little changes no decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def fit(
     codes: IntArray,
     y: FloatArray,
     reps: FloatArray,
-    known: FloatArray,
+    known_noise: FloatArray,
     *,
     starts: FloatArray,
     prior_mean: FloatArray,
@@ -59,10 +59,10 @@ def fit(
     Parameters
     ----------
     codes : ndarray of int, (n, d)
-    y, reps, known : ndarray, (n,)
-        Standardised outputs, how many readings each averages, and the variance of their noise as far as it is known.
+    y, reps, known_noise : ndarray, (n,)
+        Standardised outputs, number of readings that each is the mean of, and variance of their noise as far as it is known.
     starts : ndarray, (s, 2 d + 3)
-        Where BFGS starts.
+        Points from which BFGS starts.
     prior_mean, prior_sd : ndarray, (2 d + 3,)
 
     Returns
@@ -74,7 +74,7 @@ def fit(
     from bayestuner._core.bfgs import maximise_posterior
 
     theta, value, _ = maximise_posterior(
-        starts, codes, y, reps, known, geometry.levels, geometry.starts, geometry.kinds,
+        starts, codes, y, reps, known_noise, geometry.levels, geometry.level_starts, geometry.kinds,
         prior_mean, prior_sd, geometry.form, geometry.family,
         max_iter, tolerance,
     )  # fmt: skip

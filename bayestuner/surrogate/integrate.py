@@ -1,8 +1,8 @@
-"""Integration over the hyperparameters instead of one best theta: a set of them, each with its own conditioned process.
+"""Integration over the hyperparameters theta, instead of taking the one theta that fits best.
 
-Two ways to choose the set: samples of theta's posterior by slice sampling, all of the same weight (Murray and Adams 2010; Snoek et al.
-2012), or the weighted nodes of a central composite design around its top (Rue, Martino and Chopin 2009, section 6.5). An acquisition is
-then averaged over the processes; mean and variance of the mixture are given by `mixture`.
+A set of thetas stands for their posterior, each with a process of its own. There are two ways to choose it: slice samples, all of the
+same weight (Murray and Adams 2010; Snoek et al. 2012), or the weighted nodes of a central composite design around the posterior's mode
+(Rue, Martino and Chopin 2009, section 6.5). What is wanted is then averaged over the processes; `mixture` gives mean and variance.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Arguments = tuple[IntArray, FloatArray, FloatArray, FloatArray, FloatArray, IntArray, IntArray, FloatArray, FloatArray, int, int]
 
-RADIUS = 1.1  # of the design, times sqrt(f): slightly outside the shell where a Gaussian has its mass
-MIN_CURVATURE = 0.25  # in prior standard deviations: no direction is taken to be wider than two of them
-STEP = 1e-4  # of the differences, in prior standard deviations
+RADIUS = 1.1  # of the design, times sqrt(f) for f free entries: slightly outside the shell where a Gaussian has its mass
+MIN_CURVATURE = 0.25  # in prior standard deviations: no direction of the posterior is taken to be wider than two of them
+STEP = 1e-4  # of the finite differences, in prior standard deviations
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the hyperparameters are inferred from.
+    """What the hyperparameters are inferred from: observations and priors.
 
     Attributes
     ----------
     geometry : Geometry
     codes : ndarray of int, (n, d)
-    y, reps, known : ndarray, (n,)
+    y, reps, known_noise : ndarray, (n,)
         As in `fit`; n may be 0, which leaves the prior.
     priors : Priors
     """
@@ -45,7 +45,7 @@ class Evidence:
     codes: IntArray
     y: FloatArray
     reps: FloatArray
-    known: FloatArray
+    known_noise: FloatArray
     priors: Priors = Priors()  # noqa: RUF009 - frozen
 
     @functools.cached_property
@@ -55,9 +55,9 @@ class Evidence:
 
     @property
     def arguments(self) -> Arguments:
-        """The same, in the order that compiled functions take."""
+        """The fields in the order that the compiled functions take them."""
         g = self.geometry
-        return (self.codes, self.y, self.reps, self.known, g.levels, g.starts, g.kinds, *self.prior, g.form, g.family)
+        return (self.codes, self.y, self.reps, self.known_noise, g.levels, g.level_starts, g.kinds, *self.prior, g.form, g.family)
 
 
 def slice_samples(
@@ -89,16 +89,16 @@ def slice_samples(
     return out
 
 
-def ccd_nodes(evidence: Evidence, top: FloatArray, *, corners: bool = True) -> tuple[FloatArray, FloatArray]:
-    """Choose nodes and weights of a central composite design around the top of theta's posterior.
+def ccd_nodes(evidence: Evidence, mode: FloatArray, *, corners: bool = True) -> tuple[FloatArray, FloatArray]:
+    """Choose nodes and weights of a central composite design around the mode of theta's posterior.
 
-    The design is laid out along the eigenvectors of the Hessian at the top: a centre, two star points per free entry and, if `corners`, a
-    two-level fraction of resolution V, all but the centre on one sphere. The base weights give a Gaussian its mean and covariance exactly;
-    each is multiplied by how much the posterior exceeds that Gaussian there.
+    The design is laid out along the eigenvectors of the Hessian at the mode: a centre, two star points per free entry and, if `corners`, a
+    two-level fractional factorial of resolution V, all but the centre on one sphere. The base weights reproduce a Gaussian's mean and
+    covariance exactly; each is multiplied by the ratio of the posterior to that Gaussian at its node.
 
     Parameters
     ----------
-    top : ndarray, (p,)
+    mode : ndarray, (p,)
         The fitted theta.
     corners : bool
         False leaves 2 f + 1 nodes for f free entries, few enough to condition and score every one.
@@ -116,13 +116,13 @@ def ccd_nodes(evidence: Evidence, top: FloatArray, *, corners: bool = True) -> t
     free = np.flatnonzero(sd)
     f = free.size
     hessian = np.empty((f, f))
-    if posterior_hessian(top, STEP, *evidence.arguments, hessian) != 0:
+    if posterior_hessian(mode, STEP, *evidence.arguments, hessian) != 0:
         raise BayesTunerError(
             "a central composite design needs a positive definite covariance around its centre; centre it on a fitted theta"
         )
     curvature, axes = np.linalg.eigh(hessian)
     z = design(f, corners)
-    theta = np.repeat(top[None, :], len(z), axis=0)
+    theta = np.repeat(mode[None, :], len(z), axis=0)
     theta[:, free] += (z / np.sqrt(np.maximum(curvature, MIN_CURVATURE))) @ axes.T * sd[free]
     value = np.empty(len(z))
     posterior_values(theta, *evidence.arguments, value)
@@ -144,14 +144,14 @@ def design(f: int, corners: bool) -> FloatArray:
 
 
 def fraction(f: int) -> FloatArray:
-    """A two-level fraction of resolution V, (runs, f), of +-1, its factors columns of a Hadamard matrix (Sanchez and Sanchez 2005)."""
+    """A two-level fractional factorial of resolution V, (runs, f), of +-1: columns of a Hadamard matrix (Sanchez and Sanchez 2005)."""
     indices = _indices(f)
     runs = 1 << indices[-1].bit_length() if indices else 1
     return np.array([[1.0 - 2.0 * ((run & index).bit_count() % 2) for index in indices] for run in range(runs)])
 
 
 def _indices(f: int) -> list[int]:
-    """The lowest numbers of which no four or fewer have the exclusive or 0, so that no main effect or pair is aliased with another."""
+    """The f lowest numbers of which no four or fewer have an exclusive or of 0: then no main effect or pair of factors is aliased."""
     chosen: list[int] = []
     taken: set[int] = {0}  # exclusive ors of up to three of them
     pairs: set[int] = {0}
@@ -166,18 +166,18 @@ def _indices(f: int) -> list[int]:
 
 
 def condition_all(evidence: Evidence, theta: FloatArray) -> list[GaussianProcess]:
-    """Condition one process per row of theta (S, p); they share the observations."""
+    """Condition one process for each row of theta (S, p); they share the observations."""
     codes = np.ascontiguousarray(evidence.codes)
     processes = []
     for row in theta:
         gp = GaussianProcess(evidence.geometry, priors=evidence.priors, theta=row)
-        gp.fit(codes, evidence.y, evidence.reps, evidence.known)
+        gp.fit(codes, evidence.y, evidence.reps, evidence.known_noise)
         processes.append(gp)
     return processes
 
 
 def mixture(processes: Sequence[GaussianProcess], weights: FloatArray, codes: IntArray) -> tuple[FloatArray, FloatArray]:
-    """Mean and variance (m,), (m,) at codes (m, d) of the latent function under a weighted set of processes."""
+    """Mean and variance (m,), (m,) of the smooth function at codes (m, d) under processes of the given weights (S,)."""
     moments = np.array([gp.predict(codes) for gp in processes])  # (S, 2, m)
     mean = weights @ moments[:, 0]
     variance = weights @ (moments[:, 1] + (moments[:, 0] - mean) ** 2)

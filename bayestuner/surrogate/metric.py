@@ -17,18 +17,30 @@ from bayestuner.trial import Reading
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-MAX_REFIT = 60  # up to here every tell fits anew; beyond, a fit costs more than a test run learns from it
-REFIT_EVERY = 5
-BURN_IN, THIN = 10, 2  # sweeps of the slice sampler, which starts at the best fit
-COMPARE_AT = frozenset({8, 12, 16, 24, 36, 54})  # numbers of readings at which other powers of the metric are tried
-MIN_EVIDENCE = 2.0  # nats by which another must fit better
-FRESH_EVERY = 8  # from N_RANDOM_START readings on, one more rarely moves the top: only that often is it looked for from the prior as well
-N_RANDOM_START = 10  # with fewer observations the posterior of theta may have several tops: one more start
+MAX_REFIT = 60  # with up to so many observations the hyperparameters are fitted after every tell
+REFIT_EVERY = 5  # with more, only when their number is a multiple of this: one more observation hardly moves them
+BURN_IN, THIN = 10, 2  # sweeps of the slice sampler before the first sample and for each sample; it starts at the best fit
+COMPARE_AT = frozenset({8, 12, 16, 24, 36, 54})  # numbers of observations at which other transforms of the metric are tried
+MIN_EVIDENCE = 2.0  # nats by which another transform must fit better to replace the one in use
+N_RANDOM_START = 10  # with fewer observations the posterior of theta may have several maxima: the fit gets one more, random, start
+PRIOR_START_EVERY = 8  # with more the maximum rarely moves far: only every so many observations the fit starts at the prior mean too
 
 
 @dataclass(slots=True)
 class Merged:
-    """Readings of one metric, one entry per distinct row: value (n,), reps (n,), sd (n,) of the mean (0 where unknown)."""
+    """Readings of one metric, merged by row.
+
+    Attributes
+    ----------
+    rows : ndarray of int, (n,)
+        Distinct, in the order of their first readings.
+    values : ndarray, (n,)
+        Means of the readings.
+    reps : ndarray, (n,)
+        Numbers of readings.
+    sd : ndarray, (n,)
+        Standard deviations of the noise of the means; 0 where unknown.
+    """
 
     rows: IntArray
     values: FloatArray
@@ -72,14 +84,14 @@ def merge(rows: list[int], readings: list[Reading]) -> Merged:
 class MetricModel:
     """Gaussian process over a metric's transformed, standardised readings.
 
-    What a reading says beyond the smooth function is of two kinds: noise, as far as its standard deviation is known, and the row's own
-    deviation, whose variance is `GaussianProcess.noise_variance`. A row that was measured keeps its own part.
+    A reading deviates from the smooth function for two reasons: noise, as far as its standard deviation is known, and the row's own
+    deviation, whose variance is `GaussianProcess.noise_variance`. Another run of the same row has the same own deviation, but new noise.
 
     Parameters
     ----------
     geometry : Geometry
     samples : int
-        How many samples of the hyperparameters to keep beside the best fit.
+        Number of samples of the hyperparameters to keep beside the best fit.
     priors : Priors, optional
     power : float, optional
         What the metric is modelled as, see `Modelling`.
@@ -89,7 +101,7 @@ class MetricModel:
     gp : GaussianProcess
         With the hyperparameters that fit best.
     processes : list of GaussianProcess
-        One for each sample of the hyperparameters; only `gp` where there are none.
+        One for each sample of the hyperparameters; `gp` alone where there are none.
     rows, y : ndarray, (n,)
         Rows measured, and their standardised readings.
     known : ndarray, (n,)
@@ -106,7 +118,7 @@ class MetricModel:
         self.transform = Transform(1.0, 0.0, 1.0)
         self.rows: IntArray = np.empty(0, dtype=np.int64)
         self.y: FloatArray = np.empty(0)
-        self.known: FloatArray = np.empty(0)
+        self.known_noise: FloatArray = np.empty(0)
 
     def fit(self, codes: IntArray, data: Merged, seed: list[int]) -> None:
         """Fit to merged readings at codes (n, d); `seed` is for random starts and for samples of the hyperparameters."""
@@ -132,14 +144,14 @@ class MetricModel:
         """Fit `gp` to the readings transformed by `power`; returns the negative log evidence of the transformed ones, up to a constant."""
         self.transform = Transform.of(data.values, power)
         self.y = self.transform.forward(data.values)
-        self.known = self.transform.forward_sd(data.values, data.sd) ** 2 if data.sd.any() else data.sd
+        self.known_noise = self.transform.forward_sd(data.values, data.sd) ** 2 if data.sd.any() else data.sd
         n = codes.shape[0]
-        fresh = n < N_RANDOM_START or n % FRESH_EVERY == 0
-        return gp.fit(codes, self.y, data.reps, self.known, refit=refit, fresh=fresh, extra_starts=extra)
+        start_at_prior = n < N_RANDOM_START or n % PRIOR_START_EVERY == 0
+        return gp.fit(codes, self.y, data.reps, self.known_noise, refit=refit, start_at_prior=start_at_prior, extra_starts=extra)
 
     def _compare(self, evidence: float, codes: IntArray, data: Merged) -> None:
-        """Go over to another power of the metric where the readings speak clearly for it: by the evidence at the best hyperparameters."""
-        kept = self.transform, self.y, self.known
+        """Change to another power of the metric where its evidence, at its best hyperparameters, is higher by `MIN_EVIDENCE`."""
+        kept = self.transform, self.y, self.known_noise
         for power in POWERS:
             if power == self.power:
                 continue
@@ -148,15 +160,15 @@ class MetricModel:
             found = self.transform.log_jacobian(data.values) - value
             if found > evidence + MIN_EVIDENCE:
                 evidence, self.gp, self.power = found, other, power
-                kept = self.transform, self.y, self.known
-        self.transform, self.y, self.known = kept
+                kept = self.transform, self.y, self.known_noise
+        self.transform, self.y, self.known_noise = kept
         self.processes = [self.gp]
 
     def _sample(self, codes: IntArray, data: Merged, rng: np.random.Generator) -> None:
-        """Draw the hyperparameters' samples by slice sampling, starting at the best fit (Snoek et al. 2012, section 3.1)."""
+        """Draw samples of the hyperparameters by slice sampling, starting at the best fit (Snoek et al. 2012, section 3.1)."""
         from bayestuner.surrogate.integrate import Evidence, condition_all, slice_samples
 
-        evidence = Evidence(self.gp.geometry, np.ascontiguousarray(codes), self.y, data.reps, self.known, self.priors)
+        evidence = Evidence(self.gp.geometry, np.ascontiguousarray(codes), self.y, data.reps, self.known_noise, self.priors)
         theta = slice_samples(evidence, self.gp.theta, self.samples, rng, burn_in=BURN_IN, thin=THIN)
         self.processes = condition_all(evidence, theta)
 
@@ -165,15 +177,15 @@ class MetricModel:
         mean, variance = self.gp.predict(codes)
         return mean, np.sqrt(variance)
 
-    def at_measured(self) -> tuple[FloatArray, FloatArray]:
-        """Mean and variance (n,), (n,) of what the measured rows themselves would read without noise.
+    def noise_free_estimates(self) -> tuple[FloatArray, FloatArray]:
+        """Mean and variance (n,), (n,) of what the measured rows would read without noise, in transformed units.
 
-        With no noise known this is the reading. With noise, the reading is drawn towards the smooth function: its weight is the row's
-        own variance as a share of that and the noise.
+        Where no noise is known this is the reading. A noisy reading is drawn towards the smooth function: its weight is the variance of the
+        row's own deviation as a share of the sum of that and the noise's variance.
         """
-        if not self.known.any():
+        if not self.known_noise.any():
             return self.y, np.zeros(self.y.size)
         own = self.gp.noise_variance
-        weight = own / (own + self.known)
+        weight = own / (own + self.known_noise)
         mean, variance = self.gp.predict(self.gp.codes)
-        return mean + weight * (self.y - mean), weight * self.known + (1.0 - weight) ** 2 * variance
+        return mean + weight * (self.y - mean), weight * self.known_noise + (1.0 - weight) ** 2 * variance

@@ -1,4 +1,4 @@
-"""How metrics are modelled: the choices that a strategy makes once, for all of its Gaussian processes."""
+"""How metrics are modelled: what a strategy chooses once for all of its Gaussian processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bayestuner.space import Space
 from bayestuner.surrogate.covariance import Geometry
 from bayestuner.surrogate.fit import Priors
 
-NO_TREND = (-20.0, 0.0)  # log standard deviation: nothing, and not fitted
+NO_TREND = (-20.0, 0.0)  # prior of the trend's log standard deviation: practically 0, and fixed
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +20,12 @@ class Modelling:
     family, form : str
         Of the covariance; see `Geometry`.
     warp : bool
-        Learn the scale of every knob; False takes its levels as they are.
+        Learn the scale of every knob; False takes their levels as they are.
     trend : bool
         A linear trend beside the constant mean.
     power : float or None
-        What a metric is modelled as, always: 0 its logarithm (where all readings are positive), 1 the metric as it is. None starts at the
-        logarithm and lets the readings decide.
+        Of the metric that is modelled: 0 the logarithm (where all readings are positive), 0.5 the square root, 1 the metric as it is. None
+        begins with the logarithm and lets the readings decide.
     """
 
     family: str = "matern52"

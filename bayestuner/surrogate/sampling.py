@@ -1,4 +1,4 @@
-"""Exact joint samples of a posterior: of the whole grid at once, where the grid is a product, or of listed rows."""
+"""Exact joint samples of a posterior: over a whole product grid at once, or at listed rows."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 MAX_CELLS = 2_000_000  # of a product grid that is sampled as a whole: 16 MB a sample
-MAX_DENSE = 4096  # rows whose covariance is factored: 128 MB
-CHUNK = 4_000_000  # cells sampled at a time where only some rows of them are kept
-BLOCK = 1 << 15  # normals drawn at a time
+MAX_DENSE = 4096  # rows whose covariance matrix is factored: 128 MB
+CHUNK = 4_000_000  # cells sampled at a time where only some of them are kept
+BLOCK = 1 << 15  # normal numbers drawn at a time, few enough to stay in the cache
 MIN_JITTER, MAX_JITTER = 1e-10, 1e-4
 
 
 def joint_samples(gp: GaussianProcess, space: Space, count: int, rng: np.random.Generator, rows: npt.ArrayLike | None = None) -> FloatArray:
-    """Draw joint samples of the latent function, without the noise of a reading.
+    """Draw joint samples of the smooth function, without the rows' own deviations and without noise.
 
-    A process of the product form is sampled over the whole product grid (a Kronecker prior sample and Matheron's rule); where that is too
-    large, or dearer than the rows wanted, and in the ard form, the covariance of the rows is factored.
+    A process of the product form is sampled over the whole product grid (a Kronecker sample of the prior, and Matheron's rule). Where that
+    grid is too large or costs more than the wanted rows, and in the ard form, the covariance matrix of the rows is factored.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def _from_grid(gp: GaussianProcess, space: Space, count: int, rng: np.random.Gen
         size = min(per_chunk, count - first)
         x = _normals(rng, size, cells)
         status = sample_grid(
-            gp.theta, gp.codes, observed, gp.noise, gp.W, gp.beta, g.shape, g.starts, g.kinds, g.family, gp.z_levels,
+            gp.theta, gp.codes, observed, gp.noise, gp.W, gp.beta, g.shape, g.level_starts, g.kinds, g.family, gp.z_levels,
             _normals(rng, size, 1 + g.d), _normals(rng, size, gp.n), x,
         )  # fmt: skip
         if status != 0:
@@ -103,7 +103,7 @@ def _normals(rng: np.random.Generator, count: int, size: int) -> FloatArray:
 
     even = count * size + count * size % 2
     out = np.empty(even)
-    uniforms = np.empty(min(even, BLOCK))  # small enough to stay in the cache
+    uniforms = np.empty(min(even, BLOCK))
     for first in range(0, even, BLOCK):
         part = out[first : first + BLOCK]
         rng.random(out=uniforms[: part.size])
@@ -118,8 +118,9 @@ def _dense(gp: GaussianProcess, codes: IntArray, count: int, rng: np.random.Gene
     m = codes.shape[0]
     mean, covariance = np.empty(m), np.empty((m, m))
     joint_posterior(
-        gp.theta, gp.codes, gp.W, gp.beta, np.ascontiguousarray(codes), g.starts, g.kinds, g.form, g.family, gp.z_levels, mean, covariance
-    )
+        gp.theta, gp.codes, gp.W, gp.beta, np.ascontiguousarray(codes), g.level_starts, g.kinds, g.form, g.family, gp.z_levels,
+        mean, covariance,
+    )  # fmt: skip
     jitter = MIN_JITTER
     while True:
         np.einsum("ii->i", covariance)[:] += jitter

@@ -1,4 +1,4 @@
-"""What is modelled of a metric: a power or the logarithm of it, standardised."""
+"""The transform of a metric before it is modelled: its logarithm, its square root or the metric itself, standardised."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ MAX_LOG = 700.0  # exp of more overflows
 
 @dataclass(frozen=True, slots=True)
 class Transform:
-    """``(g(value) - shift) / scale`` with g a Box-Cox power (Box and Cox 1964); rising, so bounds keep their direction.
+    """``(g(value) - shift) / scale`` with g a Box-Cox power transform (Box and Cox 1964). It is rising, so bounds keep their direction.
 
-    power 0 is the logarithm, 1 the identity (up to the shift); any power but 1 takes positive values only.
+    Power 0 is the logarithm and 1 the metric as it is; any power but 1 takes positive values only.
     """
 
     power: float
@@ -32,11 +32,11 @@ class Transform:
 
     @classmethod
     def of(cls, values: FloatArray, power: float | None = None) -> Transform:
-        """Choose from readings (n,); `power` None takes the logarithm where all are positive, else the readings as they are."""
+        """Standardise readings (n,); `power` None takes the logarithm where all are positive, else the metric as it is."""
         if power is None:
             power = 0.0 if bool((values > 0.0).all()) else 1.0
         g = _power(values, power)
-        shift = float(np.add.reduce(g)) / g.size  # as mean() and std(), without their overhead: this is on the way of every tell
+        shift = float(np.add.reduce(g)) / g.size  # mean() and std() have too much overhead for every tell
         centred = g - shift
         spread = math.sqrt(float(np.add.reduce(centred * centred)) / g.size)
         floor = 1e-6 * (1.0 if power == 0.0 else max(abs(shift), 1e-300))
@@ -47,18 +47,18 @@ class Transform:
         return (_power(values, self.power) - self.shift) / self.scale
 
     def forward_limit(self, limit: float) -> float:
-        """Where a bound's limit lies; -inf for a limit a positive metric can't come down to."""
+        """A bound's limit, standardised; -inf for one that is below every value of a positive metric."""
         if self.power < 1.0 and limit <= 0.0:
             return -math.inf
         rooted = limit if self.power == 1.0 else (limit**self.power - 1.0) / self.power if self.power else math.log(limit)
         return (rooted - self.shift) / self.scale
 
     def forward_sd(self, values: FloatArray, sd: FloatArray) -> FloatArray:
-        """Standard deviations of noise, (n,), by the slope of g."""
+        """Standard deviations of noise, (n,), standardised by the slope of g at the values."""
         return sd * np.abs(values) ** (self.power - 1.0) / self.scale if self.power < 1.0 else sd / self.scale
 
     def backward(self, value: float) -> float:
-        """The metric's value at a standardised one; 0 below what a power can come from."""
+        """The metric's value at a standardised one; 0 where no positive value has that power."""
         g = self.shift + self.scale * value
         if self.power == 0.0:
             return math.exp(min(g, MAX_LOG))
@@ -67,7 +67,7 @@ class Transform:
         return float(max(self.power * g + 1.0, 0.0) ** (1.0 / self.power))
 
     def log_jacobian(self, values: FloatArray) -> float:
-        """Log of the density's change: log p(values) = log p(standardised) + this."""
+        """Log of the Jacobian: log density of the values = log density of the standardised ones + this."""
         slope = (self.power - 1.0) * float(np.log(values).sum()) if self.power < 1.0 else 0.0
         return slope - values.size * math.log(self.scale)
 

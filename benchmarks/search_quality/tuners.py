@@ -59,7 +59,7 @@ TUNERS: dict[str, Maker] = {
     "design-2": _bayes({"bayestuner.search.engine.design:N_DESIGN": 2}),
     "design-4": _bayes({"bayestuner.search.engine.design:N_DESIGN": 4}),
     "design-5": _bayes({"bayestuner.search.engine.design:N_DESIGN": 5}),
-    "far-limits": _bayes({"bayestuner.search.engine.tuner:REACH": 1e300}),
+    "far-limits": _bayes({"bayestuner.search.engine.tuner:MAX_LIMIT_DISTANCE": 1e300}),
     "price-first": _bayes({"bayestuner.search.engine.tuner:FEASIBILITY_FIRST": 1}),
     "log-only": _bayes({"bayestuner.surrogate.metric:COMPARE_AT": frozenset()}),
     "no-warp": _bayes({"bayestuner.search.engine.posterior:Geometry": _Unwarped}),

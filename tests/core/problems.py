@@ -37,11 +37,11 @@ class Problem:
         self.codes = SPACE.codes(self.rows)
         self.y = rng.standard_normal(n)
         self.reps = rng.integers(1, 4, n).astype(float)
-        self.known = rng.choice([0.0, 0.01], n)
+        self.known_noise = rng.choice([0.0, 0.01], n)
 
     @property
     def noise(self):
-        return np.exp(self.theta[self.geometry.d + 1]) / self.reps + self.known
+        return np.exp(self.theta[self.geometry.d + 1]) / self.reps + self.known_noise
 
     def points(self, rows):
         """Coordinates of rows for the oracle: warped numbers, or codes for categories."""

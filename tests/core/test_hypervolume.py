@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from bayestuner._core.hypervolume import add_log_chance, expected_hypervolume_improvement
+from bayestuner._core.hypervolume import add_log_probability, expected_hypervolume_improvement
 from bayestuner.search.strategies.pareto import hypervolume, non_dominated
 
 FRONT = np.array([[-1.2, 0.9], [-0.4, 0.1], [0.3, -0.8]])
@@ -50,7 +50,7 @@ def test_a_point_sure_to_be_dominated_gains_nothing_and_all_points_are_scored_al
 
 def test_log_chances_add_up():
     mean, variance, out = np.array([0.0, 2.0]), np.array([1.0, 0.25]), np.array([0.5, -1.0])
-    add_log_chance(mean, variance, -1.0, 0.5, 0.75, out)
+    add_log_probability(mean, variance, -1.0, 0.5, 0.75, out)
     expected = np.array([0.5, -1.0]) + norm.logcdf((0.5 - mean) / np.sqrt(variance + 0.75))
     assert out == pytest.approx(expected, rel=1e-12)
 

@@ -11,7 +11,9 @@ from bayestuner._core.likelihood import objective
 
 def evaluate(p, theta):
     g = p.geometry
-    return objective(theta, p.codes, p.y, p.reps, p.known, g.levels, g.starts, g.kinds, p.prior_mean, p.prior_sd, g.form, g.family)
+    return objective(
+        theta, p.codes, p.y, p.reps, p.known_noise, g.levels, g.level_starts, g.kinds, p.prior_mean, p.prior_sd, g.form, g.family
+    )
 
 
 @pytest.mark.parametrize(("form", "family"), FORMS)
@@ -68,8 +70,8 @@ def test_fit_ends_where_the_gradient_vanishes_and_never_above_its_starts(seed):
     p = Problem(15, seed)
     g = p.geometry
     theta, value, n_eval = maximise_posterior(
-        np.stack([p.prior_mean, p.theta]), p.codes, p.y, p.reps, p.known, g.levels, g.starts, g.kinds, p.prior_mean, p.prior_sd, g.form,
-        g.family, 500, 1e-12,
+        np.stack([p.prior_mean, p.theta]), p.codes, p.y, p.reps, p.known_noise, g.levels, g.level_starts, g.kinds, p.prior_mean,
+        p.prior_sd, g.form, g.family, 500, 1e-12,
     )  # fmt: skip
     assert value <= min(evaluate(p, p.prior_mean)[0], evaluate(p, p.theta)[0]) + 1e-12
     assert np.abs(evaluate(p, theta)[1]).max() < 1e-3
@@ -80,13 +82,14 @@ def test_fit_ends_where_the_gradient_vanishes_and_never_above_its_starts(seed):
 def fit(p, starts, max_iter=30, tol=1e-3):
     g = p.geometry
     return maximise_posterior(
-        starts, p.codes, p.y, p.reps, p.known, g.levels, g.starts, g.kinds, p.prior_mean, p.prior_sd, g.form, g.family, max_iter, tol
-    )
+        starts, p.codes, p.y, p.reps, p.known_noise, g.levels, g.level_starts, g.kinds, p.prior_mean, p.prior_sd, g.form, g.family,
+        max_iter, tol,
+    )  # fmt: skip
 
 
 @pytest.mark.compiled
 def test_runs_given_up_early_end_as_low_as_patient_ones_nearly_always():
-    """Readings that are pure noise have several tops; a patient search may climb another one than a hasty one does."""
+    """Readings that are pure noise have several maxima; a patient search may climb another one than a hasty one does."""
     above, evaluations = [], []
     for seed in range(60):
         p = Problem(15 + 2 * (seed % 12), seed)

@@ -18,12 +18,12 @@ CODE = """
 import sys
 import numpy as np
 from bayestuner._core.box_muller import normals_from_uniforms
-from bayestuner._core.hypervolume import add_log_chance
+from bayestuner._core.hypervolume import add_log_probability
 chance, normals = np.zeros(1), np.zeros(2)
-add_log_chance(np.array([-9.0]), np.ones(1), 1.0, 0.0, 0.0, chance)
+add_log_probability(np.array([-9.0]), np.ones(1), 1.0, 0.0, 0.0, chance)
 normals_from_uniforms(np.array([0.3, 0.7]), normals)
 def count(kind):
-    return sum(sum(getattr(function.stats, kind).values()) for function in (add_log_chance, normals_from_uniforms))
+    return sum(sum(getattr(function.stats, kind).values()) for function in (add_log_probability, normals_from_uniforms))
 print(repr(float(chance[0])), repr(float(normals[0])), count("cache_hits"), count("cache_misses"), "scipy.linalg" in sys.modules)
 """
 

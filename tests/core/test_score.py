@@ -16,11 +16,11 @@ from bayestuner.search.engine.acquisition import (
     EXPECTED_IMPROVEMENT,
     LOWEST_MEAN,
     MOST_FEASIBLE,
+    Exclusions,
     KnobValues,
     ModelBound,
     Packed,
     Scorer,
-    Skip,
 )
 from bayestuner.search.engine.hints import Hints
 from bayestuner.space import Categorical, Integer, Ordinal, Space
@@ -30,7 +30,7 @@ from bayestuner.surrogate.gp import GaussianProcess
 
 def conditioned(p):
     gp = GaussianProcess(p.geometry, theta=p.theta)
-    gp.fit(p.codes, p.y, p.reps, p.known)
+    gp.fit(p.codes, p.y, p.reps, p.known_noise)
     return gp
 
 
@@ -54,11 +54,11 @@ def test_grid_means_and_variances_equal_predict(form, family, listed):
     every = np.arange(SPACE.n_rows)
     space = Space.from_rows(SPACE.knobs, list(SPACE)) if listed else SPACE
     for split in (1, 2, 3, 4):
-        scorer = Scorer(space, g.starts, g.kinds)
+        scorer = Scorer(space, g.level_starts, g.kinds)
         scorer.n_inner = split
         if listed:
-            edges = [0, split, 4] if split < 4 else [0, 4]
-            scorer._edges, scorer._groups = np.array(edges), acquisition.combine(space.table, g.shape, edges)
+            group_starts = [0, split, 4] if split < 4 else [0, 4]
+            scorer._group_starts, scorer._groups = np.array(group_starts), acquisition.combine(space.table, g.shape, group_starts)
         mean, variance = scorer.posterior(packed)
         for m, gp in enumerate(gps):
             expected = gp.predict(SPACE.codes(every))
@@ -77,13 +77,13 @@ def test_noise_is_added_to_the_variance_at_every_row(form, listed):
     np.testing.assert_array_equal(noisy_variance, variance + np.array([[0.25], [0.5]]))
 
 
-def brute_force(gps, bounds, skip, best, mode, floor=-math.inf, noise=(0.0, 0.0)):
+def brute_force(gps, bounds, exclusions, best, mode, floor=-math.inf, noise=(0.0, 0.0)):
     every = SPACE.codes(np.arange(SPACE.n_rows))
     moments = [(mean, variance + extra) for (mean, variance), extra in zip((gp.predict(every) for gp in gps), noise, strict=True)]
     log_p = np.zeros(SPACE.n_rows)
     for b in bounds:
         mean, variance = moments[b.model]
-        log_p += norm.logcdf(b.sign * (mean - b.limit) / np.sqrt(variance + b.extra))
+        log_p += norm.logcdf(b.sign * (mean - b.limit) / np.sqrt(variance + b.extra_variance))
     mean, std = moments[0][0], np.sqrt(moments[0][1])
     u = (best - mean) / std
     with np.errstate(divide="ignore"):
@@ -92,7 +92,7 @@ def brute_force(gps, bounds, skip, best, mode, floor=-math.inf, noise=(0.0, 0.0)
             LOWEST_MEAN: -mean,
             MOST_FEASIBLE: log_p,
         }[mode]
-    value = np.where((log_p < floor) | skip, -np.inf, value)
+    value = np.where((log_p < floor) | exclusions, -np.inf, value)
     return int(np.argmax(value)), float(value.max())
 
 
@@ -104,13 +104,13 @@ def test_argmax_equals_brute_force(mode, listed, seed, noise):
     rng = np.random.default_rng(seed)
     gps = [conditioned(Problem(9, seed)), conditioned(Problem(9, seed + 50))]
     space = Space.from_rows(SPACE.knobs, list(SPACE)) if listed else SPACE
-    skip = rng.random(SPACE.n_rows) < 0.3
+    exclusions = rng.random(SPACE.n_rows) < 0.3
     bounds = [ModelBound(1, 1.0, 0.2), ModelBound(1, -1.0, 1.5), ModelBound(0, -1.0, 2.0, 0.1)]
     floor = math.log(0.05) if mode == LOWEST_MEAN else -1e300
-    scorer = Scorer(space, gps[0].geometry.starts, gps[0].geometry.kinds)
+    scorer = Scorer(space, gps[0].geometry.level_starts, gps[0].geometry.kinds)
     packed = Packed.of(gps, SPACE and len(SPACE.knobs), gps[0].geometry.levels.size, noise)
-    row, value = scorer.best(mode, packed, bounds, skip, objective=0, best=-0.3, log_floor=floor)
-    expected = brute_force(gps, bounds, skip, -0.3, mode, floor, noise)
+    row, value = scorer.best(mode, packed, bounds, exclusions, objective=0, best=-0.3, min_log_p=floor)
+    expected = brute_force(gps, bounds, exclusions, -0.3, mode, floor, noise)
     assert row == expected[0]
     assert value == pytest.approx(expected[1], rel=1e-6)
 
@@ -119,17 +119,17 @@ def test_ties_go_to_the_lowest_row_and_threads_agree(monkeypatch):
     monkeypatch.setattr(acquisition, "MIN_CHUNK", 10)
     gp = conditioned(Problem(3, 0))
     packed = Packed.of([gp], 4, gp.geometry.levels.size)
-    skip = np.zeros(SPACE.n_rows, dtype=bool)
-    skip[:17] = True
+    exclusions = np.zeros(SPACE.n_rows, dtype=bool)
+    exclusions[:17] = True
     for threads in (1, 4):
-        scorer = Scorer(SPACE, gp.geometry.starts, gp.geometry.kinds, threads=threads)
-        assert scorer.best(MOST_FEASIBLE, packed, [], skip) == (17, 0.0)
+        scorer = Scorer(SPACE, gp.geometry.level_starts, gp.geometry.kinds, threads=threads)
+        assert scorer.best(MOST_FEASIBLE, packed, [], exclusions) == (17, 0.0)
 
 
 def scored(space, n=9, seed=3, form="product", threads=1):
     gps = [conditioned(Problem(n, seed, form)), conditioned(Problem(n, seed + 50, form))]
     g = gps[0].geometry
-    return Scorer(space, g.starts, g.kinds, threads=threads), Packed.of(gps, g.d, g.levels.size), gps
+    return Scorer(space, g.level_starts, g.kinds, threads=threads), Packed.of(gps, g.d, g.levels.size), gps
 
 
 @pytest.mark.parametrize("form", ["product", "ard"])
@@ -140,7 +140,7 @@ def test_a_value_has_the_same_bits_in_any_tile_and_on_any_number_of_threads(monk
     bounds, found = [ModelBound(1, 1.0, 0.2)], []
     for threads in (1, 3, 7):
         scorer, packed, _ = scored(space, form=form, threads=threads)
-        found.append(scorer.top(SPACE.n_rows, EXPECTED_IMPROVEMENT, packed, bounds, Skip(), objective=0, best=-0.3))
+        found.append(scorer.top(SPACE.n_rows, EXPECTED_IMPROVEMENT, packed, bounds, Exclusions(), objective=0, best=-0.3))
     for rows, values in found[1:]:
         np.testing.assert_array_equal(rows, found[0][0])
         np.testing.assert_array_equal(values, found[0][1])
@@ -154,10 +154,12 @@ def test_every_way_to_score_runs_the_same_compiled_code():
     for space in (SPACE, Space.from_rows(SPACE.knobs, list(SPACE)), masked):
         scorer, packed, _ = scored(space)
         none = Packed.of([], packed.codes.shape[2], packed.z_levels.shape[1])
-        scorer.best(MOST_FEASIBLE, none, [], Skip(allowed=space.allowed))
+        scorer.best(MOST_FEASIBLE, none, [], Exclusions(allowed=space.allowed))
         scorer.best(LOWEST_MEAN, packed, [], mask, objective=0)
-        scorer.top(3, EXPECTED_IMPROVEMENT, packed, [ModelBound([0, 1], 1.0, 0.2)], Skip(taken=np.array([3])), objective=[0, 1], best=1)
-        scorer.best(EXPECTED_IMPROVEMENT, packed, [], Skip(), known=KnobValues(0, np.arange(9.0)), best=4.0, log_floor=-1)
+        scorer.top(
+            3, EXPECTED_IMPROVEMENT, packed, [ModelBound([0, 1], 1.0, 0.2)], Exclusions(taken=np.array([3])), objective=[0, 1], best=1
+        )
+        scorer.best(EXPECTED_IMPROVEMENT, packed, [], Exclusions(), known=KnobValues(0, np.arange(9.0)), best=4.0, min_log_p=-1)
         scorer.values(MOST_FEASIBLE, packed, [], SPACE.codes([1, 2]))
         scorer.posterior(packed)
     assert len(score.signatures) == 1
@@ -166,9 +168,9 @@ def test_every_way_to_score_runs_the_same_compiled_code():
 def test_the_pool_of_threads_is_made_once(monkeypatch):
     monkeypatch.setattr(acquisition, "MIN_CHUNK", 20)
     scorer, packed, _ = scored(SPACE, threads=2)
-    scorer.best(MOST_FEASIBLE, packed, [], Skip())
+    scorer.best(MOST_FEASIBLE, packed, [], Exclusions())
     pool = scorer._pool
-    scorer.best(MOST_FEASIBLE, packed, [], Skip())
+    scorer.best(MOST_FEASIBLE, packed, [], Exclusions())
     assert scorer._pool is pool is not None
     assert len(pool._threads) <= 2
 
@@ -178,7 +180,7 @@ def test_the_best_rows_come_in_order():
     bounds = [ModelBound(1, 1.0, 0.2)]
     every = scorer.values(EXPECTED_IMPROVEMENT, packed, bounds, SPACE.codes(np.arange(SPACE.n_rows)), objective=0, best=-0.3)
     for count in (1, 7, SPACE.n_rows + 5):
-        rows, values = scorer.top(count, EXPECTED_IMPROVEMENT, packed, bounds, Skip(), objective=0, best=-0.3)
+        rows, values = scorer.top(count, EXPECTED_IMPROVEMENT, packed, bounds, Exclusions(), objective=0, best=-0.3)
         expected = np.argsort(-every, kind="stable")[:count]
         np.testing.assert_array_equal(rows[: expected.size], expected)
         np.testing.assert_allclose(values[: expected.size], every[expected], rtol=1e-9)
@@ -197,22 +199,22 @@ def test_a_compact_skip_equals_the_mask_it_describes(listed, mode, seed):
     codes = SPACE.codes(every)
     low = np.array([rng.integers(0, size, 3) for size in SPACE.shape]).T
     high = np.minimum(low + rng.integers(0, 4, low.shape), np.array(SPACE.shape) - 1)
-    skip = Skip(
+    exclusions = Exclusions(
         taken=np.sort(rng.choice(SPACE.n_rows, 30, replace=False)),
         boxes=np.ascontiguousarray(np.stack([low, high], axis=-1)),
-        closed=rng.random(gps[0].geometry.levels.size) < 0.15,
+        infeasible_levels=rng.random(gps[0].geometry.levels.size) < 0.15,
         allowed=rng.random(SPACE.n_rows) < 0.8,
     )
-    mask = ~skip.allowed
-    mask[skip.taken] = True
+    mask = ~exclusions.allowed
+    mask[exclusions.taken] = True
     for row, code in enumerate(codes):
-        mask[row] |= any(all(lo <= c <= hi for c, (lo, hi) in zip(code, box, strict=True)) for box in skip.boxes)
-        mask[row] |= any(skip.closed[scorer.starts[d] + c] for d, c in enumerate(code))
+        mask[row] |= any(all(lo <= c <= hi for c, (lo, hi) in zip(code, box, strict=True)) for box in exclusions.boxes)
+        mask[row] |= any(exclusions.infeasible_levels[scorer.level_starts[d] + c] for d, c in enumerate(code))
     assert 10 < mask.sum() < mask.size - 10
-    np.testing.assert_array_equal(skip.out(every, codes, scorer.starts), mask)
+    np.testing.assert_array_equal(exclusions.excludes(every, codes, scorer.level_starts), mask)
     options = {"objective": 0, "best": -0.3}
     bounds = [ModelBound(1, 1.0, 0.2)]
-    found = scorer.top(40, mode, packed, bounds, skip, **options)
+    found = scorer.top(40, mode, packed, bounds, exclusions, **options)
     expected = scorer.top(40, mode, packed, bounds, mask, **options)
     np.testing.assert_array_equal(found[0], expected[0])
     np.testing.assert_array_equal(found[1], expected[1])
@@ -225,7 +227,7 @@ def test_hinted_boxes_hold_what_the_hints_exclude():
     for row in (space.row({"memory": 2, "batch": 4, "p": "a"}), space.row({"memory": 4, "batch": 8, "p": "b"})):
         hints.failed(row)
     every = np.arange(space.n_rows)
-    out = Skip(boxes=hints.boxes()).out(every, space.codes(every), np.array([0, 6, 10, 12]))
+    out = Exclusions(boxes=hints.boxes()).excludes(every, space.codes(every), np.array([0, 6, 10, 12]))
     configs = [space.config(int(row)) for row in every]
     expected = [
         (c["p"] == "a" and c["memory"] <= 2 and c["batch"] >= 4) or (c["p"] == "b" and c["memory"] <= 4 and c["batch"] >= 8)
@@ -244,8 +246,8 @@ def test_a_knob_as_objective_equals_its_values_at_every_row(listed, knob, mode):
     values = np.random.default_rng(0).standard_normal(SPACE.shape[knob])
     bounds = [ModelBound(1, 1.0, 0.2)]
     rows = values[SPACE.codes(np.arange(SPACE.n_rows))[:, knob]]
-    by_knob = scorer.top(50, mode, packed, bounds, Skip(), known=KnobValues(knob, values), best=0.5)
-    by_row = scorer.top(50, mode, packed, bounds, Skip(), known=rows, best=0.5)
+    by_knob = scorer.top(50, mode, packed, bounds, Exclusions(), known=KnobValues(knob, values), best=0.5)
+    by_row = scorer.top(50, mode, packed, bounds, Exclusions(), known=rows, best=0.5)
     np.testing.assert_array_equal(by_knob[0], by_row[0])
     np.testing.assert_array_equal(by_knob[1], by_row[1])
 
@@ -255,7 +257,7 @@ def test_samples_of_the_hyperparameters_equal_their_mean_by_brute_force(mode):
     samples, best = 3, [-0.4, -0.1, 0.2]
     gps = [conditioned(Problem(9, seed)) for seed in range(2 * samples)]
     g = gps[0].geometry
-    scorer, packed = Scorer(SPACE, g.starts, g.kinds), Packed.of(gps, g.d, g.levels.size)
+    scorer, packed = Scorer(SPACE, g.level_starts, g.kinds), Packed.of(gps, g.d, g.levels.size)
     every = SPACE.codes(np.arange(SPACE.n_rows))
     log_p, gain, means = [], [], []
     for s in range(samples):
@@ -274,7 +276,7 @@ def test_samples_of_the_hyperparameters_equal_their_mean_by_brute_force(mode):
         }[mode]
     bound = ModelBound([1, 3, 5], 1.0, [0.0, 0.1, 0.2])
     floor = math.log(0.3) if mode == LOWEST_MEAN else -1e300
-    row, found = scorer.best(mode, packed, [bound], Skip(), objective=[0, 2, 4], best=best, log_floor=floor)
+    row, found = scorer.best(mode, packed, [bound], Exclusions(), objective=[0, 2, 4], best=best, min_log_p=floor)
     assert row == int(np.argmax(value))
     assert found == pytest.approx(value.max(), rel=1e-6)
 
@@ -289,7 +291,7 @@ def test_a_safe_search_takes_the_best_of_the_rows_likely_to_be_feasible():
     floor = (log_p[np.argmax(value)] + log_p.max()) / 2
     expected = np.where(log_p >= floor, value, -np.inf)
     assert np.argmax(expected) != np.argmax(value)
-    row, _ = scorer.best(EXPECTED_IMPROVEMENT, packed, bounds, Skip(), objective=0, best=0.3, log_floor=floor)
+    row, _ = scorer.best(EXPECTED_IMPROVEMENT, packed, bounds, Exclusions(), objective=0, best=0.3, min_log_p=floor)
     assert row == int(np.argmax(expected))
 
 
@@ -297,16 +299,16 @@ def test_a_safe_search_takes_the_best_of_the_rows_likely_to_be_feasible():
 @pytest.mark.parametrize("seed", range(3))
 def test_climbing_finds_the_best_row_of_a_small_grid(monkeypatch, mode, seed):
     scorer, packed, _ = scored(SPACE, seed=seed)
-    skip = Skip(taken=np.arange(0, SPACE.n_rows, 3))
+    exclusions = Exclusions(taken=np.arange(0, SPACE.n_rows, 3))
     bounds = [ModelBound(1, 1.0, 0.2)]
-    expected = scorer.best(mode, packed, bounds, skip, objective=0, best=-0.3)
+    expected = scorer.best(mode, packed, bounds, exclusions, objective=0, best=-0.3)
     monkeypatch.setattr(climbing, "SAMPLE", 40)
     assert scorer.exact
     scorer.exact = False
-    row, value = scorer.best(mode, packed, bounds, skip, objective=0, best=-0.3)
+    row, value = scorer.best(mode, packed, bounds, exclusions, objective=0, best=-0.3)
     assert row == expected[0]
     assert value == pytest.approx(expected[1], rel=1e-9)
-    with pytest.raises(ValueError, match="Skip"):
+    with pytest.raises(ValueError, match="Exclusions"):
         scorer.best(mode, packed, bounds, np.zeros(SPACE.n_rows, bool), objective=0)
 
 
@@ -314,22 +316,22 @@ def test_climbing_finds_the_best_row_of_a_small_grid(monkeypatch, mode, seed):
 def test_a_grid_of_a_thousand_million_rows_takes_no_array_over_them():
     space = Space(*(Integer(f"k{i}", 1, 64) for i in range(5)))
     g = surrogate_covariance.Geometry.of(space)
-    scorer = Scorer(space, g.starts, g.kinds)
+    scorer = Scorer(space, g.level_starts, g.kinds)
     assert not scorer.exact
     gp = GaussianProcess(g, theta=np.concatenate([np.full(5, np.log(0.5)), [0.0, -6.0, -1.0], np.full(5, 1.0)]))
     codes = np.random.default_rng(0).integers(0, 64, (20, 5))
     gp.fit(codes, ((codes / 63 - 0.3) ** 2).sum(axis=1), np.ones(20), np.zeros(20))
     packed = Packed.of([gp], 5, g.levels.size)
-    row, value = scorer.best(LOWEST_MEAN, packed, [], Skip(), objective=0)
+    row, value = scorer.best(LOWEST_MEAN, packed, [], Exclusions(), objective=0)
     better = [m for move in climbing.moves(scorer.shape) for m in [space.codes([row])[0] + move] if ((m >= 0) & (m < 64)).all()]
     assert (gp.predict(np.array(better))[0] >= -value).all()
-    again, _ = scorer.best(LOWEST_MEAN, packed, [], Skip(taken=np.array([row])), objective=0)
+    again, _ = scorer.best(LOWEST_MEAN, packed, [], Exclusions(taken=np.array([row])), objective=0)
     assert again not in (row, -1)
 
 
 def test_everything_skipped_gives_no_row():
     gp = conditioned(Problem(3, 0))
-    scorer = Scorer(SPACE, gp.geometry.starts, gp.geometry.kinds)
+    scorer = Scorer(SPACE, gp.geometry.level_starts, gp.geometry.kinds)
     found = scorer.best(EXPECTED_IMPROVEMENT, Packed.of([gp], 4, gp.geometry.levels.size), [], np.ones(SPACE.n_rows, bool), objective=0)
     assert found == (-1, -math.inf)
 
@@ -337,7 +339,7 @@ def test_everything_skipped_gives_no_row():
 def test_a_known_objective_needs_no_model():
     gp = conditioned(Problem(8, 0))
     known = np.arange(SPACE.n_rows, dtype=float)[::-1].copy()
-    scorer = Scorer(SPACE, gp.geometry.starts, gp.geometry.kinds)
+    scorer = Scorer(SPACE, gp.geometry.level_starts, gp.geometry.kinds)
     packed = Packed.of([gp], 4, gp.geometry.levels.size)
     row, value = scorer.best(EXPECTED_IMPROVEMENT, packed, [], np.zeros(SPACE.n_rows, bool), known=known, best=10.0)
     assert (row, value) == (SPACE.n_rows - 1, pytest.approx(math.log(10.0)))
@@ -349,7 +351,7 @@ def test_extending_one_by_one_equals_conditioning_once(form, family):
     noise = p.noise
     whole = conditioned(p)
     part = GaussianProcess(p.geometry, theta=p.theta)
-    part.fit(p.codes[:2], p.y[:2], p.reps[:2], p.known[:2])
+    part.fit(p.codes[:2], p.y[:2], p.reps[:2], p.known_noise[:2])
     for i in range(2, 20):
         assert part.extend(p.codes[i], p.y[i], noise[i])
     every = SPACE.codes(np.arange(SPACE.n_rows))

@@ -91,7 +91,7 @@ def test_a_refit_never_lowers_the_posterior_of_theta_and_a_fixed_theta_stays():
 
     g = gp.geometry
     value = [
-        objective(theta, codes, y, reps, known, g.levels, g.starts, g.kinds, gp.prior_mean, gp.prior_sd, g.form, g.family)[0]
+        objective(theta, codes, y, reps, known, g.levels, g.level_starts, g.kinds, gp.prior_mean, gp.prior_sd, g.form, g.family)[0]
         for theta in (first, gp.theta)
     ]
     assert value[1] <= value[0]

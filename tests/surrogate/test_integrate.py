@@ -14,12 +14,12 @@ from bayestuner.surrogate.integrate import Evidence, ccd_nodes, condition_all, d
 
 
 def evidence_of(p, priors=None):
-    return Evidence(p.geometry, p.codes, p.y, p.reps, p.known, priors or Priors())
+    return Evidence(p.geometry, p.codes, p.y, p.reps, p.known_noise, priors or Priors())
 
 
 def fitted(e):
     mean, sd = e.prior
-    return fit(e.geometry, e.codes, e.y, e.reps, e.known, starts=mean[None], prior_mean=mean, prior_sd=sd)[0]
+    return fit(e.geometry, e.codes, e.y, e.reps, e.known_noise, starts=mean[None], prior_mean=mean, prior_sd=sd)[0]
 
 
 def noise_only(p, sd=0.8):

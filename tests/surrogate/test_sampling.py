@@ -18,7 +18,7 @@ FAMILIES = ["matern52", "matern32", "rbf"]
 
 def conditioned(p):
     gp = GaussianProcess(p.geometry, theta=p.theta)
-    gp.fit(p.codes, p.y, p.reps, p.known)
+    gp.fit(p.codes, p.y, p.reps, p.known_noise)
     return gp
 
 
@@ -95,7 +95,7 @@ def test_samples_taken_in_chunks_differ_from_each_other(monkeypatch):
 def test_samples_pass_through_noise_free_observations(rows):
     p = Problem(10, 2)
     p.theta[p.geometry.d + 1] = -60.0
-    p.known[:] = 0.0
+    p.known_noise[:] = 0.0
     gp = conditioned(p)
     samples = joint_samples(gp, SPACE, 50, np.random.default_rng(3), None if rows is None else p.rows)
     at_observations = samples[:, p.rows] if rows is None else samples

@@ -1,7 +1,7 @@
-"""The first few runs, before there is a model: rows that spread over the levels of every knob at once.
+"""The initial design: the first few rows, before there is a model, spread over the levels of every knob at once.
 
-On measured tables three first points search better than two, four or five (the model's own choices are worth more than a design's), and
-points inside the grid better than its corners, where optima seldom lie (`benchmarks/search_quality`).
+On measured tables a search with three first rows ends better than one with two, four or five (the model's choices are worth more than a
+design's), and rows inside the grid are better than its corners, where optima seldom lie (`benchmarks/search_quality`).
 """
 
 from __future__ import annotations
@@ -16,51 +16,53 @@ from bayestuner.space import Categorical, Space
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
-Out = Callable[[IntArray], BoolArray]
+Excluded = Callable[[IntArray], BoolArray]
+"""Tells which of some rows (m,) must not be run, (m,)."""
 
-MAX_SHARE = 3  # the design never takes more than a third of the budget
-N_DESIGN = 3
-N_SETS = 300  # drawn at random; the one that is spread best is taken
-ATTEMPTS = 8  # to find rows that are not out, before all rows are listed
-CHUNK = 1 << 18
-SQUARE_WEIGHT = 4.0  # of an ordered knob's squared distance to even levels, against a category used twice
-CORRELATION_WEIGHT = 0.3
+N_DESIGN = 3  # rows of the design, where the budget allows
+RUNS_PER_FIRST_POINT = 3  # the design never takes more than a third of the budget
+N_SETS = 300  # sets of rows drawn at random, of which the most evenly spread is taken
+ATTEMPTS = 8  # draws in search of rows that are not excluded, before all rows are gone through
+CHUNK = 1 << 18  # rows gone through at a time
+# weights of the parts of `unevenness`, against a category that is used twice
+SQUARE_WEIGHT = 4.0  # squared distance of an ordered knob's levels from evenly spread ones
+CORRELATION_WEIGHT = 0.3  # mean absolute correlation of two knobs' levels
 
 
 def design_size(budget: int) -> int:
-    """How many first points a budget affords."""
-    return max(1, min(N_DESIGN, budget // MAX_SHARE))
+    """How many first rows a budget affords."""
+    return max(1, min(N_DESIGN, budget // RUNS_PER_FIRST_POINT))
 
 
-def choose_first(space: Space, out: Out, tried: Sequence[int], count: int, seed: int) -> int:
-    """The next point of a design of `count` that has the rows `tried` already; deterministic in its arguments.
+def choose_first(space: Space, excluded: Excluded, tried: Sequence[int], count: int, seed: int) -> int:
+    """The next row of a design of `count` rows that holds the rows `tried` already; -1 where all rows are excluded.
 
-    `out` tells which of some rows (m,) are not to be run, (m,) bool. Returns -1 where all are out.
+    Deterministic in its arguments.
     """
     rng = np.random.default_rng([seed, len(tried)])
     missing = max(1, count - len(tried))
-    rows = draw_rows(space, out, N_SETS * missing, rng)
+    rows = draw_rows(space, excluded, N_SETS * missing, rng)
     if rows.size == 0:
         return -1
     sets = rows[: rows.size // missing * missing].reshape(-1, missing) if rows.size >= missing else rows.reshape(1, -1)
     return int(sets[np.argmin(unevenness(space, sets, tried)), 0])
 
 
-def draw_rows(space: Space, out: Out, count: int, rng: np.random.Generator) -> IntArray:
-    """At most `count` free rows at random, with replacement, (m,); m = 0 only where none is free."""
+def draw_rows(space: Space, excluded: Excluded, count: int, rng: np.random.Generator) -> IntArray:
+    """At most `count` rows that are not excluded, at random with replacement, (m,); m = 0 only where all are excluded."""
     found: list[IntArray] = []
     have = 0
     for _ in range(ATTEMPTS):
         rows = rng.integers(0, space.n_rows, size=count)
-        rows = rows[~out(rows)]
+        rows = rows[~excluded(rows)]
         found.append(rows)
         have += rows.size
         if have >= count:
             break
     first = 0
-    while have == 0 and first < space.n_rows:  # free rows are too rare to be met by chance
+    while have == 0 and first < space.n_rows:  # rows that are not excluded are too rare to be met by chance
         every = np.arange(first, min(first + CHUNK, space.n_rows))
-        free = every[~out(every)]
+        free = every[~excluded(every)]
         found.append(free[rng.integers(0, free.size, size=count)] if free.size else free)
         have += free.size
         first += CHUNK
@@ -68,7 +70,7 @@ def draw_rows(space: Space, out: Out, count: int, rng: np.random.Generator) -> I
 
 
 def unevenness(space: Space, sets: IntArray, tried: Sequence[int]) -> FloatArray:
-    """How far each set (s, m), together with the rows tried, is from levels spread evenly in every knob, (s,); lower is better."""
+    """How far the levels of each set of rows (s, m), with the rows tried, are from evenly spread in every knob, (s,); lower is better."""
     n_sets = sets.shape[0]
     codes = space.codes(sets.ravel()).reshape(*sets.shape, -1)
     if tried:

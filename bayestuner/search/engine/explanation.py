@@ -9,18 +9,18 @@ from bayestuner.search.strategy import Prediction
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why a configuration was asked, as the model saw it then.
+    """Why a configuration was asked, by the models as they were when it was chosen.
 
     Attributes
     ----------
     reason : str
-        ``design``, ``own choice``, ``expected improvement``, ``hypervolume improvement``, ``most feasible``, or ``repeat`` (measuring the
-        best again, for its noise).
+        ``design``, ``own choice``, ``expected improvement``, ``hypervolume improvement``, ``most feasible``, or ``repeat`` (the best
+        configuration is measured again because its readings are noisy).
     log_expected_improvement : float or None
-        Natural logarithm, in the objective's standardised units; None before there is a model. While nothing feasible is known, on the
-        worst objective measured.
+        Natural logarithm of the expected improvement, in the objective's standardised units; None where another rule chose. While nothing
+        feasible is known it is the improvement on the worst objective measured.
     p_feasible, p_viable : float or None
-        The chances that a reading meets every bound and that the run does not fail.
+        The probabilities that a reading meets every bound, and that the run does not fail.
     predicted : dict
         Metric name -> `Prediction` of a noise-free run.
     approximate : bool
@@ -37,8 +37,8 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The next row, whether it is measured again on purpose, and why."""
+    """The next row to ask, whether it repeats a measured one on purpose, and why it was chosen."""
 
     row: int
     repeat: bool
-    why: Explanation
+    explanation: Explanation

@@ -1,6 +1,6 @@
-"""Monotone hints: where more of a knob is safer (or riskier), one failure rules out all that is at least as risky.
+"""Monotone hints: where more of a knob is known to be safer (or riskier), one failure rules out every row that is at least as risky.
 
-A hint that a result contradicts (a run that ends well inside a ruled-out box) is dropped for that knob, and said.
+A run that ends well at a row that was ruled out contradicts the hint; the hint is then dropped for the knobs in which the two rows differ.
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ IntArray = npt.NDArray[np.int64]
 
 
 class Hints:
-    """The hints of a space and the failures seen so far."""
+    """The hints of a space, and the failures seen so far.
+
+    Attributes
+    ----------
+    direction : ndarray of int, (d,)
+        Which way of each knob is riskier: -1 down, 1 up, 0 no hint (or one that was dropped).
+    dropped : list of str
+        Knobs whose hint was contradicted.
+    """
 
     def __init__(self, space: Space) -> None:
         self._space = space
@@ -24,29 +32,29 @@ class Hints:
 
     @property
     def active(self) -> bool:
-        """True where a hint is left."""
+        """Whether a hint is left."""
         return bool(self.direction.any())
 
     def failed(self, row: int) -> None:
-        """Note a failure that would happen again (out of memory, an error)."""
+        """Record a failure that is expected to happen again at this row, such as a kill for memory."""
         self._failed.append(self._space.codes([row])[0])
 
     def ran(self, row: int) -> list[str]:
-        """Note a run that ended well; return the knobs whose hint it contradicts, which are dropped."""
+        """Record a run that ended well; return the knobs whose hint it contradicts, which are dropped."""
         if not self.active:
             return []
         code = self._space.codes([row])[0]
-        wrong: list[str] = []
+        contradicted: list[str] = []
         for failure in self._failed:
-            if self._inside(code[None, :], failure)[0]:
-                at = np.flatnonzero((self.direction != 0) & (code != failure))
-                wrong += [self._space.knobs[d].name for d in at]
-                self.direction[at] = 0
-        self.dropped += wrong
-        return wrong
+            if self._at_least_as_risky(code[None, :], failure)[0]:
+                knobs = np.flatnonzero((self.direction != 0) & (code != failure))
+                contradicted += [self._space.knobs[d].name for d in knobs]
+                self.direction[knobs] = 0
+        self.dropped += contradicted
+        return contradicted
 
     def boxes(self) -> IntArray:
-        """Lowest and highest code of each knob, inclusive, of each box of rows that are ruled out, (b, d, 2)."""
+        """The boxes of rows that are ruled out, (b, d, 2): lowest and highest code of each knob, both inclusive."""
         if not self.active or not self._failed:
             return np.empty((0, len(self._space.shape), 2), dtype=np.int64)
         failures = np.unique(np.array(self._failed, dtype=np.int64), axis=0)
@@ -54,7 +62,7 @@ class Hints:
         high = np.where(self.direction > 0, np.array(self._space.shape) - 1, failures)
         return np.ascontiguousarray(np.stack([low, high], axis=-1))
 
-    def _inside(self, codes: IntArray, failure: IntArray) -> npt.NDArray[np.bool_]:
-        """At least as risky in every hinted knob, and the same in all others."""
-        gap = (codes - failure) * np.where(self.direction == 0, 1, self.direction)
-        return np.asarray(np.where(self.direction == 0, gap == 0, gap >= 0).all(axis=1))
+    def _at_least_as_risky(self, codes: IntArray, failure: IntArray) -> npt.NDArray[np.bool_]:
+        """Which codes (m, d) are at least as risky as the failure's (d,) in every hinted knob, and equal in all others, (m,)."""
+        difference = (codes - failure) * np.where(self.direction == 0, 1, self.direction)
+        return np.asarray(np.where(self.direction == 0, difference == 0, difference >= 0).all(axis=1))

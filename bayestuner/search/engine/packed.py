@@ -1,4 +1,4 @@
-"""Posteriors, bounds and rows that are out, as the arrays that the compiled scoring takes."""
+"""Posteriors, bounds and excluded rows, as the arrays that the compiled scoring takes (`_core.score`)."""
 
 from __future__ import annotations
 
@@ -15,69 +15,78 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
-NO_FLOOR = -1e300
+NO_MIN_LOG_P = -1e300  # below every log probability: no row is left out for its chance to be feasible
 NO_ROWS = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelBound:
-    """A bound in a model's own units: ``sign * (latent - limit) >= 0``, with `extra` variance added before Phi.
+    """A bound in a model's own units: ``sign * (value - limit) >= 0``.
 
-    model and limit are one for all samples of the hyperparameters, or a sequence with one for each.
+    Attributes
+    ----------
+    model : int, or sequence of int, (S,)
+        Index of the bounded metric's model among those packed; a sequence has one for each sample of the hyperparameters.
+    sign : float
+        1 for a lower limit, -1 for an upper one.
+    limit : float, or sequence of float, (S,)
+    extra_variance : float
+        Added to the model's variance before the probability is taken.
     """
 
     model: int | Sequence[int]
     sign: float
     limit: float | Sequence[float]
-    extra: float = 0.0
+    extra_variance: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class KnobValues:
-    """An objective that is a knob: its number among the knobs, and the objective's value at each of its levels."""
+    """An objective that is a knob: the knob's position, and the objective's value at each of its levels, (L,)."""
 
     knob: int
     values: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
-class Skip:
-    """Rows not to suggest, without an array over the rows.
+class Exclusions:
+    """Rows not to suggest, described without an array over all rows.
 
     Attributes
     ----------
     taken : ndarray of int, (t,)
-        Rows, in rising order.
+        Rows tried or outstanding, in rising order.
     boxes : ndarray of int, (b, d, 2)
-        Lowest and highest code of each knob, inclusive; all rows inside a box are out.
-    closed : ndarray of bool, (sum of L,) or (0,)
-        Levels of knobs, in the order of `Geometry.starts`, that are out (a bound on a knob).
+        Lowest and highest code of each knob, inclusive; every row inside a box is excluded.
+    infeasible_levels : ndarray of bool, (sum of L,) or (0,)
+        Levels of knobs, in the order of `Geometry.level_starts`, that violate a bound on their knob.
     allowed : ndarray of bool, (n_rows,), optional
-        `Space.allowed`, as it is.
+        `Space.allowed`.
     """
 
     taken: IntArray = field(default_factory=lambda: NO_ROWS)
     boxes: IntArray = field(default_factory=lambda: np.empty((0, 0, 2), dtype=np.int64))
-    closed: BoolArray = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
+    infeasible_levels: BoolArray = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
     allowed: BoolArray | None = None
 
-    def out(self, rows: IntArray, codes: IntArray, starts: IntArray) -> BoolArray:
-        """Which of the rows (m,) with codes (m, d) are out, (m,)."""
-        out = np.isin(rows, self.taken)
+    def excludes(self, rows: IntArray, codes: IntArray, level_starts: IntArray) -> BoolArray:
+        """Which of the rows (m,) with codes (m, d) are excluded, (m,)."""
+        excluded = np.isin(rows, self.taken)
         if self.allowed is not None:
-            out |= ~self.allowed[rows]
-        if self.closed.size:
-            out |= self.closed[starts[:-1] + codes].any(axis=1)
+            excluded |= ~self.allowed[rows]
+        if self.infeasible_levels.size:
+            excluded |= self.infeasible_levels[level_starts[:-1] + codes].any(axis=1)
         for box in self.boxes:
-            out |= ((codes >= box[:, 0]) & (codes <= box[:, 1])).all(axis=1)
-        return out
+            excluded |= ((codes >= box[:, 0]) & (codes <= box[:, 1])).all(axis=1)
+        return excluded
 
 
 @dataclass(slots=True)
 class Packed:
-    """Several posteriors over the same space as arrays; models with fewer observations are padded.
+    """Several posteriors over the same space as arrays with a first axis over models; models with fewer observations are padded.
 
-    noise (models,) is added to a model's variance: 0 for the latent function, the noise of a reading for a reading.
+    The arrays are those of `GaussianProcess`. noise (models,) is added to a model's variance: 0 to score the smooth function, the noise
+    variance to score what a run would read.
     """
 
     n_obs: IntArray
@@ -92,7 +101,7 @@ class Packed:
 
     @classmethod
     def of(cls, models: Sequence[GaussianProcess], d: int, n_levels: int, noise: Sequence[float] | None = None) -> Packed:
-        """Pack models, of which there may be none, with the variance to add to each (None: 0)."""
+        """Pack models (there may be none) with the variance to add to each; `noise` None adds nothing."""
         count, n = len(models), max((gp.n for gp in models), default=0)
         packed = cls(
             np.array([gp.n for gp in models], dtype=np.int64),
@@ -115,7 +124,7 @@ class Packed:
 
     @property
     def arrays(self) -> tuple[npt.NDArray[Any], ...]:
-        """As `_core.score` takes them."""
+        """In the order that `_core.score` takes them."""
         return self.n_obs, self.codes, self.theta, self.z_levels, self.W, self.beta, self.form, self.family, self.noise
 
 
@@ -124,9 +133,9 @@ def goal_arrays(
     objective: int | Sequence[int] = -1,
     known: FloatArray | KnobValues | None = None,
     best: float | Sequence[float] = 0.0,
-    log_floor: float = NO_FLOOR,
+    min_log_p: float = NO_MIN_LOG_P,
 ) -> tuple[Any, ...]:
-    """The acquisition as `_core.score` takes it, with an axis of samples; parameters as of `Scorer.top`."""
+    """The acquisition as `_core.score` takes it, with a first axis over samples of the hyperparameters; parameters as of `Scorer.top`."""
     values = [objective, best, *(v for b in bounds for v in (b.model, b.limit))]
     samples = max(1 if isinstance(v, (int, float, np.generic)) else len(v) for v in values)
     indices, bests = np.empty(samples, dtype=np.int64), np.empty(samples)
@@ -134,9 +143,9 @@ def goal_arrays(
     indices[:], bests[:] = objective, best
     for j, bound in enumerate(bounds):
         index[:, j], limit[:, j] = bound.model, bound.limit
-    sign, extra = np.array([b.sign for b in bounds], dtype=np.float64), np.array([b.extra for b in bounds], dtype=np.float64)
+    sign, extra = np.array([b.sign for b in bounds], dtype=np.float64), np.array([b.extra_variance for b in bounds], dtype=np.float64)
     rows = np.ascontiguousarray(known, dtype=np.float64) if isinstance(known, np.ndarray) else np.empty(0)
     knob, levels = (known.knob, known.values) if isinstance(known, KnobValues) else (-1, np.empty(0))
-    # always of the same types: another would be compiled for anew
+    # always the same types: for other ones everything would be compiled again, in the middle of a search
     levels = np.ascontiguousarray(levels, dtype=np.float64)
-    return indices, rows, int(knob), levels, bests, index, sign, limit, extra, float(log_floor)
+    return indices, rows, int(knob), levels, bests, index, sign, limit, extra, float(min_log_p)

@@ -1,6 +1,6 @@
-"""What is believed after the trials told so far: a model of each metric of a goal, and of whether a run ends well.
+"""The models after the trials told so far: one of each metric of a goal, and one of whether a run ends well.
 
-Bounds and objective are put to the models here, so that a new threshold needs no fit.
+A goal's objective and bounds are applied to the models' predictions here, so that a new threshold needs no fit.
 """
 
 from __future__ import annotations
@@ -15,29 +15,37 @@ import numpy.typing as npt
 
 from bayestuner.goal import Goal
 from bayestuner.search.engine.acquisition import log_ndtr
-from bayestuner.search.engine.knob_metrics import closed_levels, is_known, knob_values
+from bayestuner.search.engine.knob_metrics import infeasible_levels, is_knob, knob_values
 from bayestuner.search.engine.packed import ModelBound
 from bayestuner.search.strategy import Prediction
 from bayestuner.space import Space
 from bayestuner.surrogate.gp import GaussianProcess
 from bayestuner.surrogate.metric import MetricModel, merge
 from bayestuner.surrogate.modelling import Modelling
-from bayestuner.surrogate.viability import EXTRA, PRIOR, viability_model
+from bayestuner.surrogate.viability import PRIOR_MEAN, PROBIT_VARIANCE, viability_model
 from bayestuner.trial import Failed, Measured, Outcome, Reading, Trial
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-Moments = tuple[FloatArray, FloatArray]
-"""Means and variances."""
+MeanAndVariance = tuple[FloatArray, FloatArray]
+"""Of several rows, (m,) each."""
 
 TWO_SIDED_95 = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """What is scored together: processes, what a reading adds to each one's variance, bounds, and the objective's processes (-1: none).
+    """What the acquisition is computed from.
 
-    With S samples of the hyperparameters, objective and the bounds' models are lists with one entry for each.
+    Attributes
+    ----------
+    processes : list of GaussianProcess
+    noise : list of float
+        Variance of a reading's deviation from each process.
+    bounds : list of ModelBound
+    objective : int, or list of int, (S,)
+        Index of the objective's process; -1 where the objective is a knob. With S samples of the hyperparameters this and the bounds'
+        models are lists with one entry for each.
     """
 
     processes: list[GaussianProcess]
@@ -48,45 +56,45 @@ class Scoring:
 
 @dataclass(frozen=True, slots=True)
 class Incumbent:
-    """What is to be improved on.
+    """The measured row that new ones are to improve on.
 
     Attributes
     ----------
     value : float
-        Its objective, to be minimised, in the objective model's units.
+        Its objective without noise, to be minimised, in the units of the objective's model.
     feasible : bool
         False where no measured row meets the goal.
     row : int
-    gap : float
-        How much worse the next best feasible row is; inf where there is none.
+    lead : float
+        By how much the next best feasible row is worse; inf where there is none.
     variance : float
-        Of `value`, from the noise of the row's readings.
+        Of `value`, because the row's readings are noisy.
     """
 
     value: float
     feasible: bool
     row: int
-    gap: float
+    lead: float
     variance: float
 
 
 @dataclass(frozen=True, slots=True)
-class Believed:
-    """What the measured rows are believed to read without noise, in the models' units.
+class NoiseFreeEstimates:
+    """Estimates of what the measured rows would read without noise, in the models' units.
 
     Attributes
     ----------
     rows : ndarray of int, (n,)
     objective, variance : ndarray, (n,)
         The objective, to be minimised, and its variance.
-    moments : dict
-        Modelled metric -> mean and variance, (n,) each.
+    metrics : dict
+        Modelled metric -> its mean and variance, (n,) each.
     """
 
     rows: IntArray
     objective: FloatArray
     variance: FloatArray
-    moments: dict[str, Moments]
+    metrics: dict[str, MeanAndVariance]
 
 
 class Posterior:
@@ -96,9 +104,9 @@ class Posterior:
     ----------
     space : Space
     seed : int
-        For the random starts of the fits, and for samples of the hyperparameters.
+        Of the random starts of the fits, and of the samples of the hyperparameters.
     samples : int
-        How many samples of the hyperparameters to average the acquisition over; 0 takes the best fit.
+        Number of samples of the hyperparameters that the acquisition is averaged over; 0 takes the hyperparameters that fit best.
     modelling : Modelling, optional
     """
 
@@ -111,24 +119,24 @@ class Posterior:
         self.models: dict[str, MetricModel] = {}
         self.viability: GaussianProcess | None = None
         self._measured_rows: set[int] = set()
-        self._fresh: set[str] = set()  # metrics whose model has seen every reading
+        self._up_to_date: set[str] = set()  # metrics whose model has been fitted to every reading
 
     # -- learning -----------------------------------------------------------------------------------------------------
 
-    def forget(self) -> None:
-        """Note that there is a trial the models have not seen."""
-        self._fresh.clear()
+    def mark_stale(self) -> None:
+        """Record that there are trials that the models have not been fitted to."""
+        self._up_to_date.clear()
 
     def learn(self, trials: Sequence[Trial], goal: Goal) -> None:
         """Bring the model of every metric of the goal, and the viability model, up to date with `trials`."""
         measured = [t for t in trials if isinstance(t.outcome, Measured)]
         rows = [t.row for t in measured]
         self._measured_rows = set(rows)
-        if not self._fresh:
+        if not self._up_to_date:
             self.viability = self._fit_viability(trials, rows)
         codes: IntArray | None = None
         for metric in self.modelled(goal):
-            if metric in self._fresh:
+            if metric in self._up_to_date:
                 continue
             data = merge(rows, [_reading(t.outcome, metric) for t in measured])
             if codes is None:  # the same rows for every metric
@@ -140,7 +148,7 @@ class Posterior:
                 self.models[metric] = model
             # a stream per number of observations: the fit depends on what was told, never on how often anything was read
             model.fit(codes, data, [self.seed, len(rows)])
-            self._fresh.add(metric)
+            self._up_to_date.add(metric)
 
     def _fit_viability(self, trials: Sequence[Trial], measured_rows: list[int]) -> GaussianProcess | None:
         ran = set(measured_rows)
@@ -155,126 +163,132 @@ class Posterior:
 
     def modelled(self, goal: Goal) -> list[str]:
         """Metrics of the goal that need a model."""
-        return [m for m in goal.metrics if not is_known(self.space, m)]
+        return [m for m in goal.metrics if not is_knob(self.space, m)]
 
-    def limits(self, goal: Goal, reach: float = math.inf) -> list[tuple[str, float, float]]:
-        """The goal's bounds on modelled metrics: metric, sign (1: at least, -1: at most) and the limit in its model's units.
+    def limits(self, goal: Goal, max_distance: float = math.inf) -> list[tuple[str, float, float]]:
+        """The goal's bounds on modelled metrics: metric, sign (1: at least, -1: at most), and limit in its model's units.
 
-        A limit farther than `reach` from the mean of the readings, in their standard deviations, is taken to lie there.
+        Those units are standard deviations of the readings from their mean; a limit beyond `max_distance` is taken to lie there.
         """
         out = []
         for bound in goal.bounds:
-            if not is_known(self.space, bound.metric):
+            if not is_knob(self.space, bound.metric):
                 limit = self.models[bound.metric].transform.forward_limit(bound.limit)
-                out.append((bound.metric, 1.0 if bound.sense == ">=" else -1.0, min(max(limit, -1e300, -reach), reach)))
+                out.append((bound.metric, 1.0 if bound.sense == ">=" else -1.0, min(max(limit, -1e300, -max_distance), max_distance)))
         return out
 
     def objective_at(self, goal: Goal, rows: IntArray) -> tuple[FloatArray, FloatArray]:
-        """Mean and standard deviation, to be minimised, of the objective at rows (m,)."""
-        if is_known(self.space, goal.objective):
+        """Mean and standard deviation (m,), (m,) of the objective, to be minimised, at rows (m,)."""
+        if is_knob(self.space, goal.objective):
             return goal.sign * knob_values(self.space, goal.objective, rows), np.zeros(rows.size)
         mean, std = self.models[goal.objective].predict(self.space.codes(rows))
         return goal.sign * mean, std
 
     def log_feasible(self, goal: Goal, rows: IntArray) -> FloatArray:
-        """Log of the chance that all bounds on modelled metrics hold at rows (m,), failures and noise apart."""
+        """Log of the probability that the smooth functions meet all bounds on modelled metrics at rows (m,); failures are apart."""
         codes = self.space.codes(rows)
-        return self._log_met(goal, {metric: self.models[metric].gp.predict(codes) for metric, _, _ in self.limits(goal)}, rows.size)
+        return self._log_p_bounds(goal, {metric: self.models[metric].gp.predict(codes) for metric, _, _ in self.limits(goal)}, rows.size)
 
-    def _log_met(self, goal: Goal, moments: dict[str, Moments], count: int) -> FloatArray:
-        """Log of the chance that all bounds hold where the metrics have these means and variances, (count,) each."""
+    def _log_p_bounds(self, goal: Goal, metrics: dict[str, MeanAndVariance], count: int) -> FloatArray:
+        """Log of the probability that all bounds hold for metrics of these means and variances, (count,)."""
         total = np.zeros(count)
         for metric, sign, limit in self.limits(goal):
-            mean, variance = moments[metric]
+            mean, variance = metrics[metric]
             z = sign * (mean - limit) / np.maximum(np.sqrt(variance), 1e-9)
             total += np.array([log_ndtr(float(v)) for v in z])
         return total
 
-    def at_measured(self, goal: Goal) -> Believed:
-        """What the measured rows themselves are believed to read without noise (`MetricModel.at_measured`)."""
-        moments = {m: self.models[m].at_measured() for m in self.modelled(goal)}
-        rows = next(iter(self.models[m].rows for m in moments)) if moments else np.array(sorted(self._measured_rows), dtype=np.int64)
-        if goal.objective in moments:
-            mean, variance = moments[goal.objective]
+    def noise_free_estimates(self, goal: Goal) -> NoiseFreeEstimates:
+        """Estimate what the measured rows would read without noise (`MetricModel.noise_free_estimates`)."""
+        metrics = {m: self.models[m].noise_free_estimates() for m in self.modelled(goal)}
+        rows = next(iter(self.models[m].rows for m in metrics)) if metrics else np.array(sorted(self._measured_rows), dtype=np.int64)
+        if goal.objective in metrics:
+            mean, variance = metrics[goal.objective]
         else:
             mean, variance = knob_values(self.space, goal.objective, rows), np.zeros(rows.size)
-        return Believed(rows, goal.sign * mean, variance, moments)
+        return NoiseFreeEstimates(rows, goal.sign * mean, variance, metrics)
 
-    def log_feasible_measured(self, goal: Goal, believed: Believed) -> FloatArray:
-        """As `log_feasible`, of the measured rows by what they are believed to read."""
-        return self._log_met(goal, believed.moments, believed.rows.size)
+    def log_feasible_measured(self, goal: Goal, estimates: NoiseFreeEstimates) -> FloatArray:
+        """Log of the probability that the measured rows meet all bounds on modelled metrics without noise, (n,)."""
+        return self._log_p_bounds(goal, estimates.metrics, estimates.rows.size)
 
     def p_viable(self, row: int) -> float:
-        """The chance that a run of this row does not fail."""
+        """The probability that a run of this row does not fail."""
         if self.viability is None:
             return 1.0
         mean, variance = self.viability.predict(self.space.codes([row]))
-        return math.exp(log_ndtr(float((mean[0] + PRIOR) / math.sqrt(variance[0] + EXTRA))))
+        return math.exp(log_ndtr(float((mean[0] + PRIOR_MEAN) / math.sqrt(variance[0] + PROBIT_VARIANCE))))
 
     def predictions(self, goal: Goal, row: int) -> dict[str, Prediction]:
-        """Metric of the goal -> its mean and 95 % interval at a row without noise; a measured row's own readings count."""
-        out, _ = self.outlook_of(goal, row)
+        """Metric of the goal -> its mean and 95 % interval at a row without noise; at a measured row its own readings count."""
+        out, _ = self.predictions_and_log_feasible(goal, row)
         if row in self._measured_rows:
             for metric in self.modelled(goal):
                 model = self.models[metric]
                 at = int(np.flatnonzero(model.rows == row)[0])
-                mean, variance = model.at_measured()
+                mean, variance = model.noise_free_estimates()
                 out[metric] = _prediction(model, float(mean[at]), float(variance[at]))
         return out
 
-    def outlook_of(self, goal: Goal, row: int, reach: float = math.inf) -> tuple[dict[str, Prediction], float]:
-        """`predictions` at a row, and the log of the chance that a reading there meets all bounds on modelled metrics (see `limits`)."""
+    def predictions_and_log_feasible(self, goal: Goal, row: int, max_distance: float = math.inf) -> tuple[dict[str, Prediction], float]:
+        """Predictions by the smooth functions at a row, and the log of the probability that a reading there meets all modelled bounds.
+
+        `max_distance` as of `limits`.
+        """
         out = {}
-        moments = {}
+        readings = {}
         codes = self.space.codes([row])
         for metric in goal.metrics:
-            if is_known(self.space, metric):
+            if is_knob(self.space, metric):
                 value = float(knob_values(self.space, metric, np.array([row]))[0])
                 out[metric] = Prediction(value, value, value)
                 continue
             model = self.models[metric]
             means, variances = model.gp.predict(codes)
             mean, variance = float(means[0]), float(variances[0])
-            moments[metric] = mean, math.sqrt(variance + model.gp.noise_variance)
+            readings[metric] = mean, math.sqrt(variance + model.gp.noise_variance)
             out[metric] = _prediction(model, mean, variance)
         log_p = 0.0
-        for metric, sign, limit in self.limits(goal, reach):
-            mean, std = moments[metric]
+        for metric, sign, limit in self.limits(goal, max_distance):
+            mean, std = readings[metric]
             log_p += log_ndtr(sign * (mean - limit) / max(std, 1e-9))
         return out, log_p
 
     # -- for scoring --------------------------------------------------------------------------------------------------
 
-    def incumbent(self, goal: Goal, caution: float = 0.0) -> Incumbent:
-        """The measured row to improve on: the lowest objective among those that meet the goal, by `caution` standard deviations.
+    def incumbent(self, goal: Goal, margin_sd: float = 0.0) -> Incumbent:
+        """The measured row to improve on: the one of lowest objective among those that meet every bound by `margin_sd` standard deviations.
 
-        Noise counts: a lucky noisy reading must not end the search, so rows are compared by what they would read without it
-        (`MetricModel.at_measured`). Where none meets the goal, the highest objective, so that every cheaper row keeps its price signal.
+        Rows are compared by what they would read without noise (`MetricModel.noise_free_estimates`), so that one lucky reading can't end
+        the search. Where no row meets the goal it is the one of highest objective, so that cheap rows still score better than dear ones.
         """
-        believed = self.at_measured(goal)
-        rows, objective, variance = believed.rows, believed.objective, believed.variance
+        estimates = self.noise_free_estimates(goal)
+        rows, objective, variance = estimates.rows, estimates.objective, estimates.variance
         meets = np.ones(rows.size, dtype=np.bool_)
         for metric, sign, limit in self.limits(goal):
-            mean, spread = believed.moments[metric]
-            meets &= sign * (mean - limit) >= caution * np.sqrt(spread)
-        closed = closed_levels(self.space, goal)
-        if closed.size:
-            meets &= ~closed[self.geometry.starts[:-1] + self.space.codes(rows)].any(axis=1)
+            mean, spread = estimates.metrics[metric]
+            meets &= sign * (mean - limit) >= margin_sd * np.sqrt(spread)
+        infeasible = infeasible_levels(self.space, goal)
+        if infeasible.size:
+            meets &= ~infeasible[self.geometry.level_starts[:-1] + self.space.codes(rows)].any(axis=1)
         if not meets.any():
             return Incumbent(float(objective.max()), False, int(rows[objective.argmax()]), math.inf, 0.0)
         order = np.argsort(np.where(meets, objective, np.inf), kind="stable")
-        gap = float(objective[order[1]] - objective[order[0]]) if meets.sum() > 1 else math.inf
-        return Incumbent(float(objective[order[0]]), True, int(rows[order[0]]), gap, float(variance[order[0]]))
+        lead = float(objective[order[1]] - objective[order[0]]) if meets.sum() > 1 else math.inf
+        return Incumbent(float(objective[order[0]]), True, int(rows[order[0]]), lead, float(variance[order[0]]))
 
     def reading_variance(self, goal: Goal, row: int) -> float:
-        """Known variance of the noise in the mean of a measured row's readings of the objective, standardised; 0 for a known metric."""
-        if is_known(self.space, goal.objective):
+        """Known variance of the noise in the mean of a measured row's readings of the objective, standardised; 0 where that is a knob."""
+        if is_knob(self.space, goal.objective):
             return 0.0
         model = self.models[goal.objective]
-        return float(model.known[np.flatnonzero(model.rows == row)[0]])
+        return float(model.known_noise[np.flatnonzero(model.rows == row)[0]])
 
-    def for_scoring(self, goal: Goal, pending_rows: list[int], reach: float = math.inf) -> Scoring:
-        """What to score; an outstanding run's outcome is taken to be its prediction (kriging believer, Ginsbourger et al. 2010)."""
+    def for_scoring(self, goal: Goal, pending_rows: list[int], max_distance: float = math.inf) -> Scoring:
+        """What the acquisition is computed from, given the rows of outstanding runs; `max_distance` as of `limits`.
+
+        An outstanding run is taken to come out as predicted (the kriging believer of Ginsbourger et al. 2010).
+        """
         metrics = self.modelled(goal)
         processes: list[GaussianProcess] = []
         first = {}
@@ -287,9 +301,9 @@ class Posterior:
             return first[metric] if count == 1 else list(range(first[metric], first[metric] + count))
 
         noise = [gp.noise_variance for gp in processes]
-        bounds = [ModelBound(index(metric), sign, limit) for metric, sign, limit in self.limits(goal, reach)]
+        bounds = [ModelBound(index(metric), sign, limit) for metric, sign, limit in self.limits(goal, max_distance)]
         if self.viability is not None:
-            bounds.append(ModelBound(len(processes), 1.0, -PRIOR, EXTRA))
+            bounds.append(ModelBound(len(processes), 1.0, -PRIOR_MEAN, PROBIT_VARIANCE))
             processes.append(self.viability)
             noise.append(0.0)
         if pending_rows:
@@ -307,7 +321,7 @@ class Posterior:
 
 
 def _believing(gp: GaussianProcess, codes: IntArray) -> GaussianProcess:
-    """The posterior that takes every outcome at codes (m, d) to be what is predicted."""
+    """The posterior if the outcomes at codes (m, d) were what is predicted."""
     believer = copy.copy(gp)
     for code in codes:
         mean, _ = believer.predict(code[None, :])
@@ -316,14 +330,14 @@ def _believing(gp: GaussianProcess, codes: IntArray) -> GaussianProcess:
 
 
 def _negated(gp: GaussianProcess) -> GaussianProcess:
-    """The same posterior of the negative function."""
+    """The posterior of the negative function."""
     out = copy.copy(gp)
     out.beta = -gp.beta
     return out
 
 
 def _prediction(model: MetricModel, mean: float, variance: float) -> Prediction:
-    """Mean and 95 % interval in the metric's own unit, from moments in the model's."""
+    """Median and 95 % interval in the metric's own unit, from mean and variance in the model's."""
     std = math.sqrt(variance)
     low, middle, high = (model.transform.backward(mean + z * std) for z in (-TWO_SIDED_95, 0.0, TWO_SIDED_95))
     return Prediction(middle, low, high)

@@ -1,8 +1,7 @@
-"""How far the best row measured may be from the best one there is: the regret in joint samples of all models.
+"""Samples of the regret: by how much the best row measured is worse than the best one there is, in joint samples of all models.
 
-Wilson (2024), Stopping Bayesian optimization with probabilistic regret bounds. Metrics are drawn as what they are without a reading's
-noise: the smooth function and each row's own deviation from it (see `MetricModel`). A row that was measured keeps what its readings
-say of it.
+Wilson (2024), Stopping Bayesian optimization with probabilistic regret bounds. A sample of a metric is its noise-free value at every row:
+the smooth function plus each row's own deviation from it (see `MetricModel`). At a measured row the sample agrees with its readings.
 """
 
 from __future__ import annotations
@@ -15,36 +14,36 @@ import numpy as np
 import numpy.typing as npt
 
 from bayestuner.goal import Goal
-from bayestuner.search.engine.knob_metrics import closed_levels, is_known, knob_values
+from bayestuner.search.engine.knob_metrics import infeasible_levels, is_knob, knob_values
 from bayestuner.search.engine.posterior import Posterior
 from bayestuner.surrogate.covariance import FORMS
 from bayestuner.surrogate.gp import GaussianProcess
 from bayestuner.surrogate.metric import BURN_IN, THIN, MetricModel
 from bayestuner.surrogate.sampling import joint_samples
-from bayestuner.surrogate.viability import EXTRA, PRIOR
+from bayestuner.surrogate.viability import PRIOR_MEAN, PROBIT_VARIANCE
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 MAX_GRID = 1 << 15  # cells of a product grid that is sampled as a whole
-MAX_LISTED = 2048  # rows that are sampled by their covariance
+MAX_LISTED = 2048  # listed rows that are all sampled, by their covariance matrix
 N_THETA = 8  # samples of the hyperparameters
-FAR = 6.0  # a row's own deviation is within so many standard deviations
+MAX_DEVIATION = 6.0  # standard deviations: no row's own deviation is taken to be larger
 
 
 @dataclass(frozen=True, slots=True)
-class Draws:
-    """Samples of one metric, in its model's units (a known one in its own).
+class MetricSamples:
+    """Samples of one metric, in its model's units (of a knob, in its own). A first axis of 1 serves all samples.
 
     Attributes
     ----------
     smooth : ndarray, (count or 1, m)
-        The smooth function at the rows sampled.
+        The smooth function at the m rows sampled.
     own_sd : ndarray, (count or 1, 1)
-        Standard deviation of a row's own deviation from it.
+        Standard deviation of a row's own deviation from the smooth function.
     measured : ndarray, (count or 1, n)
-        The whole value at the rows measured.
+        The noise-free value, own deviation included, at the n rows measured.
     """
 
     smooth: FloatArray
@@ -53,18 +52,21 @@ class Draws:
 
 
 def samples_whole(posterior: Posterior) -> bool:
-    """Whether every row is looked at, or only a sample of them."""
+    """Whether every row of the space is sampled, instead of a random part."""
     space = posterior.space
     by_grid = math.prod(space.shape) <= MAX_GRID and posterior.geometry.form == FORMS["product"]
     return by_grid or space.n_rows <= MAX_LISTED
 
 
 Processes = Mapping[str, Sequence[GaussianProcess]]
-"""Metric -> its processes, each for a sample of the hyperparameters; the joint samples are shared out among them."""
+"""Metric -> its processes, one for each sample of the hyperparameters; each draws an equal part of the joint samples."""
 
 
 def integrated(posterior: Posterior, goal: Goal, reps: FloatArray, rng: np.random.Generator) -> Processes:
-    """Processes for N_THETA samples of each metric's hyperparameters (those of the posterior, where it has any); reps (n,) are readings."""
+    """Processes for N_THETA samples of each metric's hyperparameters, or those of the posterior where it has samples.
+
+    reps (n,) is the number of readings at each measured row.
+    """
     if posterior.samples:
         return best_fit(posterior, goal)
     from bayestuner.surrogate.integrate import Evidence, condition_all, slice_samples
@@ -72,14 +74,14 @@ def integrated(posterior: Posterior, goal: Goal, reps: FloatArray, rng: np.rando
     out = {}
     for metric in posterior.modelled(goal):
         model = posterior.models[metric]
-        evidence = Evidence(posterior.geometry, np.ascontiguousarray(model.gp.codes), model.y, reps, model.known, model.priors)
+        evidence = Evidence(posterior.geometry, np.ascontiguousarray(model.gp.codes), model.y, reps, model.known_noise, model.priors)
         theta = slice_samples(evidence, model.gp.theta, N_THETA, rng, burn_in=BURN_IN, thin=THIN)
         out[metric] = condition_all(evidence, theta)
     return out
 
 
 def best_fit(posterior: Posterior, goal: Goal) -> Processes:
-    """The processes that the posterior itself has."""
+    """The processes that the acquisition uses: by default one a metric, with the hyperparameters that fit best."""
     return {metric: posterior.models[metric].processes for metric in posterior.modelled(goal)}
 
 
@@ -89,11 +91,11 @@ def joint_bests(
     processes: Processes,
     measured: IntArray,
     rows: IntArray,
-    open_rows: BoolArray,
+    candidates: BoolArray,
     count: int,
     rng: np.random.Generator,
 ) -> tuple[FloatArray, FloatArray]:
-    """The objectives of the incumbent and of the best row in each joint sample, (count,), (count,): the model's, to be minimised.
+    """The objective of the incumbent and of the best row in each joint sample, (count,), (count,), to be minimised, in the model's units.
 
     Parameters
     ----------
@@ -106,32 +108,32 @@ def joint_bests(
         Rows measured, in the order of their first readings, as the models have them.
     rows : ndarray of int, (m,)
         Rows to sample, in rising order, the measured ones among them.
-    open_rows : ndarray of bool, (m,)
-        Which of them compete beside the measured ones: not tried, not ruled out.
+    candidates : ndarray of bool, (m,)
+        Which of them may be better than the measured ones: not tried, not excluded.
     count : int
     rng : Generator
 
     Notes
     -----
-    A row competes in a sample where it meets every bound and would run. The incumbent always does.
+    A row counts in a sample where it meets every bound and its run would not fail. The incumbent always counts.
     """
-    at = np.searchsorted(rows, measured)
-    objective = _draw(posterior, processes, goal.objective, rows, at, count, rng)
+    measured_at = np.searchsorted(rows, measured)
+    objective = _draw(posterior, processes, goal.objective, rows, measured_at, count, rng)
     value, found = goal.sign * objective.smooth, np.broadcast_to(goal.sign * objective.measured, (count, measured.size))
     incumbent: FloatArray = found[:, np.flatnonzero(measured == posterior.incumbent(goal).row)[0]]
-    competes = np.broadcast_to(_meets_known_bounds(posterior, goal, measured), (count, measured.size)).copy()
-    # a row's own deviation is drawn only where it can make a difference, which is nearly nowhere
-    possible = open_rows & (value < incumbent[:, None] + FAR * objective.own_sd)  # (count, m)
+    feasible = np.broadcast_to(_meets_knob_bounds(posterior, goal, measured), (count, measured.size)).copy()
+    # a row's own deviation is drawn only where it could make the row the best, which is nearly nowhere
+    possible = candidates & (value < incumbent[:, None] + MAX_DEVIATION * objective.own_sd)  # (count, m)
     bounds = []
     for metric, sign, limit in posterior.limits(goal):
-        draws = _draw(posterior, processes, metric, rows, at, count, rng)
-        margin = sign * (draws.smooth - limit)
-        competes &= sign * (draws.measured - limit) >= 0.0
-        possible &= margin > -FAR * draws.own_sd
-        bounds.append((margin, draws.own_sd))
+        samples = _draw(posterior, processes, metric, rows, measured_at, count, rng)
+        margin = sign * (samples.smooth - limit)
+        feasible &= sign * (samples.measured - limit) >= 0.0
+        possible &= margin > -MAX_DEVIATION * samples.own_sd
+        bounds.append((margin, samples.own_sd))
     if posterior.viability is not None and possible.any():
         possible &= _runs(posterior.viability, posterior, rows, count, rng)
-    best: FloatArray = np.minimum(incumbent, np.where(competes, found, np.inf).min(axis=1))
+    best: FloatArray = np.minimum(incumbent, np.where(feasible, found, np.inf).min(axis=1))
     sample, row = np.nonzero(possible)
     own = value[sample % value.shape[0], row] + _deviations(objective.own_sd, sample, rng)
     for margin, own_sd in bounds:
@@ -146,11 +148,11 @@ def _deviations(own_sd: FloatArray, sample: IntArray, rng: np.random.Generator) 
 
 
 def _draw(
-    posterior: Posterior, processes: Processes, metric: str, rows: IntArray, at: IntArray, count: int, rng: np.random.Generator
-) -> Draws:
-    if is_known(posterior.space, metric):
+    posterior: Posterior, processes: Processes, metric: str, rows: IntArray, measured_at: IntArray, count: int, rng: np.random.Generator
+) -> MetricSamples:
+    if is_knob(posterior.space, metric):
         values = knob_values(posterior.space, metric, rows)[None, :]
-        return Draws(values, np.zeros((1, 1)), values[:, at])
+        return MetricSamples(values, np.zeros((1, 1)), values[:, measured_at])
     model = posterior.models[metric]
     sizes = [len(part) for part in np.array_split(np.arange(count), len(processes[metric]))]
     smooth, own_sd, measured = [], [], []
@@ -158,21 +160,24 @@ def _draw(
         if size:
             smooth.append(_sample(gp, posterior, rows, size, rng))
             own_sd.append(np.full((size, 1), math.sqrt(gp.noise_variance)))
-            measured.append(_at_measured(model, gp, smooth[-1][:, at], rng))
-    return Draws(_joined(smooth), _joined(own_sd), _joined(measured))
+            measured.append(_at_measured(model, gp, smooth[-1][:, measured_at], rng))
+    return MetricSamples(_joined(smooth), _joined(own_sd), _joined(measured))
 
 
 def _at_measured(model: MetricModel, gp: GaussianProcess, smooth: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Values (s, n) of measured rows, given samples of the smooth function there and the readings (as `MetricModel.at_measured`)."""
+    """Values (s, n) of measured rows, given samples of the smooth function there and the readings.
+
+    Samples of what `MetricModel.noise_free_estimates` gives mean and variance of.
+    """
     own = gp.noise_variance
-    weight = own / (own + model.known)
-    return np.asarray(smooth + weight * (model.y - smooth) + np.sqrt(weight * model.known) * rng.standard_normal(smooth.shape))
+    weight = own / (own + model.known_noise)
+    return np.asarray(smooth + weight * (model.y - smooth) + np.sqrt(weight * model.known_noise) * rng.standard_normal(smooth.shape))
 
 
 def _runs(viability: GaussianProcess, posterior: Posterior, rows: IntArray, count: int, rng: np.random.Generator) -> BoolArray:
-    """Which rows would run in each sample, (count, m): in the long run each row as often as its probability says."""
+    """Which rows' runs would not fail in each sample, (count, m): over many samples as often as each row's probability says."""
     draws = _sample(viability, posterior, rows, count, rng)
-    return np.asarray(draws + math.sqrt(EXTRA) * rng.standard_normal((count, 1)) > -PRIOR)
+    return np.asarray(draws + math.sqrt(PROBIT_VARIANCE) * rng.standard_normal((count, 1)) > -PRIOR_MEAN)
 
 
 def _sample(gp: GaussianProcess, posterior: Posterior, rows: IntArray, count: int, rng: np.random.Generator) -> FloatArray:
@@ -181,11 +186,11 @@ def _sample(gp: GaussianProcess, posterior: Posterior, rows: IntArray, count: in
     return samples
 
 
-def _meets_known_bounds(posterior: Posterior, goal: Goal, rows: IntArray) -> BoolArray:
-    closed = closed_levels(posterior.space, goal)
-    if not closed.size:
+def _meets_knob_bounds(posterior: Posterior, goal: Goal, rows: IntArray) -> BoolArray:
+    infeasible = infeasible_levels(posterior.space, goal)
+    if not infeasible.size:
         return np.ones(rows.size, dtype=np.bool_)
-    return np.asarray(~closed[posterior.geometry.starts[:-1] + posterior.space.codes(rows)].any(axis=1))
+    return np.asarray(~infeasible[posterior.geometry.level_starts[:-1] + posterior.space.codes(rows)].any(axis=1))
 
 
 def _joined(parts: list[FloatArray]) -> FloatArray:

@@ -1,4 +1,4 @@
-"""When to measure the best configuration again instead of a new one: where its noise hides more than a new one promises."""
+"""When to measure the best configuration again instead of a new one: when resolving its noise is worth more than a new one promises."""
 
 from __future__ import annotations
 
@@ -10,15 +10,21 @@ MAX_READINGS = 4  # of one configuration during the search
 
 
 def log_repeat_gain(incumbent: Incumbent, reading_variance: float) -> float:
-    """Log of the expected gain from one more reading of the incumbent: that it turns out worse than the next best, which is then chosen.
+    """Log of the expected gain from one more reading of the incumbent: it may turn out worse than the next best, which is then chosen.
 
-    The knowledge gradient of two alternatives (Frazier, Powell and Dayanik 2009, eq. 4.11): with v the variance of the incumbent's value
+    The knowledge gradient of two alternatives (Frazier, Powell and Dayanik 2009, eq. 4.11). With v the variance of the incumbent's value
     and r that of a reading, the next reading moves its mean by a normal variable of variance v^2 / (v + r).
+
+    Parameters
+    ----------
+    incumbent : Incumbent
+    reading_variance : float
+        Variance r of the noise of one reading, standardised.
     """
     v = incumbent.variance
-    if v <= 0.0 or math.isinf(incumbent.gap):
+    if v <= 0.0 or math.isinf(incumbent.lead):
         return -math.inf
-    step = v / math.sqrt(v + reading_variance)
-    u = -incumbent.gap / step
-    gain = step * (math.exp(-0.5 * u * u) / math.sqrt(2.0 * math.pi) + u * 0.5 * math.erfc(-u / math.sqrt(2.0)))
+    step_sd = v / math.sqrt(v + reading_variance)
+    u = -incumbent.lead / step_sd
+    gain = step_sd * (math.exp(-0.5 * u * u) / math.sqrt(2.0 * math.pi) + u * 0.5 * math.erfc(-u / math.sqrt(2.0)))
     return math.log(gain) if gain > 0.0 else -math.inf

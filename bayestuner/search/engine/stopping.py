@@ -1,4 +1,4 @@
-"""When to end a search before its budget: rules that look at a strategy and say why to stop, or nothing."""
+"""When to end a search before its budget: rules that look at a strategy and give a reason to stop, or None."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from bayestuner.search.strategy import Strategy
 from bayestuner.trial import Measured
 
 if TYPE_CHECKING:
-    from bayestuner.search.engine.remaining_gain import Outlook
+    from bayestuner.search.engine.remaining_gain import RemainingGain
 
-MAX_LOOKS = 4  # batches of joint samples, at most
-DOUBT = 0.05  # the chance to misjudge a probability by its samples, over all looks
+MAX_LOOKS = 4  # batches of joint samples that one decision draws, at most
+MAX_ERROR = 0.05  # probability of judging a probability wrongly because of its finite sample, over all looks together
 
 
 class StoppingRule(ABC):
@@ -25,7 +25,7 @@ class StoppingRule(ABC):
 
     @abstractmethod
     def reason(self, strategy: Strategy) -> str | None:
-        """Why no further run is to be started, in one sentence with its figures; None to go on."""
+        """Why no further run should start, in one sentence with its figures; None to go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +53,14 @@ class ExpectedImprovement(StoppingRule):
 
     def reason(self, strategy: Strategy) -> str | None:
         """Why to stop."""
-        outlook = _outlook(strategy, self.after)
-        if outlook is None:
+        remaining_gain = _remaining_gain_of(strategy, self.after)
+        if remaining_gain is None:
             return None
-        left = outlook.improvement_left()
+        left = remaining_gain.largest_improvement()
         if left >= self.share:
             return None
-        return f"the largest expected improvement left, {_percent(left)} of {outlook.best_value:.4g}, is below {_percent(self.share)}"
+        best = f"{remaining_gain.best_value:.4g}"
+        return f"the largest expected improvement left, {_percent(left)} of {best}, is below {_percent(self.share)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +68,9 @@ class RegretBound(StoppingRule):
     """Stop when the best row measured is very likely as good as the best one there is, up to a share of its objective.
 
     Wilson 2024 (Stopping Bayesian optimization with probabilistic regret bounds): the probability is estimated by joint samples of all
-    models, drawn until it is clearly above `confidence` or below it, at most `MAX_LOOKS` batches of them; with the hyperparameters that fit
-    best, and where that says stop, again with the hyperparameters drawn too, which is what counts. It holds as far as the models do. Never
-    stops a strategy without a model, nor before a run has met the goal.
+    models, drawn until it is clearly above `confidence` or below it, at most `MAX_LOOKS` batches. They are drawn with the hyperparameters
+    that fit best, and where that says stop, again with sampled hyperparameters, whose answer counts. The probability is as right as the
+    models are. Never stops a strategy without a model, nor before a run has met the goal.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ class RegretBound(StoppingRule):
     confidence : float
         The probability asked for.
     after : int
-        Measured runs before which it does not stop: the models of fewer are too sure of themselves.
+        Measured runs before which it does not stop: models of fewer runs are overconfident.
     draws : int
         Joint samples in a batch.
     """
@@ -97,28 +98,28 @@ class RegretBound(StoppingRule):
 
     def reason(self, strategy: Strategy) -> str | None:
         """Why to stop."""
-        outlook = _outlook(strategy, self.after)
-        if outlook is None:
+        remaining_gain = _remaining_gain_of(strategy, self.after)
+        if remaining_gain is None:
             return None
-        if not self._holds(outlook, integrate=False)[0]:  # the cheaper look first: most often it says no
+        if not self._holds(remaining_gain, integrate=False)[0]:  # the cheaper look first: most often it says no
             return None
-        holds, hits, n = self._holds(outlook, integrate=True)
+        holds, hits, n = self._holds(remaining_gain, integrate=True)
         if not holds:
             return None
-        seen, rows = outlook.sampled
+        seen, rows = remaining_gain.sampled
         where = "there is" if seen == rows else f"of a sample of {seen} of the {rows} configurations"
         return (
             f"in {hits} of {n} joint samples of the model (at least {_percent(self.confidence)} asked) the best configuration measured, at "
-            f"{outlook.best_value:.4g}, is within {_percent(self.share)} of the best {where}"
+            f"{remaining_gain.best_value:.4g}, is within {_percent(self.share)} of the best {where}"
         )
 
-    def _holds(self, outlook: Outlook, *, integrate: bool) -> tuple[bool, int, int]:
-        """Whether it does, and in how many of how many samples the regret is within the share."""
+    def _holds(self, remaining_gain: RemainingGain, *, integrate: bool) -> tuple[bool, int, int]:
+        """Whether the probability is high enough, and in how many of how many samples the regret is within the share."""
         hits = n = 0
         for look in range(MAX_LOOKS):
-            hits += int((outlook.regrets(self.draws, look, integrate=integrate) <= self.share).sum())
+            hits += int((remaining_gain.regrets(self.draws, look, integrate=integrate) <= self.share).sum())
             n += self.draws
-            if hits < self.confidence * n:  # to go on needs no proof
+            if hits < self.confidence * n:  # going on needs no proof, stopping does
                 return False, hits, n
             if surely_below(n - hits, n, 1.0 - self.confidence):
                 break
@@ -147,16 +148,16 @@ def first_reason(rules: Iterable[StoppingRule], strategy: Strategy) -> str | Non
 
 
 def surely_below(hits: int, n: int, p: float) -> bool:
-    """Whether so few hits among n show that their probability is below p: the exact binomial test behind Clopper and Pearson's interval."""
-    tail = sum(math.exp(_log_choose(n, k) + k * math.log(p) + (n - k) * math.log1p(-p)) for k in range(hits + 1))
-    return tail <= DOUBT / MAX_LOOKS
+    """Whether so few hits among n prove that their probability is below p: the exact binomial test of Clopper and Pearson's interval."""
+    tail_probability = sum(math.exp(_log_choose(n, k) + k * math.log(p) + (n - k) * math.log1p(-p)) for k in range(hits + 1))
+    return tail_probability <= MAX_ERROR / MAX_LOOKS
 
 
 def _log_choose(n: int, k: int) -> float:
     return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
 
-def _outlook(strategy: Strategy, after: int) -> Outlook | None:
+def _remaining_gain_of(strategy: Strategy, after: int) -> RemainingGain | None:
     """What the strategy's model expects; None where it has none, with fewer than `after` measured runs, or where none met the goal."""
     from bayestuner.search.engine.tuner import Tuner
 
@@ -164,7 +165,7 @@ def _outlook(strategy: Strategy, after: int) -> Outlook | None:
         return None
     if sum(isinstance(t.outcome, Measured) for t in strategy.trials) < after:
         return None
-    return strategy.outlook()
+    return strategy.remaining_gain()
 
 
 def _check_share(name: str, value: float) -> None:

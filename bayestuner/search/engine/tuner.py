@@ -12,11 +12,11 @@ from bayestuner.errors import InvalidGoal, InvalidTell, NoRecommendation
 from bayestuner.goal import Goal
 from bayestuner.search.engine import warmup
 from bayestuner.search.engine.acquisition import EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE, Scorer
-from bayestuner.search.engine.candidates import FreeRows
-from bayestuner.search.engine.design import Out, choose_first, design_size
+from bayestuner.search.engine.candidates import Candidates
+from bayestuner.search.engine.design import Excluded, choose_first, design_size
 from bayestuner.search.engine.explanation import Explanation, Plan
-from bayestuner.search.engine.knob_metrics import known_objective
-from bayestuner.search.engine.packed import NO_FLOOR, Packed, Skip
+from bayestuner.search.engine.knob_metrics import knob_objective
+from bayestuner.search.engine.packed import NO_MIN_LOG_P, Exclusions, Packed
 from bayestuner.search.engine.posterior import Incumbent, Posterior
 from bayestuner.search.engine.repeat import MAX_READINGS, log_repeat_gain
 from bayestuner.search.strategy import Prediction, Recommendation, Strategy, is_transient
@@ -26,14 +26,14 @@ from bayestuner.surrogate.modelling import Modelling
 from bayestuner.trial import Config, Failed, Measured, Outcome, Trial
 
 if TYPE_CHECKING:
-    from bayestuner.search.engine.remaining_gain import Outlook
+    from bayestuner.search.engine.remaining_gain import RemainingGain
 
 CONFIDENCE = 0.9
-MIN_MEASURED = 2  # a model of fewer readings knows no more than the design
-FEASIBILITY_FIRST = 3  # the power of P(feasible) while nothing feasible is known
-# Then also: how far a limit may lie from the mean of the readings, in their standard deviations. Two or three readings that happen to be
-# alike make every limit look hopeless, and a row sure to fail would be asked for a trifle more hope.
-REACH = 3.0
+MIN_MEASURED = 2  # configurations measured before a model chooses: with fewer it knows no more than the design
+FEASIBILITY_POWER = 3  # exponent of P(feasible) in the acquisition while nothing feasible is known
+# While nothing feasible is known a limit counts as no farther than this from the mean of the readings, in their standard deviations. Two or
+# three readings that happen to be alike would otherwise make every row look infeasible except those sure to fail, which were asked then.
+MAX_LIMIT_DISTANCE = 3.0
 
 
 class Tuner(Strategy):
@@ -51,8 +51,8 @@ class Tuner(Strategy):
     confidence : float
         P(feasible) that `recommend` asks for.
     min_p_feasible : float, optional
-        Safe search: after the initial design only rows whose run meets the goal with at least this chance are asked, as long as there is
-        one; else the most likely one.
+        Safe search: after the initial design only rows whose run meets the goal with at least this probability are asked; where there is
+        none, the most likely one.
     samples : int
         Samples of the hyperparameters that the acquisition is averaged over (slice sampling, as in Snoek et al. 2012; 10 is usual).
         0 takes the hyperparameters that fit best, which searches as well and is much faster.
@@ -106,12 +106,12 @@ class Tuner(Strategy):
         self._n_first = design_size(self.budget)
         self._posterior = Posterior(space, self.seed, int(samples), self._modelling(family, form))
         geometry = self._posterior.geometry
-        self._scorer = Scorer(space, geometry.starts, geometry.kinds, threads=threads)
-        self._free = FreeRows(space, goal, geometry.starts)
+        self._scorer = Scorer(space, geometry.level_starts, geometry.kinds, threads=threads)
+        self._candidates = Candidates(space, goal, geometry.level_starts)
         self._plan: Plan | None = None
-        self._why: dict[int, Explanation] = {}
+        self._explanations: dict[int, Explanation] = {}
 
-    # -- the public face beyond Strategy ------------------------------------------------------------------------------
+    # -- public, beyond what every strategy has ------------------------------------------------------------------------------
 
     def warm_up(self) -> None:
         """Compile everything now, instead of in the background."""
@@ -130,14 +130,14 @@ class Tuner(Strategy):
                         f"trial {trial.number} did not measure {', '.join(missing)}; a new goal can use {', '.join(sorted(have))}"
                     )
             self.goal = goal
-            self._free.retarget(goal)
+            self._candidates.retarget(goal)
             self._plan = None
 
     def explain(self, trial: Trial) -> Explanation:
         """Why this trial was asked."""
-        if trial.number not in self._why:
+        if trial.number not in self._explanations:
             raise InvalidTell(f"trial {trial.number} was not asked here; explain takes a trial that ask or adopt returned")
-        return self._why[trial.number]
+        return self._explanations[trial.number]
 
     def recommend(self, *, untried: bool = False) -> Recommendation:
         """The configuration with the lowest objective among those feasible with `confidence`.
@@ -150,21 +150,21 @@ class Tuner(Strategy):
             if not self._has_model():
                 return super().recommend()
             self._learn_all()
-            believed = self._posterior.at_measured(self.goal)
-            log_p = self._posterior.log_feasible_measured(self.goal, believed)
-            log_p = np.where(self._free.outside_bounds(believed.rows), -np.inf, log_p)
+            estimates = self._posterior.noise_free_estimates(self.goal)
+            log_p = self._posterior.log_feasible_measured(self.goal, estimates)
+            log_p = np.where(self._candidates.outside_bounds(estimates.rows), -np.inf, log_p)
             sure = log_p >= math.log(self.confidence)
-            pick = int(np.argmin(np.where(sure, believed.objective, np.inf))) if sure.any() else int(np.argmax(log_p))
+            pick = int(np.argmin(np.where(sure, estimates.objective, np.inf))) if sure.any() else int(np.argmax(log_p))
             if untried:
                 row = self._lowest_untried()
                 promised = self._posterior.objective_at(self.goal, np.array([row]))[0][0] if row >= 0 else np.inf
-                if promised < (believed.objective[pick] if sure.any() else np.inf):
+                if promised < (estimates.objective[pick] if sure.any() else np.inf):
                     return self._recommendation(row, float(self._log_feasible(np.array([row]))[0]))
-            return self._recommendation(int(believed.rows[pick]), float(log_p[pick]))
+            return self._recommendation(int(estimates.rows[pick]), float(log_p[pick]))
 
-    def outlook(self) -> Outlook | None:
-        """What going on would still bring, for stopping rules; None while there is no model or nothing measured meets the goal."""
-        from bayestuner.search.engine.remaining_gain import Outlook
+    def remaining_gain(self) -> RemainingGain | None:
+        """How much the search may still gain, for stopping rules; None while there is no model or nothing measured meets the goal."""
+        from bayestuner.search.engine.remaining_gain import RemainingGain
 
         with self._lock:
             if not self._has_model():
@@ -172,8 +172,8 @@ class Tuner(Strategy):
             self._learn_all()
             if not self._posterior.incumbent(self.goal).feasible:
                 return None
-            floor = NO_FLOOR if self.min_p_feasible is None else math.log(self.min_p_feasible)
-            return Outlook(self.goal, self._posterior, self._scorer, self._free, self._trials, log_floor=floor)
+            min_log_p = NO_MIN_LOG_P if self.min_p_feasible is None else math.log(self.min_p_feasible)
+            return RemainingGain(self.goal, self._posterior, self._scorer, self._candidates, self._trials, min_log_p=min_log_p)
 
     def predict(self, config: Config) -> dict[str, Prediction]:
         """What the model expects of a configuration, for each metric of the goal."""
@@ -187,7 +187,7 @@ class Tuner(Strategy):
 
     def _next(self) -> tuple[int, bool]:
         if self._plan is None and self._n_free == 0:
-            return super()._next()  # says that the space is used up
+            return super()._next()  # raises SpaceExhausted
         plan = self._plan if self._plan is not None else self._make_plan()
         self._plan = plan
         return plan.row, plan.repeat
@@ -198,9 +198,11 @@ class Tuner(Strategy):
     def _issue(self, row: int, repeat: bool) -> Trial:
         trial = super()._issue(row, repeat)
         plan = self._plan
-        self._why[trial.number] = plan.why if plan is not None and (plan.row, plan.repeat) == (row, repeat) else Explanation("own choice")
+        self._explanations[trial.number] = (
+            plan.explanation if plan is not None and (plan.row, plan.repeat) == (row, repeat) else Explanation("own choice")
+        )
         self._plan = None
-        warmup.start()  # not before the first configuration is known, and not in its way
+        warmup.start()  # only now, so that it does not delay the first configuration
         return trial
 
     def _has_model(self) -> bool:
@@ -214,33 +216,33 @@ class Tuner(Strategy):
         return self._model_choice()
 
     def _design(self, tried: list[int]) -> int:
-        starts = self._posterior.geometry.starts
-        for skip in self._free.skips(self._taken):
+        level_starts = self._posterior.geometry.level_starts
+        for exclusions in self._candidates.exclusions(self._taken):
 
-            def out(rows: npt.NDArray[np.int64], skip: Skip = skip) -> npt.NDArray[np.bool_]:
-                return skip.out(rows, self.space.codes(rows), starts)
+            def excluded(rows: npt.NDArray[np.int64], exclusions: Exclusions = exclusions) -> npt.NDArray[np.bool_]:
+                return exclusions.excludes(rows, self.space.codes(rows), level_starts)
 
-            row = self._first_row(out, tried)
+            row = self._first_row(excluded, tried)
             if row >= 0:
                 return row
-        raise AssertionError("a free row was promised")
+        raise AssertionError("a choice was asked for although no row is left")
 
-    # -- what a variant of this strategy may do otherwise -------------------------------------------------------------
+    # -- what subclasses may change -------------------------------------------------------------
 
     def _modelling(self, family: str, form: str) -> Modelling:
-        """What the models are made of."""
+        """How the metrics are modelled."""
         return Modelling(family=family, form=form)
 
-    def _first_row(self, out: Out, tried: list[int]) -> int:
-        """The next row before there is a model, or -1 where all are out."""
-        return choose_first(self.space, out, tried, self._n_first, self.seed)
+    def _first_row(self, excluded: Excluded, tried: list[int]) -> int:
+        """The next row before there is a model, or -1 where all are excluded."""
+        return choose_first(self.space, excluded, tried, self._n_first, self.seed)
 
     def _note_hint(self, trial: Trial) -> None:
-        """Take what a told trial says of other rows by the knobs' hints."""
+        """Apply the knobs' hints to a told trial: it may rule out other rows, or contradict a hint."""
         if not isinstance(trial.outcome, Failed):
-            self._free.ran(trial.row)
+            self._candidates.ran(trial.row)
         elif trial.outcome.kind == "oom":
-            self._free.failed(trial.row)
+            self._candidates.failed(trial.row)
 
     # -- learning -----------------------------------------------------------------------------------------------------
 
@@ -251,7 +253,7 @@ class Tuner(Strategy):
             return super().tell_outcome(trial, outcome)
 
     def _learn(self, trial: Trial) -> None:
-        self._posterior.forget()
+        self._posterior.mark_stale()
         self._note_hint(trial)
         if self._n_free:
             self._plan = self._make_plan()
@@ -266,26 +268,26 @@ class Tuner(Strategy):
 
     def _model_choice(self) -> Plan:
         incumbent = self._posterior.incumbent(self.goal)
-        reach = math.inf if incumbent.feasible else REACH
-        scoring = self._posterior.for_scoring(self.goal, [t.row for t in self._outstanding.values()], reach)
+        max_distance = math.inf if incumbent.feasible else MAX_LIMIT_DISTANCE
+        scoring = self._posterior.for_scoring(self.goal, [t.row for t in self._outstanding.values()], max_distance)
         geometry = self._posterior.geometry
         packed = Packed.of(scoring.processes, geometry.d, geometry.levels.size, scoring.noise)
-        known = known_objective(self.space, self.goal)
-        floor = math.log(self.min_p_feasible) if self.min_p_feasible is not None and incumbent.feasible else NO_FLOOR
+        known = knob_objective(self.space, self.goal)
+        min_log_p = math.log(self.min_p_feasible) if self.min_p_feasible is not None and incumbent.feasible else NO_MIN_LOG_P
         n_bounds = len(scoring.bounds)
-        bounds = scoring.bounds if incumbent.feasible else scoring.bounds * FEASIBILITY_FIRST
-        for skip in self._free.skips(self._taken):
-            options: dict[str, Any] = {"objective": scoring.objective, "known": known, "best": incumbent.value, "log_floor": floor}
-            row, value = self._scorer.best(EXPECTED_IMPROVEMENT, packed, bounds, skip, **options)
+        bounds = scoring.bounds if incumbent.feasible else scoring.bounds * FEASIBILITY_POWER
+        for exclusions in self._candidates.exclusions(self._taken):
+            options: dict[str, Any] = {"objective": scoring.objective, "known": known, "best": incumbent.value, "min_log_p": min_log_p}
+            row, value = self._scorer.best(EXPECTED_IMPROVEMENT, packed, bounds, exclusions, **options)
             if row >= 0:
                 if self._worth_repeating(incumbent, value):
                     return Plan(incumbent.row, True, self._explain(incumbent.row, "repeat"))
                 log_p_power = len(bounds) // n_bounds if n_bounds else 1
-                return Plan(row, False, self._explain(row, "expected improvement", value, log_p_power, reach))
-            row, _ = self._scorer.best(MOST_FEASIBLE, packed, scoring.bounds, skip)
+                return Plan(row, False, self._explain(row, "expected improvement", value, log_p_power, max_distance))
+            row, _ = self._scorer.best(MOST_FEASIBLE, packed, scoring.bounds, exclusions)
             if row >= 0:
                 return Plan(row, False, self._explain(row, "most feasible"))
-        raise AssertionError("a free row was promised")
+        raise AssertionError("a choice was asked for although no row is left")
 
     def _worth_repeating(self, incumbent: Incumbent, log_gain_of_new: float) -> bool:
         if incumbent.variance <= 0.0 or self._outstanding:
@@ -295,27 +297,29 @@ class Tuner(Strategy):
         return readings < MAX_READINGS and log_repeat_gain(incumbent, reading_variance) > log_gain_of_new
 
     def _log_feasible(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """Log of the chance that all bounds hold at rows (m,), failures apart."""
-        return np.where(self._free.outside_bounds(rows), -np.inf, self._posterior.log_feasible(self.goal, rows))
+        """Log of the probability that all bounds hold at rows (m,), failures apart."""
+        return np.where(self._candidates.outside_bounds(rows), -np.inf, self._posterior.log_feasible(self.goal, rows))
 
     def _lowest_untried(self) -> int:
         """The row of lowest mean among those neither tried nor outstanding that are feasible with `confidence`, or -1."""
         scoring = self._posterior.for_scoring(self.goal, [])
         geometry = self._posterior.geometry
         packed = Packed.of(scoring.processes, geometry.d, geometry.levels.size)
-        skip = next(self._free.skips(self._taken))
-        options: dict[str, Any] = {"objective": scoring.objective, "known": known_objective(self.space, self.goal)}
-        row, _ = self._scorer.best(LOWEST_MEAN, packed, scoring.bounds, skip, log_floor=math.log(self.confidence), **options)
+        exclusions = next(self._candidates.exclusions(self._taken))
+        options: dict[str, Any] = {"objective": scoring.objective, "known": knob_objective(self.space, self.goal)}
+        row, _ = self._scorer.best(LOWEST_MEAN, packed, scoring.bounds, exclusions, min_log_p=math.log(self.confidence), **options)
         return row
 
     def _recommendation(self, row: int, log_p: float) -> Recommendation:
         trial = next((t for t in reversed(self._measured()) if t.row == row), None)
         return Recommendation(row, self.space.config(row), self._posterior.predictions(self.goal, row), math.exp(log_p), trial)
 
-    def _explain(self, row: int, reason: str, value: float | None = None, log_p_power: int = 1, reach: float = math.inf) -> Explanation:
-        predicted, log_p = self._posterior.outlook_of(self.goal, row)
-        scored_log_p = log_p if reach == math.inf else self._posterior.outlook_of(self.goal, row, reach)[1]
-        if self._free.outside_bounds(np.array([row], dtype=np.int64))[0]:
+    def _explain(
+        self, row: int, reason: str, value: float | None = None, log_p_power: int = 1, max_distance: float = math.inf
+    ) -> Explanation:
+        predicted, log_p = self._posterior.predictions_and_log_feasible(self.goal, row)
+        scored_log_p = log_p if max_distance == math.inf else self._posterior.predictions_and_log_feasible(self.goal, row, max_distance)[1]
+        if self._candidates.outside_bounds(np.array([row], dtype=np.int64))[0]:
             log_p = -math.inf
         p_viable = self._posterior.p_viable(row)
         log_ei = None if value is None else value - log_p_power * (scored_log_p + math.log(max(p_viable, 1e-300)))

@@ -1,4 +1,4 @@
-"""Compiling, or loading what was compiled before, in the background while the first run executes."""
+"""Compile the loops, or load what was compiled before, in a background thread while the first test run executes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _lock = threading.Lock()
 
 
 def start() -> threading.Thread:
-    """Start warming up, once a process; return its thread."""
+    """Start to warm up, once in a process; return the thread."""
     global _started  # noqa: PLW0603 - one warm-up a process
     with _lock:
         if _started is None:
             _started = threading.Thread(target=_warm_up, name="bayestuner-warm-up", daemon=True)
             _started.start()
-            # LLVM must not be torn down under a compiling thread: at exit, wait for the function in hand and start no other
+            # LLVM must not be torn down under a compiling thread: at exit, wait for the function being compiled and start no other
             atexit.register(_finish)
         return _started
 
@@ -38,7 +38,7 @@ def _finish() -> None:
 
 
 def _warm_up() -> None:
-    """Call each compiled entry point once, on a tiny problem of every shape that has code of its own."""
+    """Call each compiled entry point of a search once, on a tiny problem."""
     from bayestuner.search.engine.acquisition import EXPECTED_IMPROVEMENT, ModelBound, Packed, Scorer
     from bayestuner.surrogate.covariance import Geometry
     from bayestuner.surrogate.gp import GaussianProcess
@@ -53,9 +53,9 @@ def _warm_up() -> None:
 
     def score() -> None:
         packed = Packed.of([gp, gp], geometry.d, geometry.levels.size)
-        scorer = Scorer(space, geometry.starts, geometry.kinds)
-        skip = np.zeros(space.n_rows, dtype=np.bool_)
-        scorer.best(EXPECTED_IMPROVEMENT, packed, [ModelBound(1, 1.0, 0.0)], skip, objective=0)
+        scorer = Scorer(space, geometry.level_starts, geometry.kinds)
+        exclusions = np.zeros(space.n_rows, dtype=np.bool_)
+        scorer.best(EXPECTED_IMPROVEMENT, packed, [ModelBound(1, 1.0, 0.0)], exclusions, objective=0)
 
     steps = (fit, lambda: gp.predict(codes), lambda: gp.extend(codes[0], 0.0, 1.0), score)
     for step in steps:

@@ -12,7 +12,7 @@ from bayestuner.space import Space
 from bayestuner.trial import Trial
 
 BACK_OFF = 0.9
-STEPS = 10  # additive steps from the smallest to the largest batch
+STEPS = 10  # additive increases from the smallest to the largest batch
 
 
 class AIMD(BatchStrategy):
@@ -55,6 +55,6 @@ class AIMD(BatchStrategy):
         return self._nearest() is None
 
     def _nearest(self) -> int | None:
-        """The untried row that is nearest to the batch wanted, on its far side as seen from the last one (a step is always made)."""
+        """The untried row nearest to the batch wanted, at or beyond it in the direction of the step; None where there is none."""
         ahead = [r for r in self._untried if (self._value(r) >= self._wanted) == self._growing or self._value(r) == self._wanted]
         return min(ahead, key=lambda row: abs(self._value(row) - self._wanted), default=None)

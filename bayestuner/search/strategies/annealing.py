@@ -18,10 +18,10 @@ from bayestuner.search.strategy import Strategy
 from bayestuner.space import Categorical, Space
 from bayestuner.trial import Trial
 
-HOT, COLD = 0.1, 0.005  # of the energy, whose unit is the first objective measured
-REACH = 0.5  # longest step of a knob, as a share of its levels
-PENALTY = 3.0  # what missing a bound by its whole limit adds
-MOST_STEPS = 1000  # over known rows without meeting a new one; then it starts anywhere
+HOT, COLD = 0.1, 0.005  # first and last temperature; the unit of energy is the first objective measured
+LONGEST_STEP = 0.5  # of a knob, as a share of its levels
+PENALTY = 3.0  # energy that missing a bound by its whole limit adds
+MAX_STEPS = 1000  # over measured rows without meeting a new one; then a row is drawn at random
 
 
 class Annealing(Strategy):
@@ -50,7 +50,7 @@ class Annealing(Strategy):
         self._here: int | None = None
 
     def _choose(self) -> int:
-        for _ in range(MOST_STEPS if self._here is not None else 0):
+        for _ in range(MAX_STEPS if self._here is not None else 0):
             row = self._neighbour()
             if row is None or row in self._energy:
                 if row is not None:
@@ -72,8 +72,8 @@ class Annealing(Strategy):
         if isinstance(knob, Categorical):
             codes[d] = self._rng.integers(len(knob))
         else:
-            reach = max(1, round(REACH * len(knob)))
-            codes[d] += (1 if self._rng.random() < 0.5 else -1) * self._rng.integers(1, reach + 1)
+            longest = max(1, round(LONGEST_STEP * len(knob)))
+            codes[d] += (1 if self._rng.random() < 0.5 else -1) * self._rng.integers(1, longest + 1)
         if not 0 <= codes[d] < len(knob):
             return None
         row = self.space.find(codes)

@@ -64,12 +64,12 @@ class BatchStrategy(Strategy):
     def _highest_group(self) -> list[int]:
         rows = np.arange(self.space.n_rows) if self.space.allowed is None else np.flatnonzero(self.space.allowed)
         codes = self.space.codes(rows)
-        height = np.zeros(rows.size)
+        rank = np.zeros(rows.size)
         for d, knob in enumerate(self.space.knobs):
             if d != self._place:
                 share = codes[:, d] / max(len(knob) - 1, 1)
-                height += -share if isinstance(knob, Categorical) else share
-        top = rows[height >= height.max() - 1e-9]
+                rank += -share if isinstance(knob, Categorical) else share
+        top = rows[rank >= rank.max() - 1e-9]
         others = np.delete(self.space.codes(top), self._place, axis=1)
         top = top[(others == others[0]).all(axis=1)]
         return [int(row) for row in top[np.argsort(self.space.codes(top)[:, self._place])]]

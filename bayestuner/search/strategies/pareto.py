@@ -18,7 +18,7 @@ IntArray = npt.NDArray[np.int64]
 
 
 class Judge(Protocol):
-    """Knows the values of a measured trial; every strategy does."""
+    """Gives the values of a measured trial; every strategy does."""
 
     def values_of(self, trial: Trial) -> Mapping[str, float]:
         """Metric -> value; empty unless measured."""
@@ -43,7 +43,7 @@ class TradeOffGoal:
 
     @classmethod
     def of(cls, goal: Goal, knobs: Container[str] = ()) -> TradeOffGoal:
-        """Read a goal so: bounds on `knobs` stay bounds. Raises `InvalidGoal` where it has no bound on another metric."""
+        """Read a goal as a trade-off; bounds on `knobs` stay bounds. Raises `InvalidGoal` where it has no bound on another metric."""
         for bound in goal.bounds:
             if bound.metric != goal.objective and bound.metric not in knobs:
                 return cls(goal, bound, tuple(b for b in goal.bounds if b is not bound))

@@ -8,17 +8,17 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from bayestuner.search.engine.design import Out, draw_rows
+from bayestuner.search.engine.design import Excluded, draw_rows
 from bayestuner.space import Space
 
 FloatArray = npt.NDArray[np.float64]
 
-MAX_POINTS = 200  # of the sequence, before a row is drawn at random: where nearly all rows are out
+MAX_POINTS = 200  # of the sequence, before a row is drawn at random because nearly all rows are excluded
 STREAM = 0x4A17  # keeps these draws apart from others of the same seed
 
 
-def next_quasi_random(space: Space, out: Out, done: int, seed: int) -> int:
-    """The row at the first point of the sequence from number `done` on that is not out; -1 where every row is.
+def next_quasi_random(space: Space, excluded: Excluded, done: int, seed: int) -> int:
+    """The row at the first point of the sequence, from number `done` on, that is not excluded; -1 where every row is.
 
     Where the space lists its rows, the sequence runs over their numbers instead of over the knobs.
     """
@@ -28,9 +28,9 @@ def next_quasi_random(space: Space, out: Out, done: int, seed: int) -> int:
     for number in range(done, done + MAX_POINTS):
         codes = ((halton(number + 1, len(sizes)) + shift) % 1.0 * sizes).astype(np.int64)
         row = int(codes[0]) if listed else space.find(codes)
-        if row is not None and not out(np.array([row], dtype=np.int64))[0]:
+        if row is not None and not excluded(np.array([row], dtype=np.int64))[0]:
             return row
-    drawn = draw_rows(space, out, 1, np.random.default_rng([seed, STREAM, done]))
+    drawn = draw_rows(space, excluded, 1, np.random.default_rng([seed, STREAM, done]))
     return int(drawn[0]) if drawn.size else -1
 
 

@@ -19,7 +19,7 @@ from bayestuner.surrogate.modelling import PLAIN
 
 N_FIRST = 2
 SAMPLES = 10
-CAUTION = 2.3263  # standard deviations: met with a probability of 0.99
+MARGIN_SD = 2.3263  # standard deviations: met with a probability of 0.99
 
 
 class Spearmint(PublishedTuner):
@@ -38,4 +38,4 @@ class Spearmint(PublishedTuner):
     name = "spearmint"
 
     def __init__(self, space: Space, goal: Goal, *, seed: int = 0, samples: int = SAMPLES) -> None:
-        super().__init__(space, goal, seed=seed, n_first=N_FIRST, modelling=replace(PLAIN, power=1.0), samples=samples, caution=CAUTION)
+        super().__init__(space, goal, seed=seed, n_first=N_FIRST, modelling=replace(PLAIN, power=1.0), samples=samples, margin_sd=MARGIN_SD)

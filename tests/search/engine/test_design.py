@@ -5,7 +5,7 @@ import pytest
 
 from bayestuner.search.engine.design import choose_first, design_size, unevenness
 from bayestuner.search.engine.hints import Hints
-from bayestuner.search.engine.packed import Skip
+from bayestuner.search.engine.packed import Exclusions
 from bayestuner.space import Categorical, Integer, Ordinal, Space
 
 
@@ -79,7 +79,7 @@ def test_hints_in_both_directions_exclude_the_dominated_box_only():
     hints = Hints(space)
     hints.failed(space.row({"memory": 2, "batch": 3, "cores": 1}))
     rows = np.arange(space.n_rows)
-    inside = Skip(boxes=hints.boxes()).out(rows, space.codes(rows), np.empty(0, dtype=np.int64))
+    inside = Exclusions(boxes=hints.boxes()).excludes(rows, space.codes(rows), np.empty(0, dtype=np.int64))
     out = {tuple(space.config(r).values()) for r in np.flatnonzero(inside)}
     assert out == {(m, b, 1) for m in (1, 2) for b in (3, 4)}
     assert hints.ran(space.row({"memory": 3, "batch": 4, "cores": 1})) == []

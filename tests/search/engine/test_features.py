@@ -88,7 +88,7 @@ def test_probabilities_are_checked(options):
 
 
 def test_repeat_gain_is_the_knowledge_gradient_by_simulation():
-    incumbent = Incumbent(value=1.0, feasible=True, row=0, gap=0.05, variance=0.01)
+    incumbent = Incumbent(value=1.0, feasible=True, row=0, lead=0.05, variance=0.01)
     r = 0.02
     rng = np.random.default_rng(0)
     truth = rng.normal(1.0, 0.1, 400_000)
@@ -190,9 +190,9 @@ def test_a_noisy_reading_is_drawn_towards_the_model():
     lucky = min((t for t in tuner.trials if t.metrics), key=lambda t: t.metrics["power_w"] / server(t.config)["power_w"])
     model = tuner._posterior.models["power_w"]
     smooth = model.transform.backward(float(model.gp.predict(SPACE.codes([lucky.row]))[0][0]))
-    believed = tuner.predict(lucky.config)["power_w"]
-    assert lucky.metrics["power_w"] < believed.mean < smooth
-    assert believed.low < believed.mean < believed.high
+    drawn = tuner.predict(lucky.config)["power_w"]
+    assert lucky.metrics["power_w"] < drawn.mean < smooth
+    assert drawn.low < drawn.mean < drawn.high
 
 
 def test_the_explanation_is_the_acquisition_at_that_row():

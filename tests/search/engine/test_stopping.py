@@ -9,8 +9,8 @@ from scipy.stats import binom, norm
 import bayestuner as bt
 from bayestuner.errors import InvalidGoal
 from bayestuner.search.engine import regret, remaining_gain
-from bayestuner.search.engine.remaining_gain import Units
-from bayestuner.search.engine.stopping import DOUBT, MAX_LOOKS, ExpectedImprovement, RegretBound, WallClock, surely_below
+from bayestuner.search.engine.remaining_gain import ObjectiveUnits
+from bayestuner.search.engine.stopping import MAX_ERROR, MAX_LOOKS, ExpectedImprovement, RegretBound, WallClock, surely_below
 from bayestuner.search.engine.tuner import Tuner
 from bayestuner.search.strategies.random_search import RandomSearch
 from bayestuner.surrogate.transform import Transform
@@ -55,7 +55,7 @@ def regret_of(tuner, evaluate=server):
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 @pytest.mark.parametrize(("gain", "sd"), [(0.4, 0.3), (-0.5, 0.4), (-2.0, 0.5), (0.1, 1.5), (-0.2, 0.05), (3.0, 0.2)])
 def test_the_expected_share_is_the_integral_over_the_gain(power, sign, gain, sd):
-    units = Units(Transform.of(np.array([60.0, 80.0, 110.0]), power), sign)
+    units = ObjectiveUnits(Transform.of(np.array([60.0, 80.0, 110.0]), power), sign)
     base = -0.5
     w = base - gain + sd * np.linspace(-12, 12, 100_001)
     density = norm.pdf(w, base - gain, sd)
@@ -65,10 +65,10 @@ def test_the_expected_share_is_the_integral_over_the_gain(power, sign, gain, sd)
 
 
 def test_a_share_is_one_of_the_metric_at_the_base():
-    down, up = (Units(Transform(0.0, math.log(80.0), 0.35), sign) for sign in (1.0, -1.0))
+    down, up = (ObjectiveUnits(Transform(0.0, math.log(80.0), 0.35), sign) for sign in (1.0, -1.0))
     assert down.share(np.array([0.0]), np.array([-2.0]))[0] == pytest.approx(1 - 80 * math.exp(-0.7) / 80)
     assert up.share(np.array([0.0]), np.array([-2.0]))[0] == pytest.approx(80 * math.exp(0.7) / 80 - 1)
-    assert Units(Transform(1.0, -12.0, 3.0), 1.0).share(np.zeros(1), np.array([-2.0]))[0] == pytest.approx(6 / 12)
+    assert ObjectiveUnits(Transform(1.0, -12.0, 3.0), 1.0).share(np.zeros(1), np.array([-2.0]))[0] == pytest.approx(6 / 12)
     assert down.expected_share(0.0, np.array([1.0, -2.0]), np.zeros(2)) == pytest.approx([0.0, 1 - math.exp(-0.7)], abs=1e-4)
 
 
@@ -101,7 +101,7 @@ def brute_force_improvement(tuner):
 @pytest.mark.parametrize("n", [5, 7])
 def test_the_improvement_left_is_the_largest_over_the_grid(goal, n):
     tuner = run(Tuner(SPACE, goal, seed=2), n)
-    left = tuner.outlook().improvement_left()
+    left = tuner.remaining_gain().largest_improvement()
     assert left > 0.0
     assert left == pytest.approx(brute_force_improvement(tuner), rel=0.02)  # the quadrature is across a kink
 
@@ -114,7 +114,7 @@ def test_the_improvement_left_counts_failures():
 
     tuner = run(Tuner(SPACE, GOAL, seed=1), 8, evaluate)
     assert tuner._posterior.viability is not None
-    assert tuner.outlook().improvement_left() == pytest.approx(brute_force_improvement(tuner), rel=0.02)
+    assert tuner.remaining_gain().largest_improvement() == pytest.approx(brute_force_improvement(tuner), rel=0.02)
 
 
 def slow_regrets(tuner, count, rng):
@@ -128,7 +128,7 @@ def slow_regrets(tuner, count, rng):
         own = model.gp.noise_variance
         smooth = regret.joint_samples(model.gp, tuner.space, count, rng)
         whole = smooth + math.sqrt(own) * rng.standard_normal(smooth.shape)
-        for row, y, known in zip(model.rows, model.y, model.known, strict=True):
+        for row, y, known in zip(model.rows, model.y, model.known_noise, strict=True):
             weight = own / (own + known)
             noise = math.sqrt(weight * known) * rng.standard_normal(count)
             whole[:, row] = smooth[:, row] + weight * (y - smooth[:, row]) + noise
@@ -154,7 +154,7 @@ def test_regrets_are_those_of_the_slow_way(goal, sd):
         return {k: bt.Reading(v + (sd or 0.0) * rng.standard_normal(), sd) for k, v in server(config).items()}
 
     tuner = run(Tuner(space, goal, seed=4), 7, evaluate)
-    fast = np.concatenate([tuner.outlook().regrets(250, part) for part in range(4)])
+    fast = np.concatenate([tuner.remaining_gain().regrets(250, batch) for batch in range(4)])
     slow = slow_regrets(tuner, 1000, np.random.default_rng(1))
     assert fast.min() >= 0.0
     assert slow.std() > 0.0
@@ -178,25 +178,25 @@ def test_rows_that_failed_or_are_ruled_out_do_not_count():
         return tuner
 
     goal = bt.Goal(minimize="power_w")
-    assert np.mean(tuner_with(goal, None).outlook().regrets(64) > 0.1) > 0.9
-    assert tuner_with(goal, "error").outlook().regrets(64).max() == 0.0
-    assert tuner_with(bt.Goal(minimize="power_w", subject_to=["memory_gib >= 2"]), None).outlook().regrets(64).max() == 0.0
+    assert np.mean(tuner_with(goal, None).remaining_gain().regrets(64) > 0.1) > 0.9
+    assert tuner_with(goal, "error").remaining_gain().regrets(64).max() == 0.0
+    assert tuner_with(bt.Goal(minimize="power_w", subject_to=["memory_gib >= 2"]), None).remaining_gain().regrets(64).max() == 0.0
     hinted = Tuner(space, goal, seed=0)
     for memory in (2, 4, 6):
         hinted.tell(hinted.adopt({"memory_gib": memory, "mode": "a"}), power_w=10.0 * memory)
     hinted.tell_failed(hinted.adopt({"memory_gib": 3, "mode": "b"}), "oom")  # rules out less memory in mode b, not in mode a
-    assert np.mean(hinted.outlook().regrets(64) > 0.1) > 0.5
+    assert np.mean(hinted.remaining_gain().regrets(64) > 0.1) > 0.5
     hinted.tell_failed(hinted.adopt({"memory_gib": 1, "mode": "a"}), "oom")
-    assert np.mean(hinted.outlook().regrets(64) > 0.1) < 0.2
+    assert np.mean(hinted.remaining_gain().regrets(64) > 0.1) < 0.2
 
 
 def test_an_objective_that_is_a_knob_is_known():
     tuner = run(Tuner(SPACE, bt.Goal(minimize="cores", subject_to=["throughput >= 90"]), seed=0), 4)
-    outlook = tuner.outlook()
+    remaining_gain = tuner.remaining_gain()
     best = tuner.best_feasible.config["cores"]
-    shares = outlook.regrets(64) * best
+    shares = remaining_gain.regrets(64) * best
     assert np.allclose(shares, np.round(shares))
-    assert 0.0 <= outlook.improvement_left() < 1.0
+    assert 0.0 <= remaining_gain.largest_improvement() < 1.0
     tuner = run(tuner, 12)
     assert RegretBound().reason(tuner) is not None
     assert f"at {tuner.best_feasible.config['cores']}," in RegretBound().reason(tuner)
@@ -205,10 +205,10 @@ def test_an_objective_that_is_a_knob_is_known():
 @pytest.mark.parametrize("samples", [0, 3])
 def test_samples_of_the_hyperparameters_share_the_draws(samples):
     tuner = run(Tuner(SPACE, GOAL, seed=0, samples=samples), 6)
-    outlook = tuner.outlook()
-    assert outlook.regrets(16).shape == (16,)
-    assert outlook.regrets(2).shape == (2,)  # fewer than samples
-    assert outlook.improvement_left() >= 0.0
+    remaining_gain = tuner.remaining_gain()
+    assert remaining_gain.regrets(16).shape == (16,)
+    assert remaining_gain.regrets(2).shape == (2,)  # fewer than samples
+    assert remaining_gain.largest_improvement() >= 0.0
 
 
 # -- the rules -------------------------------------------------------------------------------------------------------
@@ -219,19 +219,19 @@ def test_expected_improvement_stops_late_and_not_early():
     rule = ExpectedImprovement(0.10)
     assert ExpectedImprovement(0.99, after=5).reason(tuner) is not None
     assert ExpectedImprovement(0.99, after=6).reason(tuner) is None
-    left = tuner.outlook().improvement_left()
+    left = tuner.remaining_gain().largest_improvement()
     assert ExpectedImprovement(left * 0.99, after=1).reason(tuner) is None
     text = ExpectedImprovement(left * 1.01, after=1).reason(tuner)
     assert f"of {tuner.best_feasible.metrics['power_w']:.4g}, is below" in text
     run(tuner, 15)
     assert rule.reason(tuner) is not None
-    assert tuner.outlook().improvement_left() < 0.01
+    assert tuner.remaining_gain().largest_improvement() < 0.01
 
 
 def test_no_rule_of_a_model_stops_before_the_goal_is_met():
     impossible = bt.Goal(minimize="power_w", subject_to=["throughput >= 1e6"])
     tuner = run(Tuner(SPACE, impossible, seed=0), 12)
-    assert tuner.outlook() is None
+    assert tuner.remaining_gain() is None
     assert ExpectedImprovement(0.99).reason(tuner) is None
     assert RegretBound(0.99).reason(tuner) is None
 
@@ -278,7 +278,7 @@ def test_impossible_rules_are_refused(rule, wrong):
 @pytest.mark.parametrize("p", [0.1, 0.9, 0.99])
 def test_surely_below_is_the_binomial_test(n, p):
     for hits in range(n + 1):
-        assert surely_below(hits, n, p) == (binom.cdf(hits, n, p) <= DOUBT / MAX_LOOKS)
+        assert surely_below(hits, n, p) == (binom.cdf(hits, n, p) <= MAX_ERROR / MAX_LOOKS)
 
 
 def test_a_regret_bound_draws_until_it_is_sure(monkeypatch):
@@ -286,12 +286,12 @@ def test_a_regret_bound_draws_until_it_is_sure(monkeypatch):
     counts = []
 
     def answers(hits):
-        def regrets(self, count, part=0, *, integrate=False):
-            counts.append((integrate, part))
+        def regrets(self, count, batch=0, *, integrate=False):
+            counts.append((integrate, batch))
             return np.where(np.arange(count) < hits, 0.0, 1.0)
 
         counts.clear()
-        monkeypatch.setattr(remaining_gain.Outlook, "regrets", regrets)
+        monkeypatch.setattr(remaining_gain.RemainingGain, "regrets", regrets)
         return RegretBound(0.01, confidence=0.9).reason(tuner)
 
     assert answers(64).startswith("in 64 of 64 joint samples")
@@ -305,7 +305,9 @@ def test_a_regret_bound_draws_until_it_is_sure(monkeypatch):
 
 def test_samples_of_the_hyperparameters_have_the_last_word(monkeypatch):
     tuner = run(Tuner(SPACE, GOAL, seed=0), 8)
-    monkeypatch.setattr(remaining_gain.Outlook, "regrets", lambda self, count, part=0, *, integrate=False: np.full(count, 0.5 * integrate))
+    monkeypatch.setattr(
+        remaining_gain.RemainingGain, "regrets", lambda self, count, batch=0, *, integrate=False: np.full(count, 0.5 * integrate)
+    )
     assert RegretBound(0.4).reason(tuner) is None
     assert RegretBound(0.6).reason(tuner) is not None
 
@@ -315,8 +317,8 @@ def test_integrated_regrets_are_those_of_a_tuner_with_as_many_samples():
     plain, sampled = run(Tuner(SPACE, GOAL, seed=2), 6), Tuner(SPACE, GOAL, seed=2, samples=40)
     for trial in plain.trials:
         sampled.tell_outcome(sampled.adopt(trial.config), trial.outcome)
-    a = plain.outlook().regrets(800, integrate=True)
-    b = sampled.outlook().regrets(800)
+    a = plain.remaining_gain().regrets(800, integrate=True)
+    b = sampled.remaining_gain().regrets(800)
     assert np.mean(a <= 0.05) == pytest.approx(np.mean(b <= 0.05), abs=0.2)
     assert np.mean(a) == pytest.approx(np.mean(b), rel=0.5)
 
@@ -326,7 +328,7 @@ def test_the_same_results_give_the_same_reason():
     assert texts[0] == texts[1] is not None
     other = RegretBound(0.2, confidence=0.3)
     again = run(Tuner(SPACE, GOAL, seed=6), 8)
-    again.outlook().improvement_left()
+    again.remaining_gain().largest_improvement()
     again.recommend()
     assert other.reason(again) == texts[0]
 
@@ -334,8 +336,8 @@ def test_the_same_results_give_the_same_reason():
 def test_a_space_too_large_is_sampled_and_says_so():
     space = bt.Space(bt.Integer("cores", 1, 200), bt.Integer("batch_size", 1, 100), bt.Integer("memory_gib", 1, 20))
     tuner = run(Tuner(space, GOAL, seed=0), 18)
-    outlook = tuner.outlook()
-    seen, rows = outlook.sampled
+    remaining_gain = tuner.remaining_gain()
+    seen, rows = remaining_gain.sampled
     assert rows == 400_000
     assert 1024 < seen <= 1024 + 256 + 18
     text = RegretBound(0.9).reason(tuner)
@@ -344,9 +346,9 @@ def test_a_space_too_large_is_sampled_and_says_so():
 
 def test_outstanding_runs_are_still_to_come():
     tuner = run(Tuner(SPACE, GOAL, seed=2), 6)
-    before = tuner.outlook().improvement_left()
+    before = tuner.remaining_gain().largest_improvement()
     tuner.ask(3)
-    assert tuner.outlook().improvement_left() == before
+    assert tuner.remaining_gain().largest_improvement() == before
 
 
 # -- in the loop -----------------------------------------------------------------------------------------------------

@@ -156,7 +156,7 @@ def test_a_reading_said_to_be_noisy_pulls_less():
             tuner.tell(tuner.adopt({"a": a}), y=bt.Reading(10.0 + a, sd=0.01))
         tuner.tell(tuner.adopt({"a": 15}), y=bt.Reading(40.0, sd=sd))
         model = tuner._posterior.models["y"]
-        own = model.at_measured()[0][list(model.rows).index(14)]
+        own = model.noise_free_estimates()[0][list(model.rows).index(14)]
         return tuner.predict({"a": 15})["y"].mean, model.transform.backward(float(own))
 
     (noisy, noisy_own), (exact, exact_own) = prediction(20.0), prediction(0.01)
@@ -166,8 +166,8 @@ def test_a_reading_said_to_be_noisy_pulls_less():
 
 def ruled_out(tuner):
     rows = np.arange(SPACE.n_rows)
-    skip = next(tuner._free.skips(()))
-    return set(rows[skip.out(rows, SPACE.codes(rows), tuner._free.starts)])
+    exclusions = next(tuner._candidates.exclusions(()))
+    return set(rows[exclusions.excludes(rows, SPACE.codes(rows), tuner._candidates.level_starts)])
 
 
 def test_an_oom_rules_out_the_dominated_box_and_a_contradiction_drops_the_hint():
@@ -176,7 +176,7 @@ def test_an_oom_rules_out_the_dominated_box_and_a_contradiction_drops_the_hint()
     assert ruled_out(tuner) == {SPACE.row({"cores": 4, "memory_gib": m, "batch_size": 9}) for m in (1, 2, 3)}
     tuner.tell(tuner.adopt({"cores": 4, "memory_gib": 1, "batch_size": 9}), power_w=1, throughput=1)
     assert ruled_out(tuner) == set()
-    assert tuner._free.hints.dropped == ["memory_gib"]
+    assert tuner._candidates.hints.dropped == ["memory_gib"]
 
 
 def test_an_optimum_beside_the_failing_half_is_found():

@@ -18,7 +18,7 @@ def metrics(config):
     return {"cost": 100.0 + (config["a"] - 7) ** 2 + (config["b"] - 12) ** 2, "speed": 5.0 + config["a"]}
 
 
-def test_a_step_changes_one_knob_by_no_more_than_its_reach():
+def test_a_step_changes_one_knob_by_no_more_than_the_longest_step():
     walker = Annealing(SPACE, GOAL, seed=0)
     walker.tell(first := walker.ask(), metrics(first.config))
     here = SPACE.codes([walker._here])[0]
@@ -29,8 +29,8 @@ def test_a_step_changes_one_knob_by_no_more_than_its_reach():
             step = SPACE.codes([row])[0] - here
             assert (step != 0).sum() == 1
             changed.append(step)
-    reach = np.abs(np.array(changed)).max(axis=0)
-    assert (reach[:2] <= round(annealing.REACH * 21)).all()
+    longest = np.abs(np.array(changed)).max(axis=0)
+    assert (longest[:2] <= round(annealing.LONGEST_STEP * 21)).all()
     assert {int(c[2]) + int(here[2]) for c in changed if c[2]} == {0, 1, 2} - {int(here[2])}  # any other category is one step away
 
 

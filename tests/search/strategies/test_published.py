@@ -148,7 +148,7 @@ def test_no_hint_rules_rows_out(make):
     strategy = make(space, GOAL, seed=0)
     trial = strategy.adopt({"memory_gib": 6, "batch_size": 2})
     strategy.tell_failed(trial, "oom")
-    assert not next(strategy._free.skips(())).boxes.size
+    assert not next(strategy._candidates.exclusions(())).boxes.size
 
 
 @COMPILED
@@ -157,7 +157,7 @@ def test_spearmint_improves_on_a_row_only_if_it_meets_the_bound_with_high_probab
     for cores, power_w, throughput in ((4, 30.0, 20.4), (6, 50.0, 30.0), (9, 70.0, 40.0), (2, 20.0, 10.0)):
         trial = strategy.adopt({"cores": cores, "batch_size": 5})
         strategy.tell(trial, power_w=power_w, throughput=Reading(throughput, sd=1.0))
-    doubtful, sure = (strategy._posterior.incumbent(GOAL, caution) for caution in (0.0, strategy._caution))
+    doubtful, sure = (strategy._posterior.incumbent(GOAL, margin_sd) for margin_sd in (0.0, strategy._margin_sd))
     assert SPACE.config(doubtful.row)["cores"] == 4
     assert SPACE.config(sure.row)["cores"] == 6
 
@@ -170,7 +170,7 @@ def test_cherry_pick_ends_when_less_than_a_tenth_is_to_be_gained_after_six_runs(
     with pytest.raises(SpaceExhausted, match=r"cherry_pick has ended: the largest expected improvement left, .* is below 10 %"):
         run(strategy, 60)
     assert AFTER <= len(strategy.trials) < 60
-    assert strategy.outlook().improvement_left() < 0.10
+    assert strategy.remaining_gain().largest_improvement() < 0.10
     with pytest.raises(SpaceExhausted):
         strategy.ask()
 

@@ -112,12 +112,12 @@ def test_too_large_a_space_is_refused(monkeypatch):
 
 def test_the_search_leaves_limits_below_the_least_share_alone():
     counts = []
-    for least in (0.01, 0.6):
-        late = run(TradeOff(SPACE, goal(), seed=0, least=least), 25).trials[5:]
+    for min_limit_share in (0.01, 0.6):
+        late = run(TradeOff(SPACE, goal(), seed=0, min_limit_share=min_limit_share), 25).trials[5:]
         counts.append(sum(t.metrics["throughput"] >= 0.5 * 47.5 for t in late))
     assert counts[1] > counts[0] + 4
-    with pytest.raises(InvalidGoal, match="least is a share above 0 and below 1"):
-        TradeOff(SPACE, goal(), least=1.5)
+    with pytest.raises(InvalidGoal, match="min_limit_share is a share above 0 and below 1"):
+        TradeOff(SPACE, goal(), min_limit_share=1.5)
 
 
 def test_any_strategy_has_a_front():
