@@ -1,9 +1,12 @@
-"""Shared set-up of all tests."""
+"""Shared set-up of all tests: what they may touch, which of them run side by side, and which only in the long form (``--long``)."""
 
 import atexit
 import os
 import shutil
+import signal
 import tempfile
+
+import pytest
 
 # Tests run beside other tuners, and several tunes of one session beside each other's: they take no lock of the whole machine.
 os.environ["BAYESTUNER_RUNTIME_DIR"] = _folder = tempfile.mkdtemp(prefix="bayestuner-runtime-")
@@ -12,3 +15,25 @@ atexit.register(shutil.rmtree, _folder, ignore_errors=True)
 # One core a test: BLAS pools of several workers on a small machine slow everything down. Set before numpy is imported.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+
+# A shell ignores these for what it starts in the background, and every program inherits that; ours are told by them to stop.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else lambda *_: None)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="also the tests marked long, and all rounds of those that repeat")
+
+
+@pytest.fixture
+def long(request):
+    """Whether every round of a test that repeats is wanted; else a part of them is enough."""
+    return request.config.getoption("long")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("long"):
+        left_out = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]

@@ -56,17 +56,17 @@ def test_the_whole_path(tmp_path):
     assert json.loads(more.stdout)["runs"] == 14
 
 
-def test_killed_at_random_moments_and_started_again(tmp_path):
+def test_killed_at_random_moments_and_started_again(tmp_path, long):
     """SIGKILL several times, also in mid-run: at the end every run is there once, with its outcome, and nothing is left running."""
     job = write_job(tmp_path, budget=8)
     moments = random.Random(os.environ.get("BAYESTUNER_TEST_SEED", "7"))
-    kills = 0
+    kills, wanted = 0, 6 if long else 3
     for _ in range(40):
         with subprocess.Popen(
             bayestuner("tune", job, "--study", tmp_path / "s"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         ) as process:
             try:
-                if kills < 6:
+                if kills < wanted:
                     process.wait(timeout=moments.uniform(0.3, 1.6))
                 else:
                     process.wait(timeout=WAIT_S)
@@ -80,7 +80,7 @@ def test_killed_at_random_moments_and_started_again(tmp_path):
                 continue
             assert process.returncode == 0, process.stderr.read().decode()
             break
-    assert kills >= 3
+    assert kills >= wanted / 2
     with Study.open(tmp_path / "s", read_only=True) as study:
         records = study.records()
     searched = [r for r in records if r.role != "repeat"]
@@ -153,7 +153,7 @@ def test_another_job_in_the_same_study_is_refused(tmp_path):
 
 
 def test_without_a_meter_power_is_an_error_only_where_the_goal_needs_it(tmp_path):
-    if Path("/sys/bus/event_source/devices/power").is_dir():
+    if Path("/sys/bus/event_source/devices/power/events/energy-pkg").exists():  # the driver alone is no meter
         pytest.skip("this machine has a power meter")
     job = write_job(tmp_path, minimize="power_w")
     done = run_cli("tune", job, "--study", tmp_path / "s")
@@ -177,10 +177,10 @@ def test_an_estimate_is_labelled_everywhere_and_no_saving_is_claimed(tmp_path):
         assert "ESTIMATED" in text
 
 
-def test_stop_signals_at_random_moments_leave_nothing(tmp_path):
+def test_stop_signals_at_random_moments_leave_nothing(tmp_path, long):
     job = write_job(tmp_path, budget=15)
     moments = random.Random(os.environ.get("BAYESTUNER_TEST_SEED", "11"))
-    for _ in range(6):
+    for _ in range(6 if long else 3):
         command = bayestuner("tune", job, "--study", tmp_path / "s")
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         process.stdout.readline()  # the first line: from here on every signal is handled
