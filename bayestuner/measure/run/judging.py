@@ -43,7 +43,7 @@ class Evidence:
 
     Attributes
     ----------
-    tail : list of str
+    last_lines : list of str
         Last lines of the job's output and errors.
     oom_kills : int or None
     memory_peak_bytes : int or None
@@ -58,7 +58,7 @@ class Evidence:
     watched: WatchResult
     reports: Reports
     span: Span | None
-    tail: list[str]
+    last_lines: list[str]
     oom_kills: int | None
     memory_peak_bytes: int | None
     memory_max: int | None
@@ -77,8 +77,8 @@ def judge(job: Job, evidence: Evidence) -> Measured | Failed:
     window, span = evidence.watched.window, evidence.span
     if window is None or span is None:
         return Failed("error", _too_few(job, evidence))
-    flags, widening = doubts(job, window, span, evidence)
-    return Measured(metrics(evidence, window, span, widening), flags)
+    flags, extra_sd = doubts(job, window, span, evidence)
+    return Measured(metrics(evidence, window, span, extra_sd), flags)
 
 
 def failure(job: Job, evidence: Evidence) -> Failed | None:
@@ -87,6 +87,8 @@ def failure(job: Job, evidence: Evidence) -> Failed | None:
     if evidence.oom_kills:
         limit = f" of {evidence.memory_max / 2**20:.0f} MiB" if evidence.memory_max else ""
         return Failed("oom", f"killed for memory at its limit{limit}")
+    if evidence.reports.unusable is not None:
+        return Failed("error", evidence.reports.unusable)
     if evidence.reports.faults > max(3, len(evidence.reports.stamps_ns) // 100):
         first = evidence.reports.first_fault
         return Failed("error", f"{evidence.reports.faults} of the job's report lines make no sense, the first {first}")
@@ -104,17 +106,7 @@ def failure(job: Job, evidence: Evidence) -> Failed | None:
 
 
 def _not_ready(job: Job, evidence: Evidence) -> str:
-    after = f"after {job.measure.startup_timeout_s:g} s (measure.startup_timeout_s)"
-    if evidence.reports.faults:
-        return f"the job reported nothing usable {after}; first report line {evidence.reports.first_fault}"
-    if evidence.reports_on_pipe and not evidence.reports.n_bytes:
-        return (
-            f"the job reported nothing {after}; it must write 'ready' and 'done' lines to the pipe in BAYESTUNER_FD "
-            "(bayestuner.measure.reporter), or the job file needs throughput_regex"
-        )
-    if not evidence.reports_on_pipe:
-        return f"no line of the job's output says ready or matches throughput_regex {after}"
-    return f"the job was not ready {after}"
+    return f"{evidence.reports.why_not_ready()} within {job.measure.startup_timeout_s:g} s of its start (measure.startup_timeout_s)"
 
 
 def _too_slow(job: Job, evidence: Evidence) -> str:
@@ -124,13 +116,15 @@ def _too_slow(job: Job, evidence: Evidence) -> str:
     bound = throughput_at_most(evidence)
     limit = f", so its throughput is at most {bound:.3g} {job.unit}s/s" if bound is not None else ""
     garbage = f"; {reports.faults} report lines made no sense, the first {reports.first_fault}" if reports.faults else ""
+    if n and bound is None:
+        return f"no item was done in {seconds:.1f} s after ready: the job reported 0 each of {n} times{garbage}"
     return f"{n} batches in {seconds:.1f} s after ready, too few to measure{limit}{garbage}"
 
 
 def throughput_at_most(evidence: Evidence) -> float | None:
     """What the throughput can be at most, from batches too few to measure it; None where no batch says how many items one has."""
     reports = evidence.reports
-    if not len(reports.items) or reports.ready_ns is None:
+    if reports.ready_ns is None or not any(reports.items):
         return None
     seconds = (evidence.watched.end_ns - reports.ready_ns) / 1e9
     return (sum(reports.items) + max(reports.items)) / seconds
@@ -141,6 +135,8 @@ def _too_few(job: Job, evidence: Evidence) -> str:
     what = {"closed": "closed its reports"}.get(evidence.watched.stop, "ended with status 0")
     if evidence.reports.ready_ns is None:
         reported = "before it reported anything"
+        if not evidence.reports_on_pipe:
+            reported += f" ({evidence.reports.why_not_ready()})"
     else:
         reported = f"after {n} batch{'es' * (n != 1)}, too few to measure"
     garbage = f" (first report line that made no sense: {evidence.reports.first_fault})" if evidence.reports.faults else ""
@@ -148,9 +144,9 @@ def _too_few(job: Job, evidence: Evidence) -> str:
 
 
 def _last_words(evidence: Evidence) -> str:
-    if not evidence.tail:
+    if not evidence.last_lines:
         return "; it printed nothing"
-    return "; it last printed: " + " | ".join(line.strip() for line in evidence.tail[-3:])
+    return "; it last printed: " + " | ".join(line.strip() for line in evidence.last_lines[-3:])
 
 
 def status_words(status: int | None) -> str:
@@ -166,10 +162,10 @@ def status_words(status: int | None) -> str:
 def doubts(job: Job, window: Window, span: Span, evidence: Evidence) -> tuple[tuple[str, ...], float]:
     """What makes the figures doubtful, and the relative standard deviation to add to them for it."""
     flags = []
-    widening = 0.0
+    extra_sd = 0.0
     if abs(window.drift) > 2.0 * job.measure.relative_error or not evidence.warm:
         flags.append("unsteady")
-        widening = math.hypot(widening, window.drift / 2.0)
+        extra_sd = math.hypot(extra_sd, window.drift / 2.0)
     if evidence.watched.stop == "missed":
         flags.append("cut_short")
     elif (
@@ -181,16 +177,16 @@ def doubts(job: Job, window: Window, span: Span, evidence: Evidence) -> tuple[tu
     outside = outside_share(span, window)
     if outside is not None and outside > OUTSIDE_SHARE + _TICK_S / window.duration_s:
         flags.append("contended")
-        widening = math.hypot(widening, min(outside, 1.0) / 2.0)
+        extra_sd = math.hypot(extra_sd, min(outside, 1.0) / 2.0)
     disturbances = _disturbances(evidence.changes, window)
     if disturbances:
         flags += disturbances
-        widening = math.hypot(widening, _DISTURBED_SD)
+        extra_sd = math.hypot(extra_sd, _DISTURBED_SD)
     if thrashes(evidence.changes, evidence.memory_max):
         flags.append("thrashing")
     if evidence.estimated:
         flags.append("estimated_power")
-    return tuple(flags), widening
+    return tuple(flags), extra_sd
 
 
 def _disturbances(changes: Changes, window: Window) -> list[str]:
@@ -220,21 +216,24 @@ def outside_share(span: Span, window: Window) -> float | None:
     return span.outside_cpu_s / (window.duration_s * (os.cpu_count() or 1))
 
 
-def metrics(evidence: Evidence, window: Window, span: Span, widening: float) -> dict[str, Reading]:
+def metrics(evidence: Evidence, window: Window, span: Span, extra_sd: float) -> dict[str, Reading]:
     """Every metric that is known, with its standard error."""
     rate = window.throughput
-    share = math.hypot(rate.se / rate.mean if math.isfinite(rate.se) else 1.0, widening)
+    share = math.hypot(rate.se / rate.mean if math.isfinite(rate.se) else 1.0, extra_sd)
     found: dict[str, Reading] = {}
     if span.energy_j is not None:
         power_w = span.energy_j / window.duration_s
-        power_share = math.hypot(mean_share(span), widening)
+        power_share = math.hypot(mean_share(span), extra_sd)
         found["power_w"] = Reading(power_w, power_share * power_w)
         energy_j = span.energy_j / window.items
         found["energy_j_per_item"] = Reading(energy_j, math.hypot(power_share, share) * energy_j)
     found["throughput"] = Reading(rate.mean, share * rate.mean)
-    p50, p99 = quantiles(latencies_s(evidence.reports.stamps_ns, evidence.reports.latencies_s, window), 0.5, 0.99)
-    found["latency_p50_s"] = Reading(p50)
-    found["latency_p99_s"] = Reading(p99)
+    reports = evidence.reports
+    latencies = latencies_s(reports.stamps_ns, reports.latencies_s, window, one_after_the_other=evidence.reports_on_pipe)
+    if latencies.size:
+        p50, p99 = quantiles(latencies, 0.5, 0.99)
+        found["latency_p50_s"] = Reading(p50)
+        found["latency_p99_s"] = Reading(p99)
     if span.cpu_s is not None:
         per_item, used = span.cpu_s / window.items, span.cpu_s / (window.duration_s * evidence.n_cores)
         found["cpu_s_per_item"] = Reading(per_item, cpu_share(evidence, span) * per_item)

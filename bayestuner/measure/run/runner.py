@@ -18,8 +18,9 @@ from bayestuner.measure.job.user import give_pipes_to
 from bayestuner.measure.machine.topology import Topology, read_topology
 from bayestuner.measure.run.conditions import Changes, Conditions
 from bayestuner.measure.run.judging import Evidence, judge, outside_share, part_boundaries_ns, throughput_at_most
+from bayestuner.measure.run.output_reports import OutputReports
 from bayestuner.measure.run.placement import Placement, place
-from bayestuner.measure.run.protocol import OutputReports, PipeReports, Reports
+from bayestuner.measure.run.protocol import PipeReports, Reports
 from bayestuner.measure.run.sampling import Sampler, Span
 from bayestuner.measure.run.simultaneous import Participant
 from bayestuner.measure.run.steady import Window, power_is_tight
@@ -189,7 +190,7 @@ class Runner:
             watched=watched,
             reports=reports,
             span=span,
-            tail=streams.last_lines(),
+            last_lines=streams.last_lines(),
             oom_kills=usage.oom_kills,
             memory_peak_bytes=usage.memory_peak_bytes,
             memory_max=group.actual.memory_max,
@@ -233,14 +234,14 @@ class Runner:
         return child
 
     def _reports(self, start_ns: int, streams: Streams) -> Reports:
-        reports: Reports
-        if self.job.throughput_regex is not None:
-            reports = OutputReports(start_ns, self.job.throughput_regex, self.job.ready_regex)
-            streams.on_data("stdout", reports.feed)
-        else:
+        if self.job.throughput_regex is None:
             reports = PipeReports(start_ns)
             streams.on_data("reports", reports.feed)
-        return reports
+            return reports
+        found = OutputReports(start_ns, self.job.throughput_regex, self.job.ready_regex)
+        streams.on_data("stdout", found.feed)
+        streams.on_data("stderr", found.feed_errors)
+        return found
 
     def _judge(self, evidence: Evidence, sampler: Sampler) -> Outcome:
         outcome = judge(self.job, evidence)
@@ -300,7 +301,7 @@ def _watch_details(evidence: Evidence, start_ns: int) -> dict[str, Any]:
         "oom_kills": evidence.oom_kills,
         "report_faults": reports.faults,
         "first_report_fault": reports.first_fault,
-        "output_tail": evidence.tail,
+        "output_tail": evidence.last_lines,
         "throughput_at_most": throughput_at_most(evidence) if watched.stop == "too_slow" else None,
         "conditions": None if watched.window is None else asdict(evidence.changes),
     }

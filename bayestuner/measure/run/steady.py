@@ -5,6 +5,9 @@ error rule (White, "An effective truncation heuristic for bias reduction in simu
 leading blocks as make the standard error of the remaining mean smallest, half of the series at most. The confidence interval comes from the
 means of blocks of neighbouring batches; they are not independent, so that their number n is corrected for their lag-1 autocorrelation r,
 n_eff = n (1 - r) / (1 + r).
+
+A completion may have 0 items: a program that prints its rate says 0 while it stands still. Its time counts, and a block of nothing but such
+completions has a rate of 0 and no time per item, so the series is then judged by its rates.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ N_BLOCKS = 20
 WARMUP_BATCHES = 20
 """Batches that belong to the warm-up where a shortest warm-up is asked for, as long as they come within twice its length."""
 
+_SHORTEST_S = 1e-9
 _DRIFT_T = 3.0
 """Standard errors that a trend within a run must exceed to count as drift."""
 
@@ -90,7 +94,7 @@ class Window:
 
 
 def find_window(stamps_ns: Sequence[int], items: Sequence[float], first_batch: int = 0) -> Window | None:
-    """Cut off the warm-up and measure what is left; None with fewer than `MIN_BATCHES` completions or no time between them.
+    """Cut off the warm-up and measure what is left; None with fewer than `MIN_BATCHES` completions, no time between them or no item done.
 
     The first batch is always cut off: it is slower than those that follow.
 
@@ -127,19 +131,28 @@ def _find_window(stamps: IntArray, counts: FloatArray) -> Window | None:
         first = 0
     duration_s = float(stamps[last] - stamps[first]) / 1e9
     inside = float(counts[first + 1 :].sum())
-    seconds, done = _blocks(stamps[first:], counts[first + 1 :], N_BLOCKS)
-    per_item = mean_interval(seconds / done)
+    if inside <= 0:
+        return None
+    pace, rises_with_throughput = _pace(*_blocks(stamps[first:], counts[first + 1 :], N_BLOCKS))
+    mean = mean_interval(pace)
     throughput = inside / duration_s
-    share = per_item.se / per_item.mean if per_item.mean > 0 else math.inf
-    width = per_item.half_width / per_item.mean if per_item.mean > 0 else math.inf
+    share = mean.se / mean.mean if mean.mean > 0 else math.inf
+    width = mean.half_width / mean.mean if mean.mean > 0 else math.inf
     rate = Interval(throughput, share * throughput, width * throughput)
-    return Window(first, last, int(stamps[first]), int(stamps[last]), inside, rate, drift(seconds / done))
+    change = -drift(pace) if rises_with_throughput else drift(pace)
+    return Window(first, last, int(stamps[first]), int(stamps[last]), inside, rate, change)
+
+
+def _pace(seconds: FloatArray, items: FloatArray) -> tuple[FloatArray, bool]:
+    """How fast each block went, and whether more means faster: seconds per item, or items per second where a block has no item."""
+    if items.size and items.min() <= 0:
+        return items / np.maximum(seconds, _SHORTEST_S), True
+    return seconds / items, False
 
 
 def warmup_cut(stamps_ns: IntArray, items: FloatArray) -> int:
     """Index of the completion that begins the steady part, by MSER over blocks; in the middle of the series at most."""
-    seconds, done = _blocks(stamps_ns, items[1:], 2 * N_BLOCKS)
-    y = seconds / done
+    y, _ = _pace(*_blocks(stamps_ns, items[1:], 2 * N_BLOCKS))
     n = y.size
     if n < 8:
         return 0
@@ -274,18 +287,25 @@ def misses_by_far(window: Window | None, min_throughput: float | None, *, min_se
     )
 
 
-def latencies_s(stamps_ns: Sequence[int], reported_s: Sequence[float], window: Window) -> FloatArray:
-    """Latency of each batch of the window, (batches,): what the job reported of it, else the time since the completion before it.
+def latencies_s(stamps_ns: Sequence[int], reported_s: Sequence[float], window: Window, *, one_after_the_other: bool) -> FloatArray:
+    """Latencies of the window's batches, as far as they are known.
+
+    Those that the job reported, where it reported any. Else, of a job that works on one batch after the other, the time from each
+    completion to the next. Else none: the time between two lines of output says nothing of a batch.
 
     Parameters
     ----------
     reported_s : sequence of float, (n,)
         nan where the job reported none.
+    one_after_the_other : bool
+        Whether each completion is that of one batch which began when the one before it ended.
     """
-    inside = np.asarray(stamps_ns[window.first : window.last + 1], dtype=np.int64)
-    gaps_s = np.diff(inside).astype(np.float64) / 1e9
     given_s = np.asarray(reported_s[window.first + 1 : window.last + 1], dtype=np.float64)
-    return np.where(np.isnan(given_s), gaps_s, given_s)
+    given_s = given_s[~np.isnan(given_s)]
+    if given_s.size or not one_after_the_other:
+        return given_s
+    inside = np.asarray(stamps_ns[window.first : window.last + 1], dtype=np.int64)
+    return np.diff(inside).astype(np.float64) / 1e9
 
 
 def quantiles(values: FloatArray, *shares: float) -> list[float]:

@@ -15,7 +15,7 @@ from bayestuner.measure.run.simultaneous import Participant
 from bayestuner.measure.run.steady import Window, find_window, first_batch_after_warmup, is_tight, misses_by_far
 from bayestuner.measure.run.streams import Streams
 
-Stop = Literal["tight", "missed", "max_seconds", "not_ready", "too_slow", "exited", "closed", "oom", "fault", "neighbour"]
+Stop = Literal["tight", "missed", "max_seconds", "not_ready", "too_slow", "exited", "closed", "oom", "fault", "neighbour", "unusable"]
 """Why watching a job ended.
 
 tight : its figures are known precisely enough.
@@ -28,6 +28,7 @@ closed : it closed its reports and runs on.
 oom : the kernel killed one of its processes for memory.
 fault : the meter or the run's group could no longer be read.
 neighbour : a run made at the same time ended before both were measured.
+unusable : nothing that the job says can be used (`Reports.unusable`).
 """
 
 _POLL_S = 0.05
@@ -114,8 +115,8 @@ def watch(
         This run's part in `SimultaneousRuns`, where others are made at the same time.
     """
     assessment = _Assessment(reports, settings, warmup_s, min_throughput, power_is_tight, participant)
-    source = "reports" if "reports" in streams.open else "stdout"
-    pause_s = _PAUSE_S if source == "reports" else _OUTPUT_PAUSE_S
+    sources = {"reports"} & streams.open or {"stdout", "stderr"}
+    pause_s = _PAUSE_S if "reports" in sources else _OUTPUT_PAUSE_S
     stop: Stop | None = None
     silence = _Silence()
     while stop is None:
@@ -126,9 +127,11 @@ def watch(
             stop = "oom"
         elif faulted():
             stop = "fault"
-        elif child.poll() not in (None, 0) or (child.poll() == 0 and silence.lasts(reports.n_bytes, source in streams.open)):
+        elif child.poll() not in (None, 0) or (child.poll() == 0 and silence.lasts(reports.n_bytes, bool(sources & streams.open))):
             stop = "exited"
-        elif source not in streams.open:  # and the child still runs
+        elif reports.unusable is not None:
+            stop = "unusable"
+        elif not sources & streams.open:  # and the child still runs
             stop = "closed"
         elif participant is not None and participant.abandoned:
             stop = "neighbour"

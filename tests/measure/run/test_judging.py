@@ -1,5 +1,6 @@
 """Verdicts and metrics from made-up evidence: what the real runs of test_runner.py can't bring about at will."""
 
+from array import array
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from bayestuner.measure.job.parser import parse_job
 from bayestuner.measure.run.conditions import Changes
 from bayestuner.measure.run.judging import DISTURBED, Evidence, judge, part_boundaries_ns, status_words, thrashes
+from bayestuner.measure.run.output_reports import OutputReports
 from bayestuner.measure.run.protocol import PipeReports
 from bayestuner.measure.run.sampling import Span
 from bayestuner.measure.run.steady import find_window
@@ -163,3 +165,59 @@ def test_a_thrashing_job_is_flagged_by_refaults_or_by_pressure(job):
 def test_a_run_that_was_cut_short_or_never_got_warm_says_so(job):
     assert judge(job, evidence([0.02] * 20, stop="missed")).flags == ("cut_short",)
     assert judge(job, replace(evidence([0.02] * 100), warm=False)).flags == ("unsteady",)
+
+
+def output_evidence(lines, *, every_ns=2 * 10**8, stop="tight", **more):
+    """Of a program that prints a rate every 200 ms."""
+    reports = OutputReports(0, r"(?P<rate>[\d.,]+) img/s", **more)
+    for k, line in enumerate(lines):
+        reports.feed(line + b"\n", 10**9 + k * every_ns)
+    window = find_window(reports.stamps_ns, reports.items)
+    span = None
+    if window is not None:
+        edges = np.array(part_boundaries_ns(reports, window))
+        span = Span(None, np.empty(0), None, np.empty(0), edges, None)
+    end_ns = 10**9 + len(lines) * every_ns
+    return Evidence(WatchResult(stop, window, None, end_ns), reports, span, ["last words"], 0, None, None, 1, False, False)
+
+
+def test_print_intervals_are_no_latency(job):
+    outcome = judge(job, output_evidence([b"100 img/s"] * 40))
+    assert isinstance(outcome, Measured)
+    assert outcome.values["throughput"] == pytest.approx(100.0)
+    assert not {"latency_p50_s", "latency_p99_s"} & set(outcome.values)
+
+
+def test_latencies_that_are_reported_are_not_mixed_with_intervals(job):
+    half = evidence([0.02] * 100)
+    half.reports.latencies_s[60:] = array("d", [0.3] * len(half.reports.latencies_s[60:]))
+    values = judge(job, half).values
+    assert (values["latency_p50_s"], values["latency_p99_s"]) == pytest.approx((0.3, 0.3))
+
+
+def test_a_rate_of_zero_counts_in_the_verdict(job):
+    lines = [b"0 img/s" if k % 10 == 9 else b"100 img/s" for k in range(201)]
+    outcome = judge(job, output_evidence(lines))
+    assert outcome.values["throughput"] == pytest.approx(90.0, rel=0.02)
+    assert outcome.metrics["throughput"].sd > 0
+
+
+def test_a_job_that_does_nothing_is_told_apart_from_a_slow_one(job):
+    outcome = judge(job, output_evidence([b"go"] + [b"0 img/s"] * 50, stop="too_slow", ready_regex="go"))
+    assert outcome == Failed(
+        "timeout", "no item was done in 10.2 s after ready: the job reported 0 each of 50 times; it last printed: last words"
+    )
+
+
+def test_a_number_of_two_meanings_fails_the_run(job):
+    outcome = judge(job, output_evidence([b"900 img/s", b"1,234 img/s"], stop="unusable"))
+    assert outcome.kind == "error"
+    assert outcome.message.startswith("a number in the job's output has two meanings: '1,234' can be read as 1234 and as 1.234")
+
+
+def test_what_a_job_that_is_not_ready_lacks_agrees_with_what_it_printed(job):
+    outcome = judge(job, output_evidence([b"qps=100.0"], stop="not_ready"))
+    assert outcome.message == (
+        "throughput_regex '(?P<rate>[\\\\d.,]+) img/s' finds nothing in the lines of the job's output and errors within 60 s of its start "
+        "(measure.startup_timeout_s); it last printed: last words"
+    )

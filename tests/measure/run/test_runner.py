@@ -133,6 +133,35 @@ def test_a_foreign_program_is_read_by_its_output(make_job, isolation, tmp_path):
     assert record.details["output_tail"][-1] == "did 8 images"
 
 
+@pytest.mark.parametrize(
+    "program", ["print('\\r 8.0it/s', end='', file=sys.stderr)", "print('\\r 8.0it/s', end='')"], ids=["stderr", "stdout"]
+)
+def test_a_progress_bar_on_either_stream_is_read(program, make_job, isolation, tmp_path):
+    script = tmp_path / "bar.py"
+    script.write_text(f"import sys, time\nwhile True:\n    time.sleep(0.02)\n    {program}\n    sys.stdout.flush()\n")
+    record = run(make_job(script, job="throughput_regex = '(?P<rate>[0-9.]+)it/s'"), isolation)
+    assert isinstance(record.outcome, Measured), record.outcome
+    assert record.outcome.values["throughput"] == pytest.approx(8.0)
+    assert "latency_p50_s" not in record.outcome.values
+
+
+def test_standard_output_may_be_closed_where_the_numbers_are_on_the_other_stream(make_job, isolation, tmp_path):
+    script = tmp_path / "quiet.py"
+    script.write_text("import os, sys, time\nos.close(1)\nwhile True:\n    time.sleep(0.02)\n    print('did 8', file=sys.stderr)\n")
+    record = run(make_job(script, job="throughput_regex = 'did (\\d+)'"), isolation)
+    assert isinstance(record.outcome, Measured), record.outcome
+    assert record.details["stop"] in ("tight", "max_seconds")
+
+
+def test_a_pattern_that_never_ends_does_not_stop_the_clock(make_job, isolation, tmp_path):
+    script = tmp_path / "hostile.py"
+    script.write_text("import time\nwhile True:\n    print('a' * 5000)\n    time.sleep(0.01)\n")
+    record = run(make_job(script, job="throughput_regex = '(?:a+)+b (\\d+)'"), isolation)
+    assert record.outcome.kind == "error"
+    assert "take too long on the job's output" in record.outcome.message
+    assert record.details["duration_s"] < 20
+
+
 def test_the_estimate_is_labelled(make_job, isolation):
     meter = SteadyMeter()
     meter.estimated, meter.source = True, "model"
@@ -154,7 +183,7 @@ QUICK = {"startup_timeout_s": 3.0, "max_seconds": 1.0}
 @pytest.mark.parametrize(
     ("what", "kind", "words"),
     [
-        ("silent", "timeout", ["reported nothing after 3 s", "BAYESTUNER_FD", "printed nothing"]),
+        ("silent", "timeout", ["reported nothing (it must", "within 3 s of its start", "BAYESTUNER_FD", "printed nothing"]),
         ("hangs", "timeout", ["0 batches in", "too few to measure"]),
         ("slow", "timeout", ["2 batches in", "its throughput is at most"]),
         ("exits", "error", ["exit status 3", "no model here"]),

@@ -120,18 +120,40 @@ def test_latencies_are_those_inside_the_window():
     seconds = np.array([0.5] * 3 + [0.1] * 40)
     stamps, items = series(seconds)
     window = find_window(stamps, items)
-    latencies = latencies_s(stamps, np.full(len(stamps), np.nan), window)
+    latencies = latencies_s(stamps, np.full(len(stamps), np.nan), window, one_after_the_other=True)
     assert latencies.size == window.batches
     assert latencies.max() == pytest.approx(0.1)
 
 
-def test_latencies_that_the_job_reports_are_taken_as_they_are():
+def test_no_latency_is_made_of_intervals_that_are_not_a_batch_each():
     stamps, items = series(np.full(43, 0.1))
     window = find_window(stamps, items)
+    unknown = np.full(len(stamps), np.nan)
+    assert latencies_s(stamps, unknown, window, one_after_the_other=False).size == 0
     reported = np.where(np.arange(len(stamps)) % 2, 0.25, np.nan)
-    latencies = latencies_s(stamps, reported, window)
-    assert latencies.size == window.batches
-    assert sorted(set(np.round(latencies, 6))) == [0.1, 0.25]
+    for one_after_the_other in (False, True):
+        assert set(latencies_s(stamps, reported, window, one_after_the_other=one_after_the_other)) == {0.25}
+
+
+def test_completions_of_no_item_count_as_time():
+    stamps, _ = series(np.full(100, 0.1))
+    some = np.where(np.arange(101) % 10 == 5, 0.0, 10.0)
+    window = find_window(stamps, some)
+    assert window.throughput.mean == pytest.approx(90.0, rel=0.02)
+    assert np.isfinite(window.relative_error)
+    stalls = np.where((np.arange(101) // 20) % 2 == 1, 0.0, 10.0)
+    window = find_window(stamps, stalls)
+    assert window.throughput.mean == pytest.approx(window.items / window.duration_s)
+    assert 0 < window.relative_error < np.inf
+    assert find_window(stamps, np.zeros(101)) is None
+
+
+def test_a_rate_that_falls_to_nothing_drifts_downwards():
+    stamps, _ = series(np.full(200, 0.1))
+    falling = np.linspace(20.0, 0.0, 201)
+    falling[-6:] = 0.0
+    assert find_window(stamps, falling).drift < 0
+    assert find_window(stamps, falling[::-1]).drift > 0
 
 
 def test_the_warm_up_has_a_least_length():
