@@ -216,6 +216,7 @@ def _job_facts(job: Job) -> dict[str, Any]:
         "command": list(job.command),
         "env": dict(job.env),
         "throughput_regex": job.throughput_regex,
+        **({} if job.decimal_mark is None else {"decimal_mark": job.decimal_mark}),
         "min_seconds": measure.min_seconds,
         "max_seconds": measure.max_seconds,
         "relative_error": measure.relative_error,

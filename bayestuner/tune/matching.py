@@ -42,6 +42,7 @@ def _job_facts(job: Job) -> dict[str, Any]:
         "user": job.user,
         "throughput_regex": job.throughput_regex,
         "ready_regex": job.ready_regex,
+        "decimal_mark": job.decimal_mark,
         "knobs": {k.name: k.kind for k in job.knobs},
         "all_max": job.all_max_config(),
         "measure": asdict(job.measure),
@@ -82,7 +83,7 @@ def _other_differences(study: Study, job: Job) -> list[str]:
     if goal_to_json(study.goal) != goal_to_json(job.goal):
         out.append(f"the goal was '{study.goal}' and is '{job.goal}'")
     then, now = study.info.job or {}, _job_facts(job)
-    for key in ("command", "env", "unit", "user", "throughput_regex", "ready_regex"):
+    for key in ("command", "env", "unit", "user", "throughput_regex", "ready_regex", "decimal_mark"):
         if key in then and then[key] != now[key]:
             out.append(f"job.{key} was {then[key]!r} and is {now[key]!r}")
     for key in ("placement", "smt", "housekeeping_cores"):

@@ -48,11 +48,12 @@ def check_command(
 
 
 def check_patterns(job: Mapping[str, Any], report: ReportMistake) -> None:
-    """Check that throughput_regex has one group that catches a number, and that ready_regex isn't given without it."""
+    """Check that throughput_regex has one group that catches a number, and that ready_regex and decimal_mark aren't given without it."""
     pattern = job.get("throughput_regex")
     if pattern is None:
-        if job.get("ready_regex") is not None and "throughput_regex" in job:
-            report("job.ready_regex", "given without job.throughput_regex; give both, or let the job report on the pipe")
+        for name in ("ready_regex", "decimal_mark"):
+            if job.get(name) is not None and "throughput_regex" in job:
+                report(f"job.{name}", "given without job.throughput_regex; give both, or let the job report on the pipe")
         return
     compiled = re.compile(pattern)
     named = set(compiled.groupindex)

@@ -11,7 +11,7 @@ from bayestuner.goal import Bound, Goal
 from bayestuner.measure.job.keys import ReportMistake, check_table, suggestion
 from bayestuner.measure.job.knobs import JobKnob
 from bayestuner.measure.job.schema import GOAL_KEYS, ONE_GOAL_KEYS
-from bayestuner.measure.metrics import METRICS, POWER_METRICS
+from bayestuner.measure.metrics import LATENCY_METRICS, METRICS, POWER_METRICS
 
 DEFAULT_PRESET = "default"
 _OBJECTIVES = ("minimize", "maximize")
@@ -30,7 +30,13 @@ class Goals:
 
 
 def build_goals(
-    table: Mapping[str, Any], knobs: Mapping[str, Any], made: Sequence[JobKnob], settings: Mapping[str, Any], report: ReportMistake
+    table: Mapping[str, Any],
+    knobs: Mapping[str, Any],
+    made: Sequence[JobKnob],
+    settings: Mapping[str, Any],
+    report: ReportMistake,
+    *,
+    read_by_output: bool = False,
 ) -> Goals | None:
     """Make the goals of the [goal] section; None where one was reported as wrong.
 
@@ -45,12 +51,14 @@ def build_goals(
     settings : dict
         The [measure] section, checked.
     report : callable
+    read_by_output : bool
+        The job has a throughput_regex, whose lines say nothing of a single batch's latency.
     """
     known = [*METRICS, *(knob.name for knob in made if knob.knob.numeric), *(set(knobs) - {knob.name for knob in made})]
-    no_meter = settings.get("energy") == []
+    lacking = _lacking(no_meter=settings.get("energy") == [], read_by_output=read_by_output)
     found = check_table(table, GOAL_KEYS, "goal", report)
     own = {name: value for name, value in table.items() if name in _ONE_GOAL}
-    goal = _build_goal(own, "goal", known, no_meter, report, is_empty=not table)
+    goal = _build_goal(own, "goal", known, lacking, report, is_empty=not table)
     if goal is None or len(found) < len(GOAL_KEYS):
         return None
     goals: dict[str, Goal] = {DEFAULT_PRESET: goal}
@@ -61,7 +69,7 @@ def build_goals(
             continue
         check_table(given, ONE_GOAL_KEYS, key, lambda where, problem: report(where, problem) if "unknown key" in problem else None)
         kept = {k: v for k, v in own.items() if not (k in _OBJECTIVES and set(given) & set(_OBJECTIVES))}
-        preset = _build_goal({**kept, **{k: v for k, v in given.items() if k in _ONE_GOAL}}, key, known, no_meter, report)
+        preset = _build_goal({**kept, **{k: v for k, v in given.items() if k in _ONE_GOAL}}, key, known, lacking, report)
         if preset is not None:
             goals[name] = preset
     if found["preset"] not in (*found["presets"], DEFAULT_PRESET):
@@ -70,12 +78,12 @@ def build_goals(
 
 
 def _build_goal(
-    table: Mapping[str, Any], key: str, known: Sequence[str], no_meter: bool, report: ReportMistake, *, is_empty: bool = False
+    table: Mapping[str, Any], key: str, known: Sequence[str], lacking: Mapping[str, str], report: ReportMistake, *, is_empty: bool = False
 ) -> Goal | None:
     """Make one goal of its keys; None where it was reported as wrong."""
     found = check_table(table, ONE_GOAL_KEYS, key, report)
     objectives = [name for name in _OBJECTIVES if found.get(name) is not None]
-    problems = [_metric_problem(f"{key}.{name}", found[name], known, no_meter, report) for name in objectives]
+    problems = [_metric_problem(f"{key}.{name}", found[name], known, lacking, report) for name in objectives]
     if len(objectives) != 1 and not is_empty and set(_OBJECTIVES) <= found.keys():
         report(key, 'needs exactly one of minimize and maximize, as in minimize = "power_w"')
     bounds: list[Bound] = []
@@ -86,18 +94,29 @@ def _build_goal(
             report(f"{key}.subject_to[{index}]", str(error))
             problems.append(True)
         else:
-            problems.append(_metric_problem(f"{key}.subject_to[{index}]", bounds[-1].metric, known, no_meter, report))
+            problems.append(_metric_problem(f"{key}.subject_to[{index}]", bounds[-1].metric, known, lacking, report))
     if any(problems) or len(objectives) != 1 or len(found) < len(ONE_GOAL_KEYS):
         return None
     return Goal(minimize=found["minimize"], maximize=found["maximize"], subject_to=bounds)
 
 
-def _metric_problem(key: str, metric: str, known: Sequence[str], no_meter: bool, report: ReportMistake) -> bool:
+def _metric_problem(key: str, metric: str, known: Sequence[str], lacking: Mapping[str, str], report: ReportMistake) -> bool:
     """Report a metric that no run of this job can give; return whether it was reported."""
     if metric not in known:
         report(key, f"no run reports the metric {metric!r}{suggestion(metric, known)}")
         return True
-    if metric in POWER_METRICS and no_meter:
-        report(key, f"{metric!r} needs an energy meter, but measure.energy is empty; name meters there")
+    if metric in lacking:
+        report(key, f"{metric!r} {lacking[metric]}")
         return True
     return False
+
+
+def _lacking(*, no_meter: bool, read_by_output: bool) -> dict[str, str]:
+    """Metrics that no run of this job can have, each with why and what to do."""
+    power = "needs an energy meter, but measure.energy is empty; name meters there"
+    latency = (
+        "can't be known of a job that is read by throughput_regex: a line of output says nothing of a single batch; "
+        "let the job report each batch on the pipe, or name another metric"
+    )
+    found = dict.fromkeys(POWER_METRICS, power) if no_meter else {}
+    return found | (dict.fromkeys(LATENCY_METRICS, latency) if read_by_output else {})

@@ -15,7 +15,7 @@ from bayestuner.measure.job.keys import suggestion
 from bayestuner.measure.job.knobs import JobKnob
 from bayestuner.measure.job.stop import StopCondition
 from bayestuner.measure.machine.core_order import CorePolicy
-from bayestuner.measure.metrics import METRICS, POWER_METRICS
+from bayestuner.measure.metrics import LATENCY_METRICS, METRICS, POWER_METRICS
 from bayestuner.space import Categorical, Space
 from bayestuner.trial import Config
 
@@ -77,7 +77,7 @@ class Job:
         Environment variables set for the job.
     cwd : Path
         Folder the job runs in, absolute.
-    throughput_regex, ready_regex : str or None
+    throughput_regex, ready_regex, decimal_mark : str or None
         Patterns by which the job's output is read; None: the job reports on a pipe.
     text : str
         The text of the file.
@@ -103,6 +103,7 @@ class Job:
     text: str
     path: Path
     user: str | None = None
+    decimal_mark: str | None = None
     presets: Mapping[str, Goal] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
@@ -159,4 +160,5 @@ class Job:
 
     def known_metrics(self) -> tuple[str, ...]:
         """The names that a goal may use: the metrics that runs report, and the knobs whose values are numbers."""
-        return (*METRICS, *(k.name for k in self.space.knobs if k.numeric))
+        unknown = LATENCY_METRICS if self.throughput_regex is not None else frozenset()
+        return (*(m for m in METRICS if m not in unknown), *(k.name for k in self.space.knobs if k.numeric))

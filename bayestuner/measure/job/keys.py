@@ -172,6 +172,10 @@ def problem_with(value: Any, key: Key) -> str | None:
         for given in value if isinstance(value, list) else [value]:
             if given not in key.choices and not (key.allow_dotted and "." in given):
                 return f"{given!r} is not one of {', '.join(key.choices)}" + suggestion(str(given), key.choices).partition("; known")[0]
+    if key.type in ("text", "values"):
+        for given in value if isinstance(value, list) else [value]:
+            if isinstance(given, str) and not given.isprintable():
+                return f"{given!r} holds a character that can't be printed; leave it out, since it would show in every table"
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return _range_problem(value, key)
     if key.type == "pattern":

@@ -115,7 +115,9 @@ def _build(
     known = sections["knobs"] if platforms is not None else {n: g for n, g in sections["knobs"].items() if not _is_of_platform(g)}
     knobs = build_knobs(known, cores, report, units, memory) if known or not sections["knobs"] else []
     mistakes += measure_mistakes
-    goals = build_goals(sections["goal"], sections["knobs"], knobs, settings, report)
+    goals = build_goals(
+        sections["goal"], sections["knobs"], knobs, settings, report, read_by_output=job.get("throughput_regex") is not None
+    )
     check_patterns(job, report)
     cwd = _cwd(job, path, report)
     user = _user(job, cwd, report)
@@ -142,6 +144,7 @@ def _build(
         text=text,
         path=path,
         user=job["user"],
+        decimal_mark=job["decimal_mark"],
         presets=MappingProxyType(dict(goals.by_name)),
     )
     if set(placeholders(command[:1])) - set(BUILT_IN_PLACEHOLDERS):

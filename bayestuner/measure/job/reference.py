@@ -69,6 +69,12 @@ Outside BayesTuner both do nothing. The job should go on until it is stopped by 
 enough batches is measured over those. A program that can't be changed is read with `throughput_regex`; let it print line by line
 (`stdbuf -oL` helps where it doesn't).
 
+Its numbers are read where there is one way to read them: a lone point is a decimal point, a lone comma a decimal comma (`12,5`) unless
+three digits follow it, and of two different marks the last is the decimal mark (`1,234.5`, `1.234,5`). For a number that can be read in two
+ways (`1,234`) say which with `decimal_mark`. A rate of 0 is a rate: its time counts. Once a number was found in one of the two streams, the
+other is not searched for numbers, so a program that logs to both doesn't count twice. All searches of a run together may take 1 s of CPU
+time and a tenth of the run; a pattern that needs more fails the run.
+
 ## Metrics
 
 A goal may name these and every knob whose values are numbers (the memory knob by its name, in its unit).

@@ -28,14 +28,24 @@ JOB_KEYS = (
     Key(
         "throughput_regex",
         "pattern",
-        "For a program that can't report on the pipe: searched in each line of its standard output. The group `items` (or the only group) "
-        "is the number of items done since the line before; the group `rate` is items per second since then.",
+        "For a program that can't report on the pipe: searched in each line of its standard output and standard error (the first 4096 "
+        "bytes; a carriage return ends a line too). The group `items` (or the only group) is the number of items done since the line "
+        "before; the group `rate` is items per second since then. Latencies aren't known then.",
         None,
+    ),
+    Key(
+        "decimal_mark",
+        "text",
+        "With throughput_regex: what stands before a fraction in the program's numbers. By default each number tells (`12.5`, `12,5`, "
+        "`1,234.5`), and a run fails whose output says one that can be read in two ways, such as `1,234`.",
+        None,
+        choices=(".", ","),
     ),
     Key(
         "ready_regex",
         "pattern",
-        "With throughput_regex: the line of output that says the model is loaded; by default the first line that throughput_regex finds.",
+        "With throughput_regex: the line of output that says the model is loaded; by default the first in which throughput_regex finds a "
+        "number above 0.",
         None,
     ),
 )

@@ -238,7 +238,7 @@ class Runner:
             reports = PipeReports(start_ns)
             streams.on_data("reports", reports.feed)
             return reports
-        found = OutputReports(start_ns, self.job.throughput_regex, self.job.ready_regex)
+        found = OutputReports(start_ns, self.job.throughput_regex, self.job.ready_regex, self.job.decimal_mark)
         streams.on_data("stdout", found.feed)
         streams.on_data("stderr", found.feed_errors)
         return found

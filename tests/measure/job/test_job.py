@@ -212,6 +212,11 @@ def test_every_mistake_is_reported_at_once(tmp_path):
         ('unit = "image"', 'throughput_regex = "([0-9"', "job.throughput_regex", "not a regular expression"),
         ('unit = "image"', 'throughput_regex = "speed"', "job.throughput_regex", "needs one group"),
         ('unit = "image"', 'ready_regex = "go"', "job.ready_regex", "without job.throughput_regex"),
+        ('unit = "image"', 'decimal_mark = ","', "job.decimal_mark", "without job.throughput_regex"),
+        ('unit = "image"', 'throughput_regex = "([0-9]+)"\ndecimal_mark = ";"', "job.decimal_mark", "not one of ., ,"),
+        ('unit = "image"', 'unit = "image\\u001b[2J"', "job.unit", "can't be printed"),
+        ('unit = "image"', 'name = "\\u202egnp"', "job.name", "can't be printed"),
+        ("values = [1, 2, 4, 8]", 'values = ["a", "b\\u0007"]', "knobs.batch_size.values", "can't be printed"),
         ('unit = "image"', "env = { A = 1 }", "job.env", "expected a table of texts"),
         ("min_seconds = 0.3", "min_seconds = 0", "measure.min_seconds", "more than 0 s"),
         ("min_seconds = 0.3", "energy = []", "goal.minimize", "needs an energy meter"),
@@ -288,6 +293,20 @@ def test_a_program_that_can_not_be_reached_is_a_mistake_and_no_crash(tmp_path, m
         patch.setattr("bayestuner.measure.job.command.Path.stat", refuse)  # root, who runs these tests, may reach everything
         problem = program_problem("/secret/serve", {})
     assert "no permission to reach /secret/serve" in problem
+
+
+def test_a_latency_can_not_be_a_goal_of_a_job_that_is_read_by_its_output(tmp_path):
+    text = GOOD.replace('unit = "image"', 'throughput_regex = "([0-9]+)"')
+    for old, new, key in (
+        ('minimize = "power_w"', 'minimize = "latency_p50_s"', "goal.minimize"),
+        ('"throughput >= 60%"', '"latency_p99_s <= 0.2"', "goal.subject_to[0]"),
+    ):
+        found = mistakes(text.replace(old, new), tmp_path)
+        assert "a line of output says nothing of a single batch; let the job report each batch on the pipe" in found[key]
+    job = parse_job(text, tmp_path / "job.toml")
+    with pytest.raises(InvalidGoal, match="latency_p99_s"):
+        job.with_goal(Goal(minimize="latency_p99_s"))
+    assert parse_job(text.replace(']+)"', ']+)"\ndecimal_mark = ","'), tmp_path / "job.toml").decimal_mark == ","
 
 
 def test_with_goal(tmp_path):
