@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bayestuner.goal import Goal
 from bayestuner.measure.metrics import POWER_METRICS
+from bayestuner.report.apply import apply_line
 from bayestuner.report.tables import facts, markdown_table, plain_table
 from bayestuner.report.words import config_text, duration, first_line, label, quantity, with_interval
 from bayestuner.study.store import Record
@@ -198,29 +199,6 @@ def _run_counts(summary: Summary, records: Sequence[Record]) -> str:
     repeats = f", then {summary.n_repeats} repeats" if summary.n_repeats else ""
     search = f", {duration(summary.search_s)} of it the search" if summary.n_repeats else ""
     return f"{summary.n_runs}{failed}{again}{repeats}; {duration(summary.duration_s)} of running{search}"
-
-
-def apply_line(side: Side, command: Sequence[str], env: Mapping[str, str], user: str | None = None) -> str:
-    """A command line that runs the job in this configuration, with the variables and limits its test runs had."""
-    variables = ["env", *(f"{name}={value}" for name, value in sorted(env.items()))] if env else []
-    limits: list[str] = [] if user is None else [f"--uid={user}"]
-    if side.cpus:
-        limits += ["-p", f"AllowedCPUs={cpu_list(side.cpus)}"]
-    if side.memory_max_bytes is not None:
-        limits += ["-p", f"MemoryMax={side.memory_max_bytes}", "-p", "MemorySwapMax=0"]
-    prefix = ["systemd-run", "--scope", *limits, "--"] if limits else []
-    return shlex.join([*variables, *prefix, *command])
-
-
-def cpu_list(cpus: Sequence[int]) -> str:
-    """CPUs in the kernel's list format: 0-3,8."""
-    parts: list[list[int]] = []
-    for cpu in sorted(cpus):
-        if parts and cpu == parts[-1][1] + 1:
-            parts[-1][1] = cpu
-        else:
-            parts.append([cpu, cpu])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
 
 
 def _run_rows(summary: Summary, records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:

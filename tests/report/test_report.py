@@ -6,7 +6,8 @@ import pytest
 from study_doubles import pretend_run, small_space
 
 from bayestuner.goal import Goal
-from bayestuner.report.result import cpu_list, result_markdown, result_text
+from bayestuner.report.apply import cpu_list
+from bayestuner.report.result import result_markdown, result_text
 from bayestuner.report.tables import markdown_table, plain_table
 from bayestuner.report.words import duration, number, quantity, with_interval
 from bayestuner.study.figures import figure
