@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -139,6 +139,31 @@ class Goal:
             )
         bounds = [replace(b, limit=b.limit * reference[b.metric], relative=False) if b.relative else b for b in self.bounds]
         return Goal(**{self.direction: self.objective}, subject_to=bounds)
+
+    def impossible(self, levels: Mapping[str, Sequence[float]] | None = None, *, positive: bool = False) -> str | None:
+        """Why no configuration can meet the bounds, as a clause for messages; None where nothing speaks against it.
+
+        Two bounds on one metric may contradict each other, and a bound on a knob may lie outside of the knob's values. A relative bound can
+        only be compared with other relative ones, and only where the sign of the metric is known.
+
+        Parameters
+        ----------
+        levels : mapping of str to sequence of float, optional
+            Values of the knobs whose values are numbers, by name.
+        positive : bool
+            Whether every metric is known to be above 0.
+        """
+        comparable = [bound for bound in self.bounds if positive or not bound.relative]
+        for metric, relative in dict.fromkeys((bound.metric, bound.relative) for bound in comparable):
+            bounds = [bound for bound in comparable if (bound.metric, bound.relative) == (metric, relative)]
+            words = " and ".join(repr(str(bound)) for bound in bounds)
+            least = max((bound.limit for bound in bounds if bound.sense == ">="), default=-math.inf)
+            if least > min((bound.limit for bound in bounds if bound.sense == "<="), default=math.inf):
+                return f"no number meets {words}"
+            values = None if relative else (levels or {}).get(metric)
+            if values is not None and not any(all(bound.violation(value) <= 0 for bound in bounds) for value in values):
+                return f"no value of the knob {metric!r} meets {words}; it takes {min(values):g} to {max(values):g}"
+        return None
 
     def violation(self, metrics: Mapping[str, float]) -> float:
         """Largest violation over the bounds, each as a share of its limit (of 1 where the limit is 0); <= 0 is feasible."""

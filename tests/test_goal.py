@@ -62,3 +62,19 @@ def test_one_bound_may_stand_without_a_list_and_metrics_are_listed_once():
     assert goal == Goal(minimize="p", subject_to=[AtLeast("t", 1)])
     assert Goal(minimize="p", subject_to=["t >= 1", "t <= 9", "p <= 3"]).metrics == ("p", "t")
     assert str(goal) == "minimize p subject to t >= 1"
+
+
+def test_bounds_that_no_configuration_can_meet_are_known():
+    def impossible(*bounds, **levels):
+        return Goal(minimize="p", subject_to=bounds).impossible(levels)
+
+    assert impossible("t >= 3", "t <= 3", "u >= 5") is None
+    assert impossible("t >= 3", "u <= 1", "t <= 2") == "no number meets 't >= 3' and 't <= 2'"
+    assert impossible("t >= 80%", "t <= 60%") is None  # right where the reference is below 0
+    both = Goal(minimize="p", subject_to=["t >= 80%", "t <= 60%"])
+    assert both.impossible(positive=True) == "no number meets 't >= 80%' and 't <= 60%'"
+    assert both.resolve({"t": 10.0}).impossible() == "no number meets 't >= 8' and 't <= 6'"
+    assert both.resolve({"t": -10.0}).impossible() is None
+    assert impossible("n >= 3", "n <= 4", n=(1, 3, 5)) is None
+    assert impossible("n >= 4", "n <= 4.5", n=(1, 3, 5)) == "no value of the knob 'n' meets 'n >= 4' and 'n <= 4.5'; it takes 1 to 5"
+    assert impossible("n >= 6", n=(1, 3, 5)) == "no value of the knob 'n' meets 'n >= 6'; it takes 1 to 5"

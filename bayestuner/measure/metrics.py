@@ -27,3 +27,6 @@ LATENCY_METRICS = frozenset({"latency_p50_s", "latency_p99_s"})
 
 POWER_METRICS = frozenset({"power_w", "energy_j_per_item"})
 """Those that need an energy meter."""
+
+HIGHEST: Mapping[str, float] = MappingProxyType({"cpu_utilisation": 1.0})
+"""The largest value of those metrics that have one. Every metric of a run is above 0."""

@@ -50,6 +50,15 @@ class Recommendation:
     trial: Trial | None
 
 
+def check_goal(goal: Goal, space: Space) -> None:
+    """Raise `InvalidGoal` for a goal that can't be searched for: a bound is still relative, or no configuration of `space` can meet it."""
+    if goal.relative:
+        raise InvalidGoal(f"the goal '{goal}' has a relative bound; give it a reference with goal.resolve({{metric: value}}) first")
+    problem = goal.impossible({knob.name: knob.values for knob in space.knobs if knob.numeric})
+    if problem:
+        raise InvalidGoal(f"the goal '{goal}' can't be reached: {problem}; change its bounds")
+
+
 class Strategy(ABC):
     """Base of all search strategies.
 
@@ -65,8 +74,7 @@ class Strategy(ABC):
     name = ""
 
     def __init__(self, space: Space, goal: Goal, *, seed: int = 0) -> None:
-        if goal.relative:
-            raise InvalidGoal(f"the goal '{goal}' has a relative bound; give it a reference with goal.resolve({{metric: value}}) first")
+        check_goal(goal, space)
         self.space = space
         self.goal = goal
         self.seed = int(seed)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from bayestuner.errors import InvalidTell, SpaceExhausted, StoreError
+from bayestuner.errors import InvalidGoal, InvalidTell, SpaceExhausted, StoreError
 from bayestuner.goal import Goal
 from bayestuner.search.engine.stopping import StoppingRule, WallClock
-from bayestuner.search.strategy import Recommendation, Strategy
+from bayestuner.search.strategy import Recommendation, Strategy, check_goal
 from bayestuner.space import Space
 from bayestuner.study.codec import goal_from_json, goal_to_json, space_from_json, space_to_json
 from bayestuner.study.owner import Owner
@@ -292,7 +292,10 @@ class Study:
         if self._store.study().resolved_goal is None and isinstance(outcome, Measured):
             record = next(r for r in self._store.records() if r.trial.number == trial.number)
             if record.role == "baseline":
-                self._store.set_resolved_goal(goal_to_json(self.goal.resolve(self.values_of(record.trial))))
+                resolved = self.goal.resolve(self.values_of(record.trial))
+                with suppress(InvalidGoal):  # the bounds turn out to contradict each other: there is no goal to search for
+                    check_goal(resolved, self.space)
+                    self._store.set_resolved_goal(goal_to_json(resolved))
 
     def _sync(self) -> None:
         """Bring the strategy up to date: let it ask and be told what the store holds beyond `_replayed_seq`, in the stored order."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bayestuner.errors import MeterUnavailable
+from bayestuner.errors import IsolationUnavailable, MeterUnavailable
 from bayestuner.measure.actuators.registry import undo_left_behind
 from bayestuner.measure.cgroup.isolation import Isolation, Refusal
 from bayestuner.measure.energy.meter import EnergyMeter
@@ -40,8 +40,15 @@ def open_machine(job: Job, allow_affinity: bool, progress: Progress) -> tuple[Is
     for name in isolation.sweep():
         progress.note(f"removed the group {name}, which an earlier BayesTuner left behind")
     unlimited = job.needs - isolation.controls
+    if unlimited & job.goal_needs:
+        reasons = "; ".join(f"{refusal.what}: {refusal.reason}" for refusal in refused)
+        raise IsolationUnavailable(
+            f"the goal '{job.goal}' means nothing here, where memory can't be limited ({reasons}): {refused[0].remedy}"
+        )
     if unlimited:
-        progress.note(f"{' and '.join(sorted(unlimited))} can't be limited here: {isolation.name} is used as allowed")
+        idle_knobs = " and ".join(knob.name for knob in job.knobs if knob.kind in unlimited)
+        kinds = " and ".join(sorted(unlimited))
+        progress.note(f"{kinds} can't be limited here: {isolation.name} is used as allowed, and {idle_knobs} has no effect on the runs")
     meter, meter_refusals = _open_meter(job)
     facts = {
         **machine_facts(),

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from bayestuner.errors import InvalidGoal
 from bayestuner.measure.job.job import Job
 from bayestuner.measure.machine.temperature import Cooldown
 from bayestuner.measure.machine.topology import read_topology
@@ -15,9 +16,10 @@ from bayestuner.measure.run.placement import cpus_of, environment
 from bayestuner.measure.run.runner import Runner
 from bayestuner.search.engine import warmup
 from bayestuner.search.engine.stopping import StoppingRule, WallClock
+from bayestuner.search.strategy import check_goal
 from bayestuner.study.stopping import Rule, costs_budget
 from bayestuner.study.study import Study
-from bayestuner.trial import Config, Failed
+from bayestuner.trial import Config, Failed, Measured
 from bayestuner.tune.confirming import Confirmation
 from bayestuner.tune.drift_monitor import DriftMonitor
 from bayestuner.tune.progress import Progress
@@ -126,6 +128,11 @@ class TuningSession:
     def _why_no_goal(self) -> str:
         record = self.study.baseline()
         outcome = None if record is None else record.trial.outcome
+        if record is not None and isinstance(outcome, Measured):
+            try:
+                check_goal(self.study.goal.resolve(self.study.values_of(record.trial)), self.study.space)
+            except InvalidGoal as error:
+                return str(error)
         said = f"{outcome.kind}: {outcome.message}" if isinstance(outcome, Failed) else "it could not be run"
         return (
             f"the goal '{self.study.goal}' refers to the all-max configuration, but that one failed ({said}); "

@@ -178,6 +178,13 @@ def test_a_relative_goal_is_refused_until_resolved(make):
 
 
 @pytest.mark.parametrize("make", STRATEGIES)
+def test_a_goal_that_no_configuration_can_meet_is_refused(make):
+    for bounds, problem in ((["t >= 3", "t <= 2"], "no number meets"), (["t >= 3", "cores >= 5000"], "no value of the knob 'cores'")):
+        with pytest.raises(InvalidGoal, match=problem):
+            make(space(), Goal(minimize="power_w", subject_to=bounds))
+
+
+@pytest.mark.parametrize("make", STRATEGIES)
 def test_readings_keep_their_standard_deviation(make):
     strategy = make(space(), GOAL)
     told = strategy.tell(strategy.ask(), power_w=Reading(3.0, sd=0.1), throughput=50)

@@ -191,6 +191,15 @@ def test_a_relative_goal_waits_for_the_baseline(tmp_path):
         assert study.baseline().trial.row == study.space.row(biggest)
 
 
+def test_bounds_that_contradict_each_other_after_the_baseline_leave_no_goal(tmp_path):
+    goal = Goal(minimize="power_w", subject_to=["throughput >= 50%", "throughput <= 0.001"])
+    biggest = {"cores": 4, "memory_mib": 512, "batch_size": 8}
+    with Study.create(tmp_path / "s", small_space(), goal, "random", 1, 6) as study:
+        study.tell(study.adopt(biggest, "baseline"), pretend_run(biggest))
+        assert study.resolved_goal is None
+        assert study.baseline().trial.outcome == pretend_run(biggest)
+
+
 def test_transient_failures_cost_no_budget_but_are_bounded(tmp_path):
     with create(tmp_path / "s", budget=5) as study:
         trial = study.ask()

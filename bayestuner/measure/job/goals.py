@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bayestuner.errors import InvalidGoal
@@ -11,9 +12,12 @@ from bayestuner.goal import Bound, Goal
 from bayestuner.measure.job.keys import ReportMistake, check_table, suggestion
 from bayestuner.measure.job.knobs import JobKnob
 from bayestuner.measure.job.schema import GOAL_KEYS, ONE_GOAL_KEYS
-from bayestuner.measure.metrics import LATENCY_METRICS, METRICS, POWER_METRICS
+from bayestuner.measure.metrics import HIGHEST, LATENCY_METRICS, METRICS, POWER_METRICS
 
 DEFAULT_PRESET = "default"
+SLIP_SHARE = 5.0
+"""A lower bound of this many times what the all-max configuration reaches, or more, is taken for a slip: ``600%`` for ``60%``."""
+
 _OBJECTIVES = ("minimize", "maximize")
 _ONE_GOAL = tuple(key.name for key in ONE_GOAL_KEYS)
 
@@ -58,7 +62,7 @@ def build_goals(
     lacking = _lacking(no_meter=settings.get("energy") == [], read_by_output=read_by_output)
     found = check_table(table, GOAL_KEYS, "goal", report)
     own = {name: value for name, value in table.items() if name in _ONE_GOAL}
-    goal = _build_goal(own, "goal", known, lacking, report, is_empty=not table)
+    goal = _build_goal(own, "goal", known, made, lacking, report, is_empty=not table)
     if goal is None or len(found) < len(GOAL_KEYS):
         return None
     goals: dict[str, Goal] = {DEFAULT_PRESET: goal}
@@ -69,7 +73,7 @@ def build_goals(
             continue
         check_table(given, ONE_GOAL_KEYS, key, lambda where, problem: report(where, problem) if "unknown key" in problem else None)
         kept = {k: v for k, v in own.items() if not (k in _OBJECTIVES and set(given) & set(_OBJECTIVES))}
-        preset = _build_goal({**kept, **{k: v for k, v in given.items() if k in _ONE_GOAL}}, key, known, lacking, report)
+        preset = _build_goal({**kept, **{k: v for k, v in given.items() if k in _ONE_GOAL}}, key, known, made, lacking, report)
         if preset is not None:
             goals[name] = preset
     if found["preset"] not in (*found["presets"], DEFAULT_PRESET):
@@ -78,7 +82,14 @@ def build_goals(
 
 
 def _build_goal(
-    table: Mapping[str, Any], key: str, known: Sequence[str], lacking: Mapping[str, str], report: ReportMistake, *, is_empty: bool = False
+    table: Mapping[str, Any],
+    key: str,
+    known: Sequence[str],
+    made: Sequence[JobKnob],
+    lacking: Mapping[str, str],
+    report: ReportMistake,
+    *,
+    is_empty: bool = False,
 ) -> Goal | None:
     """Make one goal of its keys; None where it was reported as wrong."""
     found = check_table(table, ONE_GOAL_KEYS, key, report)
@@ -97,7 +108,35 @@ def _build_goal(
             problems.append(_metric_problem(f"{key}.subject_to[{index}]", bounds[-1].metric, known, lacking, report))
     if any(problems) or len(objectives) != 1 or len(found) < len(ONE_GOAL_KEYS):
         return None
-    return Goal(minimize=found["minimize"], maximize=found["maximize"], subject_to=bounds)
+    goal = Goal(minimize=found["minimize"], maximize=found["maximize"], subject_to=bounds)
+    levels = {knob.name: knob.knob.values for knob in made if knob.knob.numeric}
+    impossible = _impossible(goal, levels)
+    if impossible:
+        report(f"{key}.subject_to", impossible)
+        return None
+    return goal
+
+
+def _impossible(goal: Goal, levels: Mapping[str, Sequence[float]]) -> str | None:
+    """Why no run can meet the bounds of a goal, with what to do; None where nothing speaks against it.
+
+    Every metric of a run is above 0, and a relative bound on a knob is a share of the knob's last value.
+    """
+    for bound in goal.bounds:
+        if bound.metric in METRICS:
+            if bound.sense == "<=" and bound.limit <= 0:
+                return f"{str(bound)!r} can't be met: the {bound.metric} of a run is above 0"
+            if bound.sense == ">=" and not bound.relative and bound.limit > HIGHEST.get(bound.metric, math.inf):
+                return f"{str(bound)!r} can't be met: {bound.metric} is {HIGHEST[bound.metric]:g} at most"
+            if bound.sense == ">=" and bound.relative and bound.limit >= SLIP_SHARE:
+                times = f"{str(bound)!r} asks for {bound.limit:g} times what the all-max configuration reaches"
+                return f"{times}; was {10 * bound.limit:g}% meant? If not, give the bound as a number"
+    knobs_resolved = [
+        replace(bound, limit=bound.limit * levels[bound.metric][-1], relative=False) if bound.relative and bound.metric in levels else bound
+        for bound in goal.bounds
+    ]
+    problem = Goal(minimize=goal.objective, subject_to=knobs_resolved).impossible(levels, positive=True)
+    return f"{problem}; change the bounds" if problem else None
 
 
 def _metric_problem(key: str, metric: str, known: Sequence[str], lacking: Mapping[str, str], report: ReportMistake) -> bool:

@@ -113,9 +113,16 @@ class Job:
 
     @property
     def needs(self) -> frozenset[str]:
-        """Which of "cores" and "memory" have to be limited so that this job's knobs take effect."""
+        """Which of "cores" and "memory" have to be limited so that this job's knobs take effect and its goal can be judged."""
         wanted = {"cores": "cores", "smt": "cores", "memory": "memory"}
-        return frozenset(wanted[knob.kind] for knob in self.knobs if knob.kind in wanted)
+        return frozenset(wanted[knob.kind] for knob in self.knobs if knob.kind in wanted) | self.goal_needs
+
+    @property
+    def goal_needs(self) -> frozenset[str]:
+        """Which of "cores" and "memory" the goal is about, so that it means nothing where they aren't limited."""
+        memory = self.knob_of_kind("memory")
+        about_memory = {"memory_peak_bytes"} | ({memory.name} if memory is not None else set())
+        return frozenset({"memory"}) if about_memory & set(self.goal.metrics) else frozenset()
 
     def knob_of_kind(self, kind: str) -> JobKnob | None:
         """The first knob of a kind, or None."""

@@ -57,7 +57,8 @@ ONE_GOAL_KEYS = (
         "subject_to",
         "texts",
         "Bounds that must hold, as `metric >= number` or `metric <= number`. `throughput >= 60%` is 60 % of what the all-max "
-        "configuration reaches, which is then measured first.",
+        "configuration reaches, which is then measured first. Bounds that no run can meet are refused: contradictory ones, `power_w <= 0`, "
+        "a knob outside of its values; so is `>= 500%` and more, taken for a slip.",
         [],
     ),
 )
@@ -173,7 +174,7 @@ MEASURE_KEYS = (
         "isolation",
         "text",
         "`cgroup`: real limits or no run. `affinity-allowed`: where no cgroup can be made, bind the job to its cores and leave memory "
-        "unlimited; results say so.",
+        "unlimited; results say so, and a goal about memory is refused.",
         "cgroup",
         choices=("cgroup", "affinity-allowed"),
     ),

@@ -19,7 +19,7 @@ from bayestuner.search.engine.knob_metrics import knob_objective
 from bayestuner.search.engine.packed import NO_MIN_LOG_P, Exclusions, Packed
 from bayestuner.search.engine.posterior import Incumbent, Posterior
 from bayestuner.search.engine.repeat import MAX_READINGS, log_repeat_gain
-from bayestuner.search.strategy import Prediction, Recommendation, Strategy, is_transient
+from bayestuner.search.strategy import Prediction, Recommendation, Strategy, check_goal, is_transient
 from bayestuner.space import Space
 from bayestuner.surrogate.covariance import FAMILIES, FORMS
 from bayestuner.surrogate.modelling import Modelling
@@ -120,8 +120,7 @@ class Tuner(Strategy):
     def retarget(self, goal: Goal) -> None:
         """Set a new threshold or objective over metrics already observed; no run and no fit is repeated."""
         with self._lock:
-            if goal.relative:
-                raise InvalidGoal(f"the goal '{goal}' has a relative bound; give it a reference with goal.resolve({{metric: value}}) first")
+            check_goal(goal, self.space)
             for trial in self._measured():
                 have = {*trial.metrics, *(k.name for k in self.space.knobs if k.numeric)}
                 missing = [m for m in goal.metrics if m not in have]

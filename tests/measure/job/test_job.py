@@ -220,6 +220,27 @@ def test_every_mistake_is_reported_at_once(tmp_path):
         ('unit = "image"', "env = { A = 1 }", "job.env", "expected a table of texts"),
         ("min_seconds = 0.3", "min_seconds = 0", "measure.min_seconds", "more than 0 s"),
         ("min_seconds = 0.3", "energy = []", "goal.minimize", "needs an energy meter"),
+        *(
+            ('["throughput >= 60%"]', bounds, "goal.subject_to", words)
+            for bounds, words in (
+                ('["throughput >= 100", "throughput <= 50"]', "no number meets 'throughput >= 100' and 'throughput <= 50'"),
+                (
+                    '["throughput >= 80%", "power_w >= 3", "throughput <= 60%"]',
+                    "no number meets 'throughput >= 80%' and 'throughput <= 60%'",
+                ),
+                ('["throughput >= 600%"]', "asks for 6 times what the all-max configuration reaches; was 60% meant?"),
+                ('["power_w <= 0"]', "'power_w <= 0' can't be met: the power_w of a run is above 0"),
+                ('["throughput >= 60%", "latency_p99_s <= -5%"]', "the latency_p99_s of a run is above 0"),
+                ('["cpu_utilisation >= 1.5"]', "cpu_utilisation is 1 at most"),
+                ('["cores >= 5"]', "no value of the knob 'cores' meets 'cores >= 5'; it takes 1 to 4"),
+                ('["cores <= 0"]', "no value of the knob 'cores' meets"),
+                (
+                    '["batch_size >= 5", "batch_size <= 7"]',
+                    "no value of the knob 'batch_size' meets 'batch_size >= 5' and 'batch_size <= 7'",
+                ),
+                ('["memory_mib >= 200%"]', "no value of the knob 'memory_mib' meets 'memory_mib >= 2048'; it takes 256 to 1024"),
+            )
+        ),
         ("min_seconds = 0.3", 'isolation = "none"', "measure.isolation", "not one of cgroup, affinity-allowed"),
         ("[measure]", "[measure]\nrelative_error = 2", "measure.relative_error", "at most 1"),
         ("[measure]", "[measure]\nrelative_error = nan", "measure.relative_error", "expected a number"),
@@ -236,6 +257,21 @@ def test_one_mistake(old, new, key, words, tmp_path):
     found = mistakes(GOOD.replace(old, new, 1), tmp_path)
     assert words in found[key]
     assert "\n" not in found[key]
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        '["throughput >= 120%"]',  # the all-max configuration isn't always the fastest
+        '["throughput >= 499%"]',
+        '["throughput >= 50", "throughput <= 50"]',
+        '["throughput >= 60%", "throughput <= 50"]',  # nobody knows before the all-max configuration was measured
+        '["latency_p99_s <= 600%", "power_w <= 1%"]',
+        '["cores >= 50%", "cores <= 2"]',
+    ],
+)
+def test_bounds_that_some_configuration_may_meet_are_taken(bounds, tmp_path):
+    assert len(parse(GOOD.replace('["throughput >= 60%"]', bounds), tmp_path).goal.bounds) >= 1
 
 
 def test_no_toml_no_file_no_text(tmp_path):

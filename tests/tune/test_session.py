@@ -1,0 +1,18 @@
+"""A whole session with a scripted runner: what it comes to where the goal turns out to be impossible."""
+
+from tune_doubles import JOB, ScriptedRunner, Told, measured
+
+from bayestuner.measure.job.parser import parse_job
+from bayestuner.tune.matching import create_study
+from bayestuner.tune.session import TuningSession
+
+
+def test_a_goal_that_the_first_run_shows_to_be_impossible_ends_it_after_that_run(tmp_path):
+    text = JOB.replace('["throughput >= 50"]', '["throughput >= 60%", "throughput <= 50"]')
+    job = parse_job(text, tmp_path / "job.toml")
+    runner = ScriptedRunner(measured(100.0))
+    with create_study(tmp_path / "s", job, {}, None, None, "random") as study:
+        TuningSession(job, study, runner, Told(), {}, ()).run()
+        assert len(runner.calls) == 1
+        reason = study.info.result["stop_reason"]
+    assert "can't be reached: no number meets 'throughput >= 60' and 'throughput <= 50'" in reason
