@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bayestuner.measure.job.job import Job
+from bayestuner.measure.machine.memory import memory_text
 from bayestuner.measure.run.conditions import Changes
 from bayestuner.measure.run.protocol import Reports
 from bayestuner.measure.run.sampling import Span
@@ -85,7 +86,7 @@ def failure(job: Job, evidence: Evidence) -> Failed | None:
     """Why the run failed, or None."""
     watched = evidence.watched
     if evidence.oom_kills:
-        limit = f" of {evidence.memory_max / 2**20:.0f} MiB" if evidence.memory_max else ""
+        limit = f" of {memory_text(evidence.memory_max)}" if evidence.memory_max else ""
         return Failed("oom", f"killed for memory at its limit{limit}")
     if evidence.reports.unusable is not None:
         return Failed("error", evidence.reports.unusable)

@@ -108,6 +108,8 @@ def test_an_oom_kill_decides_whatever_else_was_seen(job):
     for status in (None, 0, -9, 1):
         outcome = judge(job, evidence([0.02] * 100, oom_kills=1, status=status))
         assert outcome == Failed("oom", "killed for memory at its limit of 64 MiB")
+    small = replace(evidence([0.02] * 100, oom_kills=1), memory_max=512 << 10)
+    assert judge(job, small) == Failed("oom", "killed for memory at its limit of 512 KiB")
 
 
 def test_a_crash_after_enough_batches_is_a_crash(job):
