@@ -266,12 +266,14 @@ def _again(args: argparse.Namespace) -> str:
 
 def show_search(search: SearchProgress) -> None:
     """A line on stderr that counts the searches, where that is a terminal."""
+    from bayestuner.cli.output import ERASE_LINE, write_codes
     from bayestuner.report.words import duration
 
     if sys.stderr.isatty():
         left = f", about {duration(search.seconds_left)} left" if search.seconds_left else ""
         text = f"search {search.k} of {search.n}: {search.curve.strategy}, seed {search.curve.seed}{' (kept)' if search.kept else ''}{left}"
-        print(f"\r{text}\x1b[K", end="\n" if search.k == search.n else "", file=sys.stderr, flush=True)
+        write_codes(sys.stderr, ERASE_LINE)
+        print(text, end="\n" if search.k == search.n else "", file=sys.stderr, flush=True)
 
 
 def _facts(subject: Subject, budget: int, folder: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bayestuner.foreign_text import json_text
 from bayestuner.search.strategy import Recommendation
 from bayestuner.study.store import Record
 from bayestuner.study.study import Study
@@ -17,7 +18,7 @@ VERSION = 1
 
 def emit(form: Any) -> None:
     """Print a form."""
-    print(json.dumps(form, indent=2, ensure_ascii=False, allow_nan=False, default=str))
+    print(json_text(json.dumps(form, indent=2, ensure_ascii=False, allow_nan=False, default=str)))
 
 
 def trial_form(record: Record) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from importlib import import_module
 
 from bayestuner._version import __version__
 from bayestuner.cli import exit_codes
+from bayestuner.cli.output import harmless_output
 from bayestuner.cli.signals import Stopped, stop_signals
 from bayestuner.errors import (
     BayesTunerError,
@@ -43,6 +44,11 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
+    with harmless_output():
+        return _run(argv)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     args = make_parser().parse_args(argv)
     try:
         with stop_signals():

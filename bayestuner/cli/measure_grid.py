@@ -73,6 +73,7 @@ def _again(args: argparse.Namespace) -> str:
 
 
 def _progress() -> GridProgress:
+    from bayestuner.foreign_text import harmless
     from bayestuner.measure.job.job import Job
     from bayestuner.measure.metrics import POWER_METRICS
     from bayestuner.measure.table import Table
@@ -100,14 +101,14 @@ def _progress() -> GridProgress:
 
         def row_finished(self, row: RowProgress) -> None:
             """Say how it ended."""
-            config = " ".join(f"{name}={value}" for name, value in row.config.items())
+            config = " ".join(harmless(f"{name}={value}") for name, value in row.config.items())
             if isinstance(row.outcome, Measured):
                 values = row.outcome.values
                 shown = [m for m in ("throughput", "power_w", "cpu_s_per_item", "latency_p99_s") if m in values]
                 figures = [quantity(m, values[m], self._unit) + (" est." if self._estimated and m in POWER_METRICS else "") for m in shown]
                 told = ", ".join(figures) + (f" ({', '.join(row.outcome.flags)})" if row.outcome.flags else "")
             else:
-                told = f"{row.outcome.kind}: {row.outcome.message}"
+                told = harmless(f"{row.outcome.kind}: {row.outcome.message}")
             left = f"about {duration(row.seconds_left)} left" if row.k < row.n else "done"
             print(f"{row.k}/{row.n}  {config}  {told}  |  {left}", flush=True)
 

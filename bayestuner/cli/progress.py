@@ -10,6 +10,8 @@ import time
 from collections.abc import Sequence
 from typing import TextIO
 
+from bayestuner.cli.output import ERASE_LINE, write_codes
+from bayestuner.foreign_text import harmless
 from bayestuner.measure.cgroup.isolation import Isolation
 from bayestuner.measure.energy.meter import EnergyMeter
 from bayestuner.measure.job.job import Job
@@ -98,13 +100,13 @@ class Lines(Progress):
         if run.role != "repeat" and run.best is not None and run.best.number == run.number:
             told = told.replace("meets goal", "meets goal, best so far", 1)
         values = run.outcome.values if isinstance(run.outcome, Measured) else {}
-        cells = [str(value) for value in run.config.values()]
+        cells = [harmless(str(value)) for value in run.config.values()]
         cells += [self._quantity(m, values[m]) if m in values else "" for m in self._metrics]
         self.line(self._row(_name_of(run), cells, told))
 
     def note(self, text: str) -> None:
         """Pass it on."""
-        self.line(f"note: {text}")
+        self.line(f"note: {harmless(text)}")
 
     def line(self, text: str) -> None:
         """Write one line."""
@@ -153,7 +155,8 @@ class Live(Lines):
     def line(self, text: str) -> None:
         """Write one line above the live one."""
         with self._lock:
-            self.stream.write(f"\r\x1b[K{text}\n")
+            write_codes(self.stream, ERASE_LINE)
+            self.stream.write(f"{text}\n")
             self._draw()
 
     def close(self) -> None:
@@ -161,7 +164,7 @@ class Live(Lines):
         self._ended.set()
         with self._lock:
             self._run = None
-            self.stream.write("\r\x1b[K")
+            write_codes(self.stream, ERASE_LINE)
             self.stream.flush()
 
     def _tick(self) -> None:
@@ -173,7 +176,8 @@ class Live(Lines):
     def _draw(self) -> None:
         if self._run is not None:
             text = self._live_text(self._run)[: max(screen_width(self.stream) - 1, 10)]
-            self.stream.write(f"\r\x1b[K{text}")
+            write_codes(self.stream, ERASE_LINE)
+            self.stream.write(text)
         self.stream.flush()
 
     def _live_text(self, run: RunProgress) -> str:

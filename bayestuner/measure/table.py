@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bayestuner.errors import StoreError
+from bayestuner.foreign_text import csv_cell, from_csv_cell
 from bayestuner.measure.job.command import text_of
 from bayestuner.measure.metrics import METRICS, POWER_METRICS
 from bayestuner.trial import Config, Failed, Measured, Outcome
@@ -164,7 +165,7 @@ class Table:
         self._starts = about["starts"]
         text = self.path.read_bytes()
         whole = text[: text.rfind(b"\n") + 1]
-        rows = list(csv.DictReader(io.StringIO(whole.decode("utf-8"))))
+        rows = [{n: from_csv_cell(v) for n, v in row.items()} for row in csv.DictReader(io.StringIO(whole.decode("utf-8")))]
         if whole.splitlines()[:1] != _line(self.columns).splitlines():
             raise ValueError("its columns are not those of this job's table")
         if len(whole) < len(text):
@@ -183,7 +184,7 @@ class Table:
 
 def _line(cells: Iterable[str]) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(" ".join(cell.split()) for cell in cells)
+    csv.writer(text, lineterminator="\n").writerow(map(csv_cell, cells))
     return text.getvalue().encode("utf-8")
 
 

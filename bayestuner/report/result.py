@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bayestuner.foreign_text import harmless, markdown_text
 from bayestuner.goal import Goal
 from bayestuner.measure.metrics import POWER_METRICS
 from bayestuner.report.apply import apply_line
-from bayestuner.report.tables import facts, markdown_table, plain_table
+from bayestuner.report.tables import facts, markdown_facts, markdown_table, plain_table
 from bayestuner.report.words import config_text, duration, first_line, label, quantity, with_interval
 from bayestuner.study.store import Record
 from bayestuner.study.summary import Side, Summary
@@ -22,7 +23,7 @@ ALWAYS_SHOWN = ("power_w", "throughput", "energy_j_per_item", "latency_p50_s", "
 
 def result_text(summary: Summary, study_path: Path, records: Sequence[Record], *, width: int = 100) -> str:
     """The block `bayestuner tune` ends with."""
-    parts = [_headline(summary)]
+    parts = ["\n  ".join(map(harmless, _headline(summary)))]
     shown = summary.recommended or summary.nearest
     if shown is not None:
         parts.append(_indent(_compare(summary, _title(summary), shown, width - 2)))
@@ -32,11 +33,11 @@ def result_text(summary: Summary, study_path: Path, records: Sequence[Record], *
 
 def result_markdown(summary: Summary, study_path: Path, records: Sequence[Record]) -> str:
     """The same in Markdown."""
-    parts = [f"# {summary.name}", _headline(summary)]
+    parts = [f"# {markdown_text(summary.name)}", "\n  ".join(map(markdown_text, _headline(summary)))]
     shown = summary.recommended or summary.nearest
     if shown is not None:
         parts.append(markdown_table(*_comparison(summary, _title(summary), shown)))
-    parts.append("\n".join(f"- {name}: {value}" for name, value in _closing(summary, study_path, records)))
+    parts.append(markdown_facts(_closing(summary, study_path, records)))
     parts.append("## Runs\n\n" + markdown_table(*_run_rows(summary, records)))
     return "\n\n".join(parts) + "\n"
 
@@ -53,14 +54,16 @@ def _title(summary: Summary) -> str:
     return "nearest" if summary.complete else "best so far"
 
 
-def _headline(summary: Summary) -> str:
+def _headline(summary: Summary) -> list[str]:
+    goal = f"goal: {_goal_text(summary)}"
     if summary.recommended is not None:
-        return f"{summary.name}: recommended configuration\n  {config_text(summary.recommended.config)}\n  goal: {_goal_text(summary)}"
+        return [f"{summary.name}: recommended configuration", config_text(summary.recommended.config), goal]
     if not summary.complete:
-        return f"{summary.name}: not finished yet\n  goal: {_goal_text(summary)}"
+        return [f"{summary.name}: not finished yet", goal]
     if summary.n_runs and summary.n_failed == summary.n_runs:
-        return f"{summary.name}: every run failed, so there is nothing to recommend\n  {summary.stop_reason or ''}".rstrip()
-    return f"{summary.name}: no configuration that meets the goal was found\n  goal: {_goal_text(summary)}"
+        reason = [summary.stop_reason] if summary.stop_reason else []
+        return [f"{summary.name}: every run failed, so there is nothing to recommend", *reason]
+    return [f"{summary.name}: no configuration that meets the goal was found", goal]
 
 
 def _goal_text(summary: Summary) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from bayestuner.foreign_text import harmless
 from bayestuner.measure.metrics import METRICS, POWER_METRICS
 from bayestuner.study.figures import Figure
 
@@ -23,7 +24,7 @@ _LABELS = {
 
 def label(metric: str, unit: str, *, estimated: bool) -> str:
     """What a metric is called in a table; power from an estimate always says so."""
-    text = _LABELS.get(metric, metric).format(unit=unit)
+    text = _LABELS[metric].format(unit=unit) if metric in _LABELS else metric
     return f"{text} (estimated)" if estimated and metric in POWER_METRICS else text
 
 
@@ -70,7 +71,7 @@ def with_interval(metric: str, figure: Figure, unit: str) -> str:
 
 def config_text(config: Mapping[str, Any]) -> str:
     """A configuration on one line."""
-    return "  ".join(f"{name}={value}" for name, value in config.items())
+    return "  ".join(harmless(f"{name}={value}") for name, value in config.items())
 
 
 def duration(seconds: float) -> str:
@@ -86,5 +87,5 @@ def duration(seconds: float) -> str:
 
 def first_line(text: str, width: int = 100) -> str:
     """The first line of a message, shortened."""
-    line = text.strip().split("\n")[0]
+    line = harmless(text.strip().split("\n")[0])
     return line if len(line) <= width else line[: width - 3] + "..."

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bayestuner.errors import BayesTunerError, StoreError
+from bayestuner.foreign_text import from_csv_cell, harmless
 from bayestuner.space import Categorical, Knob, Ordinal, Space
 from bayestuner.trial import Config, Failed, Measured, Outcome, Reading
 
@@ -85,7 +86,7 @@ def read_table(path: Path) -> MeasuredTable:
         space, order = _space_of(knobs, rows)
         outcomes = [_outcome(rows[i], metrics, i + 2) for i in order]
         duration_s = np.array([_number(rows[i], "duration_s", i + 2) or 0.0 for i in order])
-        job, unit = str(about["job"]["name"]), str(about["job"]["unit"])
+        job, unit = harmless(str(about["job"]["name"])), harmless(str(about["job"]["unit"]))
     except OSError as error:
         raise StoreError(f"can't read the table {path}: {error.strerror}; give the CSV file that bayestuner measure-grid wrote") from error
     except (KeyError, TypeError, AttributeError) as error:
@@ -131,7 +132,7 @@ def _read_rows(text: bytes, columns: Sequence[str]) -> list[dict[str, str]]:
     for number, line in enumerate(lines, 2):
         if len(line) != len(head):
             raise ValueError(f"line {number} has {len(line)} cells where the first has {len(head)}")
-    return [dict(zip(head, line, strict=True)) for line in lines]
+    return [dict(zip(head, map(from_csv_cell, line), strict=True)) for line in lines]
 
 
 def _knob_of_grid(entry: Mapping[str, Any], rows: Sequence[Row]) -> Knob:

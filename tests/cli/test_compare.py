@@ -167,9 +167,9 @@ def test_a_terminal_shows_which_search_it_is_and_what_is_left(monkeypatch):
     show_search(SearchProgress(2, 3, curve, False, 65.0))
     show_search(SearchProgress(3, 3, curve, False, 0.0))
     first, second, third, end = sys.stderr.getvalue().replace("\n", "\r\n").split("\r")[1:]
-    assert first == "search 1 of 3: random, seed 7 (kept)\x1b[K"
-    assert second == "search 2 of 3: random, seed 7, about 1 min 05 s left\x1b[K"
-    assert (third, end) == ("search 3 of 3: random, seed 7\x1b[K", "\n")
+    assert first == "\x1b[Ksearch 1 of 3: random, seed 7 (kept)"
+    assert second == "\x1b[Ksearch 2 of 3: random, seed 7, about 1 min 05 s left"
+    assert (third, end) == ("\x1b[Ksearch 3 of 3: random, seed 7", "\n")
 
 
 def children_of(pid):

@@ -1,10 +1,13 @@
-"""A table of measured configurations: it goes on only with the same knobs, job and meter, and says what differs otherwise."""
+"""A table of measured configurations: it goes on only with the same knobs, job and meter, and says what differs otherwise;
+no text in it is run as a formula."""
+
+import csv
 
 import pytest
 
 from bayestuner.errors import StoreError
 from bayestuner.measure.table import Provenance, Table
-from bayestuner.trial import Measured, Reading
+from bayestuner.trial import Failed, Measured, Reading
 
 METER = {"source": "perf", "boundary": "pkg", "estimated": False}
 MODEL = {"source": "model", "boundary": "model", "estimated": True}
@@ -38,3 +41,21 @@ def test_a_table_of_the_same_measurements_goes_on(tmp_path):
     begun(tmp_path)
     again = Table(tmp_path / "t.csv", Provenance(["cores"], {"command": ["a"]}, METER))
     assert again.measured == {("1",)}
+
+
+VALUES = ["-O3", "=HYPERLINK(1)", "@x", "a  b", "plain", "'quoted", -5]
+
+
+def test_no_cell_is_a_formula_and_every_value_is_found_again(tmp_path):
+    provenance = Provenance(["flag"], {"name": "job"}, None)
+    table = Table(tmp_path / "t.csv", provenance)
+    table.begin({})
+    for value in VALUES:
+        table.add({"flag": value}, Failed("error", "=cmd|x\r\n\x1b[2J"), {})
+    raw = (tmp_path / "t.csv").read_bytes()
+    assert raw.decode().replace("\n", "").isprintable()
+    cells = [cell for row in csv.reader(raw.decode().splitlines()) for cell in row]
+    assert not [cell for cell in cells if cell[:1] in ("=", "+", "@") or (cell[:1] == "-" and cell != "-5")]
+    again = Table(tmp_path / "t.csv", provenance)
+    assert len(again.rows) == len(VALUES)
+    assert {again.key({"flag": value}) for value in VALUES} == again.measured

@@ -10,13 +10,16 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
+from bayestuner.foreign_text import harmless, output_text
+
 TAIL_BYTES = 16384
+MAX_LINE_SHOWN = 400
 _CHUNK = 65536
 _CHUNKS_PER_TURN = 16
 
 
 class Tail:
-    """The last bytes of a stream.
+    """The last bytes of a stream; what is given out is text that can be shown.
 
     Attributes
     ----------
@@ -35,9 +38,9 @@ class Tail:
         self._kept = (self._kept + data)[-self._limit :]
 
     def lines(self, count: int = 20) -> list[str]:
-        """The last lines that hold anything."""
-        text = self._kept.decode("utf-8", "replace")
-        return [line[:400] for line in text.splitlines() if line.strip()][-count:]
+        """The last lines that hold anything, each cut to `MAX_LINE_SHOWN` characters."""
+        lines = (line[:MAX_LINE_SHOWN] for line in output_text(self._kept).splitlines())
+        return [harmless(line) for line in lines if line.strip()][-count:]
 
 
 class Streams:
