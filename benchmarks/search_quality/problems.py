@@ -3,7 +3,8 @@
 A table has a column for every knob, then ``objective`` (to be minimised), ``constraint`` (to be at least the problem's ``threshold``) and
 ``status`` (``ok``, or ``failed`` for a run that gave no values). ``problems.json`` is a list of objects with ``name``, ``file``,
 ``family``, ``threshold`` and ``knobs`` (``name``; ``type``: ``ordinal`` or ``categorical``); ``objective`` and ``constraint`` where the
-table's columns have other names. ``python -m benchmarks.tables`` writes one for tables of ``bayestuner measure-grid``.
+table's columns have other names (a text that names no column describes the column of the usual name). ``python -m benchmarks.tables``
+writes one for tables of ``bayestuner measure-grid``.
 
 In place of a folder, ``simulated`` and ``simulated-small`` are the paper's eight jobs on its server, SIMULATED without noise: 7168 and 224
 configurations each.
@@ -113,11 +114,17 @@ def _read(folder: Path, entry: dict[str, Any]) -> Problem:
     knobs = tuple(_knob(knob, columns[knob["name"]]) for knob in entry["knobs"])
     failed = [row["status"] != "ok" for row in rows]
     objective, constraint = (
-        np.array([np.nan if bad else float(row[entry.get(name, name)]) for row, bad in zip(rows, failed, strict=True)])
+        np.array([np.nan if bad else float(row[_column(entry, name, rows[0])]) for row, bad in zip(rows, failed, strict=True)])
         for name in ("objective", "constraint")
     )
     configs = list(zip(*columns.values(), strict=True))
     return Problem(entry["name"], entry["family"], knobs, configs, objective, constraint, float(entry["threshold"]))
+
+
+def _column(entry: dict[str, Any], name: str, row: dict[str, Any]) -> str:
+    """The column that holds the objective or the constraint; a problem may also just describe what its column of the usual name is."""
+    given = str(entry.get(name, name))
+    return given if given in row else name
 
 
 def _value(text: str) -> Any:

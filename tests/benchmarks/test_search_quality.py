@@ -35,6 +35,16 @@ def tables(tmp_path):
     return tmp_path
 
 
+def test_columns_may_have_other_names_or_be_described(tables):
+    listed = json.loads((tables / "problems.json").read_text())
+    listed[0]["objective"] = "mean power (W)"  # no column: says what `objective` holds
+    listed[1]["constraint"] = "level"
+    (tables / "problems.json").write_text(json.dumps(listed))
+    one, two, _ = load(tables)
+    assert one.objective[0] == 10.0
+    assert list(two.constraint[:4]) == [0.0, 0.0, 1.0, 1.0]
+
+
 def test_a_table_is_read_with_its_failures(tables):
     one = load(tables, only="one")[0]
     assert one.space.config(5) == {"level": 2, "kind": "y"}
