@@ -4,12 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bayestuner.study.figures import figure, t_975
-
-
-@pytest.mark.parametrize("dof", [*range(1, 31), 31, 40, 100, 10_000])
-def test_t_quantiles(dof):
-    assert t_975(dof) == pytest.approx(stats.t.ppf(0.975, dof), rel=5e-5)
+from bayestuner.study.figures import figure
 
 
 def test_interval_is_scipys():
@@ -18,8 +13,8 @@ def test_interval_is_scipys():
     found = figure(list(values))
     assert (found.mean, found.low, found.high, found.n) == (
         pytest.approx(values.mean()),
-        pytest.approx(low, rel=1e-5),
-        pytest.approx(high, rel=1e-5),
+        pytest.approx(low, rel=1e-9),
+        pytest.approx(high, rel=1e-9),
         7,
     )
 
