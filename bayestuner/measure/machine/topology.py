@@ -13,8 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bayestuner.errors import IsolationUnavailable
+from bayestuner.measure.cgroup.cpulist import parse_list
 from bayestuner.measure.machine.core_order import COMPACT, CoreOrder, CorePolicy, Cpu, order_cores
 
+SAME_KIND = 0.05
+"""Cores whose capacities differ by less than this share are one kind of core."""
+
+_FAR = 255  # the kernel's largest distance
 _NO_L3 = 1 << 20  # above every CPU's number: the cores of a node that share no L3 cache are treated as one group
 
 
@@ -27,21 +32,24 @@ class Topology:
     cpus : tuple of Cpu
         By number.
     node_free_bytes : dict of int to int
-        NUMA node -> its free memory in bytes when this was read; empty where the kernel shows no nodes.
-    node_distances : dict of int to tuple of int
-        NUMA node -> the kernel's relative distances to the nodes 0, 1, ...
+        NUMA node -> its free memory in bytes when this was read, for the nodes that have memory; empty where the kernel shows no nodes.
+    node_distances : dict of int to dict of int to int
+        NUMA node -> node -> the kernel's relative distance between the two.
     policy : CorePolicy
     sysfs : Path or None
         Where the nodes' free memory is read again each time it is needed; None: `node_free_bytes` is used.
+    usable_nodes : frozenset of int or None
+        The nodes from which this process, and so its jobs, may take memory; None: all of them.
     order : CoreOrder
         What `policy` makes of `cpus`.
     """
 
     cpus: tuple[Cpu, ...]
     node_free_bytes: Mapping[int, int] = field(default_factory=dict)
-    node_distances: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    node_distances: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
     policy: CorePolicy = COMPACT
     sysfs: Path | None = field(default=None, repr=False, compare=False)
+    usable_nodes: frozenset[int] | None = None
     order: CoreOrder = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -102,23 +110,25 @@ class Topology:
     def memory_nodes_for(self, cpus: Iterable[int], memory_bytes: int | None) -> tuple[int, ...]:
         """NUMA nodes from which a job on `cpus` may take its memory, in rising order.
 
-        The nodes of the CPUs, where a limit of `memory_bytes` fits into nine tenths of their free memory; otherwise the nearest other
-        nodes as well. Without a memory limit every node: a job that filled its own nodes would be killed, as if its memory limit had been
-        too small.
+        Only nodes that have memory and that this process may use. Of these the nodes of the CPUs, where a limit of `memory_bytes` fits into
+        nine tenths of their free memory; otherwise the nearest other nodes as well. Without a memory limit all of them: a job that filled
+        its own nodes would be killed, as if its memory limit had been too small.
         """
-        chosen = list(self.memory_nodes_of(cpus))
+        own = self.memory_nodes_of(cpus)
         free = self.node_free_bytes if self.sysfs is None else _node_memory(self.sysfs)[0]
-        known = sorted({*free, *chosen})
+        free = {node: free[node] for node in free if self.usable_nodes is None or node in self.usable_nodes} or free
+        if not free:
+            return own
         if memory_bytes is None:
-            return tuple(known)
-        near = sorted(set(known) - set(chosen), key=lambda node: (min(self._distance(own, node) for own in chosen), node))
-        while near and memory_bytes > 0.9 * sum(free.get(node, 0) for node in chosen):
+            return tuple(sorted(free))
+        chosen = [node for node in own if node in free]
+        near = sorted(set(free) - set(chosen), key=lambda node: (min(self._distance(mine, node) for mine in own), node))
+        while near and (not chosen or memory_bytes > 0.9 * sum(free[node] for node in chosen)):
             chosen.append(near.pop(0))
         return tuple(sorted(chosen))
 
     def _distance(self, a: int, b: int) -> int:
-        row = self.node_distances.get(a, ())
-        return row[b] if b < len(row) else 255
+        return self.node_distances.get(a, {}).get(b, _FAR)
 
     def memory_nodes_of(self, cpus: Iterable[int]) -> tuple[int, ...]:
         """NUMA nodes of the given CPUs, in rising order."""
@@ -126,7 +136,13 @@ class Topology:
         return tuple(sorted({cpu.node for cpu in self.cpus if cpu.number in wanted}))
 
 
-def read_topology(sysfs: Path | str = "/sys", usable: Iterable[int] | None = None, *, policy: CorePolicy = COMPACT) -> Topology:
+def read_topology(
+    sysfs: Path | str = "/sys",
+    usable: Iterable[int] | None = None,
+    *,
+    policy: CorePolicy = COMPACT,
+    usable_nodes: Iterable[int] | None = None,
+) -> Topology:
     """Read the machine's topology.
 
     Parameters
@@ -135,18 +151,29 @@ def read_topology(sysfs: Path | str = "/sys", usable: Iterable[int] | None = Non
         Where sysfs is mounted; tests give a tree of their own.
     usable : iterable of int, optional
         CPUs that may be used; by default those of this process's affinity, which the kernel keeps within the process's cpuset.
+        That holds no CPU that is offline, and so is right also in a container that is shown other CPUs in sysfs (lxcfs).
     policy : CorePolicy
         How the cores of a run are chosen.
+    usable_nodes : iterable of int, optional
+        NUMA nodes from which memory may be taken; by default those of this process's cpuset, or all of them where `usable` is given.
     """
     root = Path(sysfs)
     allowed = sorted(os.sched_getaffinity(0) if usable is None else set(usable))
-    online = _read_list(root / "devices/system/cpu/online")
-    if online is not None:
-        allowed = [number for number in allowed if number in online] or allowed
+    if usable_nodes is None and usable is None:
+        usable_nodes = _own_memory_nodes(Path("/proc"))
     node_of = _nodes(root)
     kind_of = _kinds(root, allowed)
     cpus = tuple(_read_cpu(root, number, node_of.get(number, 0), kind_of.get(number, 0)) for number in allowed)
-    return Topology(cpus, *_node_memory(root), policy, root)
+    return Topology(cpus, *_node_memory(root), policy, root, None if usable_nodes is None else frozenset(usable_nodes))
+
+
+def _own_memory_nodes(proc: Path) -> tuple[int, ...] | None:
+    """The NUMA nodes that the cpuset of this process allows; None where the kernel doesn't say."""
+    try:
+        found = re.search(r"^Mems_allowed_list:\s*(\S+)$", (proc / "self/status").read_text(), re.MULTILINE)
+        return parse_list(found[1]) if found else None
+    except (OSError, ValueError):
+        return None
 
 
 def _read_cpu(root: Path, number: int, node: int, kind: int) -> Cpu:
@@ -161,13 +188,22 @@ def _read_cpu(root: Path, number: int, node: int, kind: int) -> Cpu:
 
 
 def _kinds(root: Path, cpus: Iterable[int]) -> dict[int, int]:
-    """CPU -> 0 for the fastest kind of core, 1 for the next, ...: from the PMUs of hybrid x86 processors, else from CPU capacities."""
+    """CPU -> 0 for the fastest kind of core, 1 for the next, ...: from the PMUs of hybrid x86 processors, else from CPU capacities.
+
+    Capacities are relative to the machine's largest, 1024. Cores of one kind may differ by some thousandths, because each was tested by
+    itself at the factory; they are one kind as long as they differ from the kind's fastest core by less than `SAME_KIND`.
+    """
     efficient = _read_list(root / "devices/cpu_atom/cpus")
     if efficient is not None:
         return {cpu: int(cpu in efficient) for cpu in cpus}
     capacity = {cpu: _read_int(root / f"devices/system/cpu/cpu{cpu}/cpu_capacity") or 0 for cpu in cpus}
-    falling = sorted(set(capacity.values()), reverse=True)
-    return {cpu: falling.index(value) for cpu, value in capacity.items()}
+    kind_of: dict[int, int] = {}
+    fastest, kind = 0.0, -1
+    for value in sorted(set(capacity.values()), reverse=True):
+        if kind < 0 or value < (1.0 - SAME_KIND) * fastest:
+            fastest, kind = value, kind + 1
+        kind_of[value] = kind
+    return {cpu: kind_of[value] for cpu, value in capacity.items()}
 
 
 def _nodes(root: Path) -> dict[int, int]:
@@ -180,19 +216,23 @@ def _nodes(root: Path) -> dict[int, int]:
     return found
 
 
-def _node_memory(root: Path) -> tuple[dict[int, int], dict[int, tuple[int, ...]]]:
-    """Free bytes of every node that has memory, and distances between nodes."""
+def _node_memory(root: Path) -> tuple[dict[int, int], dict[int, dict[int, int]]]:
+    """Free bytes of every node that has memory, and the distances between all nodes.
+
+    A node may have CPUs and no memory: its MemTotal is 0, and no cpuset takes it as a memory node.
+    """
     free: dict[int, int] = {}
-    distances: dict[int, tuple[int, ...]] = {}
-    for folder in (root / "devices/system/node").glob("node[0-9]*"):
-        number = int(folder.name.removeprefix("node"))
+    distances: dict[int, dict[int, int]] = {}
+    folders = {int(folder.name.removeprefix("node")): folder for folder in (root / "devices/system/node").glob("node[0-9]*")}
+    for number, folder in folders.items():
         try:
-            match = re.search(r"MemFree:\s*(\d+) kB", (folder / "meminfo").read_text())
-            distances[number] = tuple(int(word) for word in (folder / "distance").read_text().split())
+            said = dict(re.findall(r"(MemTotal|MemFree):\s*(\d+) kB", (folder / "meminfo").read_text()))
+            row = [int(word) for word in (folder / "distance").read_text().split()]
         except (OSError, ValueError):
             continue
-        if match:
-            free[number] = int(match[1]) * 1024
+        distances[number] = dict(zip(sorted(folders), row, strict=False))  # a row has the online nodes in rising order
+        if "MemFree" in said and said.get("MemTotal") != "0":
+            free[number] = int(said["MemFree"]) * 1024
     return free, distances
 
 

@@ -85,10 +85,83 @@ def test_memory_comes_from_near_nodes_that_have_enough(tmp_path):
     assert topology.memory_nodes_for(cpus, None) == (0, 1, 2, 3)
 
 
-def test_offline_cpus_are_left_out(tmp_path):
-    root = tree(tmp_path, {n: (0, 0, (n,)) for n in range(4)})
-    (root / "devices/system/cpu/online").write_text("0,2-3\n")
-    assert read_topology(root, usable=range(4)).numbers == (0, 2, 3)
+def with_memory(root, nodes):
+    """Give a tree's nodes memory: node -> (MiB in all, MiB free, row of distances)."""
+    for node, (total, free, distances) in nodes.items():
+        folder = root / f"devices/system/node/node{node}"
+        folder.mkdir(exist_ok=True)
+        (folder / "meminfo").write_text(f"Node {node} MemTotal: {total * 1024} kB\nNode {node} MemFree: {free * 1024} kB\n")
+        (folder / "distance").write_text(distances + "\n")
+    return root
+
+
+def threadripper(folder):
+    """2990WX: 32 cores on four nodes, of which 0 and 2 reach memory directly; nodes 1 and 3 have CPUs and no memory."""
+    root = tree(folder, {n: (0, n % 32 // 8, (n % 32, n % 32 + 32)) for n in range(64)})
+    rows = {0: "10 16 16 16", 1: "16 10 16 12", 2: "16 16 10 16", 3: "16 12 16 10"}
+    return with_memory(root, {n: (65536, 30000, row) if n in (0, 2) else (0, 0, row) for n, row in rows.items()})
+
+
+def test_a_node_with_cpus_and_without_memory_is_no_memory_node(tmp_path):
+    topology = read_topology(threadripper(tmp_path), usable=range(64))
+    assert topology.memory_nodes_of((8,)) == (1,)
+    assert topology.memory_nodes_for((8,), 2 << 30) == (0,)  # the nearest that has memory; of equally near ones the first
+    assert topology.memory_nodes_for((8,), 40 << 30) == (0, 2)
+    assert topology.memory_nodes_for((0, 8), 2 << 30) == (0,)
+    assert topology.memory_nodes_for((17,), 2 << 30) == (2,)
+    for cpus in ((8,), (0,), tuple(range(64))):
+        assert topology.memory_nodes_for(cpus, None) == (0, 2)
+        assert topology.memory_nodes_for(cpus, 1 << 40) == (0, 2)
+
+
+def test_only_memory_nodes_of_our_own_cpuset_are_asked_for(tmp_path):
+    """A container or a batch job may have all CPUs and the memory of one node."""
+    root = with_memory(broadwell(tmp_path), {0: (65536, 60000, "10 21"), 1: (65536, 60000, "21 10")})
+    first = read_topology(root, usable=range(56), usable_nodes=[0])
+    for cpus, memory in (((0,), None), ((0,), 1 << 30), ((1,), 1 << 30), (tuple(range(56)), 1 << 30), ((0,), 100 << 30)):
+        assert first.memory_nodes_for(cpus, memory) == (0,)
+    assert read_topology(root, usable=range(56)).memory_nodes_for((1,), 1 << 30) == (1,)
+
+
+def test_distances_are_between_the_nodes_that_there_are(tmp_path):
+    """Nodes 0, 1 and 8: a row of distances has three numbers, and the third is that of node 8."""
+    root = tree(tmp_path, {0: (0, 0, (0,)), 1: (1, 1, (1,)), 2: (2, 8, (2,))})
+    with_memory(root, {0: (999, 100, "10 80 20"), 1: (999, 100, "80 10 80"), 8: (999, 100, "20 80 10")})
+    assert read_topology(root, usable=range(3)).memory_nodes_for((0,), 150 << 20) == (0, 8)
+
+
+def test_this_process_may_use_its_memory_nodes():
+    topology = read_topology()
+    assert topology.usable_nodes
+    assert set(topology.memory_nodes_for(topology.numbers, None)) <= topology.usable_nodes
+
+
+@pytest.mark.parametrize("usable", [(2, 3, 4, 5), (8, 9, 10, 11), (3, 7, 11, 15)])
+def test_the_affinity_is_believed_and_not_a_containers_view_of_what_is_online(tmp_path, usable):
+    """lxcfs shows as many CPUs as the container has, counted from 0; an affinity holds no offline CPU anyway."""
+    root = tree(tmp_path, {n: (0, 0, (n,)) for n in range(16)})
+    (root / "devices/system/cpu/online").write_text("0-3\n")
+    assert read_topology(root, usable=usable).numbers == usable
+
+
+def grace(folder):
+    """Two NVIDIA Grace sockets of 72 alike cores, whose capacities differ by up to 1.7 %."""
+    root = tree(folder, {n: (n // 72, n // 72, (n,)) for n in range(144)}, l3=lambda n: "0-71" if n < 72 else "72-143")
+    for number in range(144):
+        capacity = (1024, 1007, 1012, 1021, 1016)[number % 5]
+        (root / f"devices/system/cpu/cpu{number}/cpu_capacity").write_text(f"{capacity}\n")
+    return root
+
+
+def test_cores_whose_capacities_differ_by_little_are_one_kind(tmp_path):
+    topology = of(grace(tmp_path / "grace"), housekeeping_cores="auto")
+    assert {cpu.kind for cpu in topology.cpus} == {0}
+    for count in (2, 8, 71):
+        assert {number // 72 for number in topology.pick_cpus(count)} == {1}, count  # one socket; one core of the other is kept free
+    board = tree(tmp_path / "board", {n: (0, 0, (n,)) for n in range(9)}, numa=False)
+    for number, capacity in enumerate((442, 442, 442, 442, 1019, 1019, 1024, 870, 865)):
+        (board / f"devices/system/cpu/cpu{number}/cpu_capacity").write_text(f"{capacity}\n")
+    assert [cpu.kind for cpu in read_topology(board, usable=range(9)).cpus] == [2, 2, 2, 2, 0, 0, 0, 1, 1]
 
 
 def test_too_many_cores(tmp_path):
@@ -112,7 +185,8 @@ def test_this_machine():
 
 def of(root, **policy):
     """The topology of a tree, all of its CPUs usable."""
-    return read_topology(root, range(1000), policy=CorePolicy(**policy))
+    usable = [int(folder.name.removeprefix("cpu")) for folder in (root / "devices/system/cpu").glob("cpu[0-9]*")]
+    return read_topology(root, usable, policy=CorePolicy(**policy))
 
 
 MACHINES = {
