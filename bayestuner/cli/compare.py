@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bayestuner.cli import exit_codes
+from bayestuner.cli.arguments import check_can_write, positive_count, share
 
 if TYPE_CHECKING:
     from bayestuner.goal import Goal
@@ -48,20 +49,27 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default=20,
         help="runs of each search, or all: as many as there are configurations (default: 20)",
     )
-    parser.add_argument("--repeats", metavar="N", type=int, help="searches of each strategy (default: 3, simulated or replayed 30)")
+    parser.add_argument(
+        "--repeats", metavar="N", type=positive_count, help="searches of each strategy (default: 3, simulated or replayed 30)"
+    )
     parser.add_argument("--out", metavar="FOLDER", type=Path, help="what is kept (default: NAME.compare)")
     parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the best found against runs and search time")
     parser.add_argument(
-        "--parallel", metavar="N", type=int, help="processes to search in, simulated or replayed (default: the CPUs this one may use)"
+        "--parallel",
+        metavar="N",
+        type=positive_count,
+        help="processes to search in, simulated or replayed (default: the CPUs this one may use)",
     )
     parser.add_argument("--space", choices=SPACES, help="of a simulated job: 7168 or 224 configurations (default: large)")
-    parser.add_argument("--noise", metavar="SHARE", type=float, help="of a simulated job's readings, such as 0.01 (default: none)")
+    parser.add_argument("--noise", metavar="SHARE", type=share, help="of a simulated job's readings, such as 0.01 (default: none)")
     goal = parser.add_mutually_exclusive_group()
     goal.add_argument("--minimize", metavar="METRIC", help="of a table (default: power_w where it was measured, else cpu_s_per_item)")
     goal.add_argument("--maximize", metavar="METRIC", help="of a table")
     parser.add_argument(
         "--subject-to", metavar="BOUND", action="append", help="of a table, may be repeated (default: 'throughput >= 60%%' of the largest)"
     )
+    parser.add_argument("--allow-affinity", action="store_true", default=None, help="of a real job, as for tune")
+    parser.add_argument("--wait", action="store_true", default=None, help="of a real job, as for tune")
     parser.add_argument("--json", action="store_true", help="print the curves as JSON; progress goes to stderr")
     parser.set_defaults(run=run)
 
@@ -137,11 +145,11 @@ def _check(args: argparse.Namespace) -> list[str]:
     strategies = list(dict.fromkeys(name.strip() for name in args.strategies.split(",") if name.strip()))
     for name in strategies:
         check_strategy(name)
-    if not strategies or (args.repeats is not None and args.repeats < 1) or (args.parallel is not None and args.parallel < 1):
-        raise BayesTunerError("compare takes at least one strategy, one repeat, one process and a budget of one run")
-    if args.plot is not None and args.plot.suffix not in PLOTS:
-        raise BayesTunerError(f"a plot is a .png, .svg or .pdf file, not {args.plot.name!r}")
-    of_one = {"simulate": ("space", "noise"), "table": ("minimize", "maximize", "subject_to")}
+    if not strategies:
+        raise BayesTunerError("compare takes at least one strategy; name some with --strategies")
+    if args.plot is not None:
+        _check_plot(args.plot)
+    of_one = {"job": ("allow_affinity", "wait"), "simulate": ("space", "noise"), "table": ("minimize", "maximize", "subject_to")}
     for what, options in of_one.items():
         for option in options:
             if getattr(args, option) is not None and getattr(args, what) is None:
@@ -149,6 +157,19 @@ def _check(args: argparse.Namespace) -> list[str]:
     if args.job is not None and args.parallel is not None:
         raise BayesTunerError("--parallel is for simulated and replayed runs; those of a real job are made one after the other")
     return strategies
+
+
+def _check_plot(path: Path) -> None:
+    """Raise where the plot could not be drawn after all searches."""
+    from importlib.util import find_spec
+
+    from bayestuner.errors import BayesTunerError, MissingExtra
+
+    if path.suffix not in PLOTS:
+        raise BayesTunerError(f"a plot is a .png, .svg or .pdf file, not {path.name!r}")
+    if find_spec("matplotlib") is None:
+        raise MissingExtra("--plot needs the package matplotlib, which isn't installed; install it with: pip install 'bayestuner[plot]'")
+    check_can_write(path, "--plot")
 
 
 def _simulated(args: argparse.Namespace) -> Subject:
@@ -230,7 +251,10 @@ def _search(args: argparse.Namespace, subject: Subject, strategies: list[str], b
         assert subject.job is not None  # noqa: S101
         progress = make_progress(sys.stderr)
         try:
-            return compare_job(subject.job, strategies, seeds=seeds, budget=budget, folder=folder, progress=progress)
+            return compare_job(
+                subject.job, strategies, seeds=seeds, budget=budget, folder=folder, progress=progress,
+                allow_affinity=bool(args.allow_affinity), wait=bool(args.wait),
+            )  # fmt: skip
         finally:
             progress.close()
     except Stopped as stop:
@@ -240,7 +264,7 @@ def _search(args: argparse.Namespace, subject: Subject, strategies: list[str], b
 
 
 def _again(args: argparse.Namespace) -> str:
-    """The command that goes on."""
+    """The command with which the comparison is gone on with."""
     words = ["bayestuner", "compare"]
     for name in (
         "job",
@@ -261,7 +285,8 @@ def _again(args: argparse.Namespace) -> str:
         if value is not None:
             words += [f"--{name}", str(value)]
     words += [word for bound in args.subject_to or () for word in ("--subject-to", bound)]
-    return shlex.join([*words, *(["--json"] if args.json else [])])
+    words += [f"--{flag.replace('_', '-')}" for flag in ("allow_affinity", "wait", "json") if getattr(args, flag)]
+    return shlex.join(words)
 
 
 def show_search(search: SearchProgress) -> None:
@@ -304,9 +329,6 @@ def _budget(text: str) -> int | str:
     if text == ALL:
         return ALL
     try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, or all, not {text!r}")
-    return value
+        return positive_count(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, or all, not {text!r}") from None

@@ -7,6 +7,7 @@ MACHINE_LACKS = 3
 STUDY_TROUBLE = 4
 MACHINE_BUSY = 5
 INTERNAL = 70
+SYSTEM_REFUSED = 74
 STOPPED = 128
 """Plus the signal's number."""
 
@@ -19,6 +20,7 @@ exit codes:
   4    the study can't be read, written or continued
   5    another BayesTuner is measuring on this machine
   70   an error in BayesTuner itself
+  74   the operating system refused something: a full disk, an output that can't be written, a file that may not be read
   129, 130, 143   stopped by SIGHUP, Ctrl-C, SIGTERM; everything finished is kept
 
 BAYESTUNER_DEBUG=1 in the environment shows the traceback of an error."""

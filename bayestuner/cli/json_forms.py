@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
+from bayestuner.cli.streams import is_unicode
 from bayestuner.foreign_text import json_text
 from bayestuner.search.strategy import Recommendation
 from bayestuner.study.store import Record
@@ -18,7 +20,8 @@ VERSION = 1
 
 def emit(form: Any) -> None:
     """Print a form."""
-    print(json_text(json.dumps(form, indent=2, ensure_ascii=False, allow_nan=False, default=str)))
+    text = json.dumps(form, indent=2, ensure_ascii=not is_unicode(sys.stdout), allow_nan=False, default=str)
+    print(json_text(text))
 
 
 def trial_form(record: Record) -> dict[str, Any]:

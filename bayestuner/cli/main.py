@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from bayestuner._version import __version__
 from bayestuner.cli import exit_codes
 from bayestuner.cli.output import harmless_output
 from bayestuner.cli.signals import Stopped, stop_signals
+from bayestuner.cli.streams import discard_output, output_failure, prepare_streams
 from bayestuner.errors import (
     BayesTunerError,
     IsolationUnavailable,
@@ -44,32 +46,57 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
+    prepare_streams()
     with harmless_output():
-        return _run(argv)
+        return _main(argv)
 
 
-def _run(argv: Sequence[str] | None) -> int:
-    args = make_parser().parse_args(argv)
+def _main(argv: Sequence[str] | None) -> int:
     try:
-        with stop_signals():
-            code: int = args.run(args)
-            sys.stdout.flush()
-            return code
+        return _run(argv)
     except Stopped as stop:
         return _say(stop.message, exit_codes.STOPPED + stop.signum)
     except KeyboardInterrupt:
         return _say("stopped", exit_codes.STOPPED + 2)
     except BrokenPipeError:
-        # whoever read our output has gone; nothing more can be said, not even at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()  # whoever read it has gone
         return exit_codes.STOPPED + 13
     except BayesTunerError as error:
         _traceback_if_wanted()
         return _say(f"bayestuner: {error}", _code_of(error))
+    except (OSError, MemoryError) as error:
+        _traceback_if_wanted()
+        return _say(f"bayestuner: {_system_failure(error)}", exit_codes.SYSTEM_REFUSED)
     except Exception as error:
         _traceback_if_wanted()
         where = "set BAYESTUNER_DEBUG=1 to see where, and please report it"
         return _say(f"bayestuner: an error in BayesTuner itself: {type(error).__name__}: {error}; {where}", exit_codes.INTERNAL)
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    """Parse, run, and have everything printed before the exit code is known."""
+    try:
+        args = make_parser().parse_args(argv)
+        with stop_signals():
+            code: int = args.run(args)
+    except SystemExit as end:  # of --help, --version or a usage error
+        code = end.code if isinstance(end.code, int) else exit_codes.BAD_INPUT
+    failure = output_failure()
+    if failure is not None:
+        raise failure
+    return code
+
+
+def _system_failure(error: OSError | MemoryError) -> str:
+    """What the operating system refused, in one sentence."""
+    output = output_failure()
+    if output is not None:
+        discard_output()
+        return f"the output can't be written: {output.strerror or output}; direct it to where there is room"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for this; free some, or make the space smaller"
+    where = f"{error.filename}: " if error.filename is not None else ""
+    return f"the operating system refused something: {where}{error.strerror or error}; see to it and start again, what was finished is kept"
 
 
 def _code_of(error: BayesTunerError) -> int:
@@ -81,7 +108,8 @@ def _code_of(error: BayesTunerError) -> int:
 
 
 def _say(text: str, code: int) -> int:
-    print(text, file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # nobody can be told, but the exit code
+        print(text, file=sys.stderr, flush=True)
     return code
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bayestuner.cli import exit_codes
+from bayestuner.cli.arguments import check_can_write, positive_number, seed
+from bayestuner.cli.streams import write_now
 
 if TYPE_CHECKING:
     from bayestuner.tune.grid import GridProgress
@@ -34,8 +36,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default=[],
         help="only these values of a knob; may be given for each knob",
     )
-    parser.add_argument("--budget-seconds", metavar="S", type=float, help="start no run later than S seconds from now")
-    parser.add_argument("--seed", metavar="S", type=int, default=0, help="of the order of the runs (default: 0)")
+    parser.add_argument("--budget-seconds", metavar="S", type=positive_number, help="start no run later than S seconds from now")
+    parser.add_argument("--seed", metavar="S", type=seed, default=0, help="of the order of the runs (default: 0)")
     parser.add_argument("--allow-affinity", action="store_true", help="go on without memory limits where no cgroup can be made")
     parser.add_argument("--wait", action="store_true", help="wait while another BayesTuner measures on this machine, instead of refusing")
     parser.set_defaults(run=run)
@@ -49,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
     from bayestuner.tune.grid import measure_grid
 
     again = _again(args)
+    check_can_write(args.out, "--out")
     try:
         whole = measure_grid(
             load_job(args.job), args.out, only=dict(args.only), progress=_progress(), budget_s=args.budget_seconds, seed=args.seed,
@@ -65,11 +68,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _again(args: argparse.Namespace) -> str:
-    """The command that goes on."""
+    """The command with which measuring is gone on with."""
     words = ["bayestuner", "measure-grid", str(args.job), "--out", str(args.out)]
     words += [word for name, values in args.only for word in ("--only", f"{name}={','.join(values)}")]
     words += ["--budget-seconds", f"{args.budget_seconds:g}"] if args.budget_seconds is not None else []
-    return shlex.join([*words, *(["--allow-affinity"] if args.allow_affinity else [])])
+    words += [f"--{flag.replace('_', '-')}" for flag in ("allow_affinity", "wait") if getattr(args, flag)]
+    return shlex.join(words)
 
 
 def _progress() -> GridProgress:
@@ -90,14 +94,15 @@ def _progress() -> GridProgress:
 
         def note(self, text: str) -> None:
             """Pass it on."""
-            print(f"note: {text}", flush=True)
+            write_now(sys.stdout, f"note: {text}\n")
 
         def grid_began(self, job: Job, table: Table, n: int, done: int, facts: Mapping[str, Any]) -> None:
             """Say what is about to happen."""
             self._unit, self._estimated = job.unit, table.provenance.estimated
             meter = facts["meter"]
             source = "none" if meter is None else meter["source"] + (", ESTIMATED, not measured" if meter["estimated"] else "")
-            print(f"{job.name}: {n} configurations, {done} of them measured; meter: {source}; limits: {facts['isolation']}", flush=True)
+            head = f"{job.name}: {n} configurations, {done} of them measured"
+            write_now(sys.stdout, f"{head}; meter: {source}; limits: {facts['isolation']}\n")
 
         def row_finished(self, row: RowProgress) -> None:
             """Say how it ended."""
@@ -110,7 +115,7 @@ def _progress() -> GridProgress:
             else:
                 told = harmless(f"{row.outcome.kind}: {row.outcome.message}")
             left = f"about {duration(row.seconds_left)} left" if row.k < row.n else "done"
-            print(f"{row.k}/{row.n}  {config}  {told}  |  {left}", flush=True)
+            write_now(sys.stdout, f"{row.k}/{row.n}  {config}  {told}  |  {left}\n")
 
     return Lines()
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import TextIO
 
-from bayestuner.cli.output import ERASE_LINE, write_codes
+from bayestuner.cli.streams import write_now
 from bayestuner.foreign_text import harmless
 from bayestuner.measure.cgroup.isolation import Isolation
 from bayestuner.measure.energy.meter import EnergyMeter
@@ -110,7 +110,7 @@ class Lines(Progress):
 
     def line(self, text: str) -> None:
         """Write one line."""
-        print(text, file=self.stream, flush=True)
+        write_now(self.stream, f"{text}\n")
 
     def _row(self, head: str, cells: Sequence[str], end: str) -> str:
         columns = "  ".join(cell.rjust(width) for cell, width in zip(cells, self._widths, strict=True))
@@ -155,8 +155,7 @@ class Live(Lines):
     def line(self, text: str) -> None:
         """Write one line above the live one."""
         with self._lock:
-            write_codes(self.stream, ERASE_LINE)
-            self.stream.write(f"{text}\n")
+            write_now(self.stream, f"{text}\n", erase_line=True)
             self._draw()
 
     def close(self) -> None:
@@ -164,8 +163,7 @@ class Live(Lines):
         self._ended.set()
         with self._lock:
             self._run = None
-            write_codes(self.stream, ERASE_LINE)
-            self.stream.flush()
+            write_now(self.stream, "", erase_line=True)
 
     def _tick(self) -> None:
         while not self._ended.wait(_TICK_S):
@@ -176,9 +174,7 @@ class Live(Lines):
     def _draw(self) -> None:
         if self._run is not None:
             text = self._live_text(self._run)[: max(screen_width(self.stream) - 1, 10)]
-            write_codes(self.stream, ERASE_LINE)
-            self.stream.write(text)
-        self.stream.flush()
+            write_now(self.stream, text, erase_line=True)
 
     def _live_text(self, run: RunProgress) -> str:
         gone = time.monotonic() - self._since

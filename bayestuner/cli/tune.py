@@ -7,6 +7,10 @@ import shlex
 from pathlib import Path
 
 from bayestuner.cli import exit_codes
+from bayestuner.cli.arguments import positive_count, positive_number, seed
+
+STRATEGIES = "bayes, random, exhaustive, annealing, batch_sizer, aimd, cherry_pick, spearmint or trade_off"
+"""Those of `bayestuner.study.registry.strategy_names`, which would be slow to import for --help."""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -20,11 +24,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("job", metavar="JOB.toml", type=Path)
     parser.add_argument("--study", metavar="PATH", type=Path, help="folder of the study (default: NAME.study here, NAME being the job's)")
-    parser.add_argument("--budget", metavar="N", type=_positive, help="runs in all, the all-max one included (default: the job file's)")
-    parser.add_argument("--seed", metavar="S", type=int, help="seed of the search (default: the job file's)")
-    parser.add_argument("--strategy", metavar="NAME", help="bayes, random, exhaustive, annealing, batch_sizer or aimd (default: bayes)")
+    parser.add_argument(
+        "--budget", metavar="N", type=positive_count, help="runs in all, the all-max one included (default: the job file's)"
+    )
+    parser.add_argument("--seed", metavar="S", type=seed, help="seed of the search (default: the job file's)")
+    parser.add_argument("--strategy", metavar="NAME", help=f"{STRATEGIES} (default: bayes)")
     parser.add_argument("--preset", metavar="NAME", help="take this one of the job file's [goal.presets]")
-    parser.add_argument("--max-minutes", metavar="M", type=float, help="start no further search run after M minutes")
+    parser.add_argument("--max-minutes", metavar="M", type=positive_number, help="start no further search run after M minutes")
     parser.add_argument("--allow-affinity", action="store_true", help="go on without memory limits where no cgroup can be made")
     parser.add_argument("--wait", action="store_true", help="wait while another BayesTuner measures on this machine, instead of refusing")
     parser.add_argument("--json", action="store_true", help="print the result as JSON; progress goes to stderr")
@@ -74,13 +80,3 @@ def run(args: argparse.Namespace) -> int:
 
         print("\n" + result_text(result.summary, path, records, width=screen_width(sys.stdout)))
     return exit_codes.OK if result.found else exit_codes.NO_CONFIGURATION
-
-
-def _positive(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, not {text!r}")
-    return value

@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bayestuner.errors import StoreError
@@ -39,6 +39,14 @@ def connect_read_only(folder: Path) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
 
 
+def remove_file(folder: Path) -> None:
+    """Remove the file and what SQLite keeps beside it, then the folder where it is empty."""
+    for ending in ("", "-wal", "-shm", "-journal"):
+        (folder / f"{FILE_NAME}{ending}").unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
+
+
 @contextmanager
 def clear_errors(folder: Path) -> Iterator[None]:
     """Turn errors of SQLite, the operating system and JSON into `StoreError` with one clear sentence."""
@@ -56,6 +64,8 @@ def _sentence(folder: Path, error: Exception) -> str:
     lower = text.lower()
     if "full" in lower or "no space" in lower:
         return f"no space is left for {file}; free some and start again: every outcome stored before is kept"
+    if not _may(folder, os.X_OK) or (folder.is_dir() and not _may(file, os.R_OK)):
+        return f"{file} may not be read by this user ({text}); ask its owner to make folder and file readable, or name another study"
     if "readonly" in lower or "read-only" in lower or "unable to open" in lower or isinstance(error, PermissionError):
         return f"{file} can't be written ({text}); make the folder writable or name another one with --study"
     if "locked" in lower or "busy" in lower:
@@ -63,3 +73,14 @@ def _sentence(folder: Path, error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{file} can't be used: {error.strerror or text}; name another folder with --study"
     return f"{file} is damaged ({text}); put back a copy of it or name a new folder with --study"
+
+
+def _may(path: Path, right: int) -> bool:
+    """Whether this user has a right to a path, or there is no such path to have it to."""
+    try:
+        path.stat()
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return os.access(path, right)

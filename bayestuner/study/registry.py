@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from bayestuner.errors import BayesTunerError
+from bayestuner.errors import BayesTunerError, InvalidSpace
 from bayestuner.goal import Goal
 from bayestuner.search.strategy import Strategy
 from bayestuner.space import Space
@@ -21,6 +21,8 @@ _CLASSES = {
     "spearmint": ("bayestuner.search.strategies.spearmint", "Spearmint"),
     "trade_off": ("bayestuner.search.strategies.trade_off", "TradeOff"),
 }
+_SET_BATCH_ONLY = {"batch_sizer", "aimd"}
+_BATCH_KNOBS = ("batch_size", "batch", "batchsize", "bs")
 _TAKE_BUDGET = {"bayes", "annealing", "trade_off"}
 
 
@@ -44,6 +46,19 @@ def make_strategy(name: str, space: Space, goal: Goal, *, seed: int, budget: int
     check_strategy(name)
     module, cls = _CLASSES[name]
     factory: Any = getattr(import_module(module), cls)
-    options = {"budget": budget} if name in _TAKE_BUDGET else {}
+    options: dict[str, Any] = {"budget": budget} if name in _TAKE_BUDGET else {}
+    if name in _SET_BATCH_ONLY:
+        options["knob"] = _batch_knob(name, space)
     made: Strategy = factory(space, goal, seed=seed, **options)
     return made
+
+
+def _batch_knob(name: str, space: Space) -> str:
+    """The numeric knob that is the batch size, by its name."""
+    for knob in space.names:
+        if knob in space.numeric_names and knob.lower() in _BATCH_KNOBS:
+            return knob
+    raise InvalidSpace(
+        f"the strategy {name} sets only the batch size, a knob of numbers called {' or '.join(_BATCH_KNOBS)}, and the knobs are "
+        f"{', '.join(space.names)}; rename one of them, or choose another strategy"
+    )

@@ -108,8 +108,9 @@ class Store:
     def exists(cls, folder: Path) -> bool:
         """True where `folder` holds a study that was begun."""
         file = folder / FILE_NAME
-        if not file.is_file() or file.stat().st_size == 0:
-            return False
+        with clear_errors(folder):  # a folder that may not be entered is no folder without a study
+            if not file.is_file() or file.stat().st_size == 0:
+                return False
         store = cls.open(folder, _allow_unbegun=True)
         try:
             return store._begun()
@@ -149,7 +150,9 @@ class Store:
         StoreError
             Where there is none, the file is damaged or of a newer version.
         """
-        if not (folder / FILE_NAME).is_file():
+        with clear_errors(folder):
+            there = (folder / FILE_NAME).is_file()
+        if not there:
             what = "is not a folder" if folder.is_file() else "is a folder, but holds no study" if folder.is_dir() else "does not exist"
             raise StoreError(f"{folder} {what}; a study is the folder that 'bayestuner tune JOB.toml --study PATH' makes")
         with clear_errors(folder):
@@ -306,6 +309,10 @@ class Store:
     def set_budget(self, budget: int) -> None:
         """Store another number of runs to make in all."""
         self._db.execute("UPDATE studies SET budget = ?", (budget,))
+
+    def set_job(self, job: Json) -> None:
+        """Store what the job file says now."""
+        self._db.execute("UPDATE studies SET job = ?", (dump(job),))
 
     def set_result(self, result: Json | None) -> None:
         """Store what the study came to."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,8 +15,10 @@ from bayestuner.search.engine.stopping import StoppingRule, WallClock
 from bayestuner.search.strategy import Recommendation, Strategy, check_goal
 from bayestuner.space import Space
 from bayestuner.study.codec import goal_from_json, goal_to_json, space_from_json, space_to_json
+from bayestuner.study.database_file import remove_file
 from bayestuner.study.owner import Owner
-from bayestuner.study.registry import check_strategy, make_strategy
+from bayestuner.study.registry import make_strategy
+from bayestuner.study.replay import ReplayedStrategy
 from bayestuner.study.stopping import Budget, Rule, costs_budget
 from bayestuner.study.store import Record, Role, Store, StudyRow, utc_now
 from bayestuner.trial import Config, Failed, Measured, Outcome, Trial
@@ -34,8 +37,6 @@ class Study:
     space : Space
     goal : Goal
         As given, relative bounds included; `resolved_goal` is the one searched with.
-    notices : list of str
-        Sentences for the user, such as one that says that the replay did not match.
     """
 
     def __init__(self, store: Store, *, read_only: bool = False) -> None:
@@ -45,11 +46,8 @@ class Study:
         self.folder = store.folder
         self.space: Space = space_from_json(row.space)
         self.goal: Goal = goal_from_json(row.goal)
-        self.notices: list[str] = []
         self._owner = Owner.this_process()
-        self._strategy: Strategy | None = None
-        self._replayed_seq = 0
-        self._replays_exactly = True
+        self._replayed = ReplayedStrategy(store, self.space)
         self._transients_in_a_row = 0
 
     # -- opening and closing ------------------------------------------------------------------------------------------
@@ -79,17 +77,26 @@ class Study:
         strategy_name : str
             One of `bayestuner.study.registry.strategy_names`.
         seed, budget : int
+            At least 0 and 1.
         provenance : dict
             Machine, versions, meter; JSON-able.
         name : str
         job : dict
             The job as text, to show it later; JSON-able.
+
+        Raises
+        ------
+        StoreError
+            A study is there already, or the folder can't hold one.
+        InvalidSpace, InvalidGoal, UnknownStrategy
+            The strategy doesn't exist, or can't search this space for this goal; nothing is made then.
         """
-        check_strategy(strategy_name)
+        seed, budget = _storable("seed", seed, 0), _storable("budget", budget, 1)
+        _check_strategy_suits(strategy_name, space, goal, seed, budget)
         row = StudyRow(
             created_utc=utc_now(), name=name, space=space_to_json(space), goal=goal_to_json(goal),
-            resolved_goal=None if goal.relative else goal_to_json(goal), strategy=strategy_name, seed=int(seed),
-            planned_budget=int(budget), budget=int(budget), job=None if job is None else dict(job), result=None,
+            resolved_goal=None if goal.relative else goal_to_json(goal), strategy=strategy_name, seed=seed,
+            planned_budget=budget, budget=budget, job=None if job is None else dict(job), result=None,
         )  # fmt: skip
         return cls(Store.create(Path(path), row, provenance or {}))
 
@@ -130,6 +137,11 @@ class Study:
         stored = self._store.study().resolved_goal
         return None if stored is None else goal_from_json(stored)
 
+    @property
+    def notices(self) -> list[str]:
+        """Sentences for the user, such as one that says that the replay did not match."""
+        return self._replayed.notices
+
     def records(self) -> tuple[Record, ...]:
         """Every trial, in the order of asking, as stored now."""
         return self._store.records()
@@ -143,11 +155,18 @@ class Study:
         found = [r for r in self.records() if r.role == "baseline"]
         return next((r for r in reversed(found) if costs_budget(r)), None)
 
-    def stop_reason(self, rules: Sequence[Rule] = ()) -> str | None:
-        """Why no further search run is to be started, or None. Trials that a dead process left are run again all the same."""
+    def stop_reason(self, rules: Sequence[Rule] = (), *, budget: int | None = None) -> str | None:
+        """Why no further search run is to be started, or None. Trials that a dead process left are run again all the same.
+
+        Parameters
+        ----------
+        rules : sequence of Rule
+        budget : int, optional
+            In place of the study's own.
+        """
         if any(isinstance(rule, StoppingRule) for rule in rules):
-            self._sync()
-        return self._stop_reason(self.records(), rules)
+            self._replayed.sync()
+        return self._stop_reason(self.records(), rules, budget)
 
     def recommend(self) -> Recommendation:
         """What the strategy would deploy after everything told so far."""
@@ -155,10 +174,10 @@ class Study:
 
     def strategy(self) -> Strategy:
         """The strategy, brought up to date with the store."""
-        self._sync()
-        if self._strategy is None:
+        self._replayed.sync()
+        if self._replayed.strategy is None:
             raise StoreError(f"the study in {self.folder} has no measured baseline yet, which its goal '{self.goal}' refers to")
-        return self._strategy
+        return self._replayed.strategy
 
     # -- asking and telling -------------------------------------------------------------------------------------------
 
@@ -167,9 +186,9 @@ class Study:
 
         A trial left by a dead process comes first, again under its own number.
         """
-        self._sync()
+        self._replayed.sync()
         with self._writing():
-            self._sync()
+            self._replayed.sync()
             records = self._store.records()
             orphan = next((r for r in records if r.orphaned and r.role in ("baseline", "search")), None)
             if orphan is not None:
@@ -177,33 +196,33 @@ class Study:
                 return orphan.trial
             if self._stop_reason(records, rules) is not None:
                 return None
-            if self._strategy is None:
+            if self._replayed.strategy is None:
                 raise StoreError(f"the study in {self.folder} has no measured baseline yet, which its goal '{self.goal}' refers to")
             try:
-                trial = self._strategy.ask()
+                trial = self._replayed.strategy.ask()
             except SpaceExhausted:
                 return None
-            self._replayed_seq = self._store.add_ask(trial, adopted=False, role="search", owner=self._owner)
+            self._replayed.seq = self._store.add_ask(trial, adopted=False, role="search", owner=self._owner)
             return trial
 
     def adopt(self, config: Config, role: Role) -> Trial:
         """Return a trial for a configuration of the caller's choice; one left by a dead process is taken over."""
         row = self.space.row(config)
-        self._sync()
+        self._replayed.sync()
         with self._writing():
-            self._sync()
+            self._replayed.sync()
             records = self._store.records()
             orphan = next((r for r in records if r.orphaned and r.role == role and r.trial.row == row), None)
             if orphan is not None:
                 self._store.set_owner(orphan.trial.number, self._owner)
                 return orphan.trial
-            if self._strategy is None:
+            if self._replayed.strategy is None:
                 trial = Trial(len(records), row, self.space.config(row), any(r.trial.row == row for r in records))
             else:
-                trial = self._strategy.adopt(config)
+                trial = self._replayed.strategy.adopt(config)
             seq = self._store.add_ask(trial, adopted=True, role=role, owner=self._owner)
-            if self._strategy is not None:
-                self._replayed_seq = seq
+            if self._replayed.strategy is not None:
+                self._replayed.seq = seq
             return trial
 
     def tell(self, trial: Trial, outcome: Outcome, details: Mapping[str, Any] | None = None) -> Trial:
@@ -222,13 +241,24 @@ class Study:
             self._resolve_goal(trial, outcome)
         transient = isinstance(outcome, Failed) and outcome.kind == "transient"
         self._transients_in_a_row = self._transients_in_a_row + 1 if transient else 0
-        self._sync()
+        self._replayed.sync()
         return Trial(trial.number, trial.row, trial.config, trial.repeat, outcome)
 
     def set_budget(self, budget: int) -> None:
         """Set how many runs are made in all."""
+        budget = _storable("budget", budget, 1)
         with self._writing():
             self._store.set_budget(budget)
+
+    def set_job(self, job: Mapping[str, Any]) -> None:
+        """Store what the job file says now."""
+        with self._writing():
+            self._store.set_job(dict(job))
+
+    def discard(self) -> None:
+        """Close the study and remove its file, and its folder where that holds nothing else."""
+        self.close()
+        remove_file(self.folder)
 
     def set_result(self, result: Mapping[str, Any] | None) -> None:
         """Store what the study came to, for `bayestuner show`."""
@@ -255,17 +285,13 @@ class Study:
             with self._store.transaction():
                 yield
         except BaseException:
-            self._drop_strategy()  # it may be ahead of what is stored: it is made anew from the store
+            self._replayed.drop()  # it may be ahead of what is stored: it is made anew from the store
             raise
 
-    def _drop_strategy(self) -> None:
-        self._strategy = None
-        self._replayed_seq = 0
-
-    def _stop_reason(self, records: Sequence[Record], rules: Sequence[Rule]) -> str | None:
+    def _stop_reason(self, records: Sequence[Record], rules: Sequence[Rule], budget: int | None = None) -> str | None:
         if self._transients_in_a_row >= MAX_TRANSIENTS_IN_A_ROW:
             return f"{MAX_TRANSIENTS_IN_A_ROW} runs in a row failed for reasons of the machine"
-        for rule in (Budget(self._store.study().budget), *rules):
+        for rule in (Budget(self._store.study().budget if budget is None else budget), *rules):
             reason = self._reason(rule, records)
             if reason is not None:
                 return reason
@@ -276,7 +302,7 @@ class Study:
         if isinstance(rule, WallClock):
             return rule.reason()
         if isinstance(rule, StoppingRule):
-            return None if self._strategy is None else rule.reason(self._strategy)
+            return None if self._replayed.strategy is None else rule.reason(self._replayed.strategy)
         return rule.reason(records)
 
     def _check_metrics(self, trial: Trial, outcome: Outcome) -> None:
@@ -297,69 +323,22 @@ class Study:
                     check_goal(resolved, self.space)
                     self._store.set_resolved_goal(goal_to_json(resolved))
 
-    def _sync(self) -> None:
-        """Bring the strategy up to date: let it ask and be told what the store holds beyond `_replayed_seq`, in the stored order."""
-        if self._strategy is None:
-            row = self._store.study()
-            if row.resolved_goal is None:
-                return
-            self._replayed_seq = 0
-            self._strategy = self._new_strategy(row)
-        records = self._store.records(after_seq=self._replayed_seq)
+
+def _storable(what: str, number: int, least: int) -> int:
+    try:
+        whole = operator.index(number)
+    except TypeError:
+        whole = least - 1
+    if not least <= whole < 2**63:
+        raise StoreError(f"a study's {what} is a whole number from {least} to 2**63 - 1, not {number!r}")
+    return whole
+
+
+def _check_strategy_suits(name: str, space: Space, goal: Goal, seed: int, budget: int) -> None:
+    """Make the strategy once and drop it: one that can't search this space for this goal must not leave a study that can't go on."""
+    if goal.relative:  # any reference will do: what a strategy can't search for, it can't whatever the numbers
         try:
-            for seq, record, telling in _events(records, self._replayed_seq):
-                self._replay(record, telling)
-                self._replayed_seq = seq
-        except _Diverged as difference:
-            self._replays_exactly = False
-            self._notice(
-                f"replaying the study gave another configuration for run {difference.number + 1} than it did then "
-                "(another version or machine?); the stored ones are kept and the search goes on from them"
-            )
-            self._drop_strategy()
-            self._sync()
-        except BaseException:
-            self._drop_strategy()
-            raise
-
-    def _new_strategy(self, row: StudyRow) -> Strategy:
-        assert row.resolved_goal is not None  # noqa: S101 - held by the caller
-        goal = goal_from_json(row.resolved_goal)
-        return make_strategy(row.strategy, self.space, goal, seed=row.seed, budget=row.planned_budget)
-
-    def _replay(self, record: Record, telling: bool) -> None:
-        assert self._strategy is not None  # noqa: S101 - held by the caller
-        stored = record.trial
-        if telling:
-            if stored.outcome is not None:
-                outstanding = next(t for t in self._strategy.outstanding if t.number == stored.number)
-                self._strategy.tell_outcome(outstanding, stored.outcome)
+            goal = goal.resolve(dict.fromkeys(goal.metrics, 1.0))
+        except InvalidGoal:  # bounds that contradict each other, with this reference
             return
-        if record.adopted or not self._replays_exactly:
-            self._strategy.adopt(stored.config)
-            return
-        try:
-            replayed = self._strategy.ask()
-        except SpaceExhausted:
-            raise _Diverged(stored.number) from None
-        if replayed.row != stored.row or replayed.number != stored.number:
-            raise _Diverged(stored.number)
-
-    def _notice(self, text: str) -> None:
-        if text not in self.notices:
-            self.notices.append(text)
-
-
-class _Diverged(Exception):
-    """A replayed strategy asked for another configuration than the stored one."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-def _events(records: Sequence[Record], after: int) -> list[tuple[int, Record, bool]]:
-    """(event number, record, whether it is a tell) of every event after number `after`, in order."""
-    asks = [(r.ask_seq, r, False) for r in records if r.ask_seq > after]
-    tells = [(r.tell_seq, r, True) for r in records if r.tell_seq is not None and r.tell_seq > after]
-    return sorted([*asks, *tells], key=lambda event: event[0])
+    make_strategy(name, space, goal, seed=seed, budget=budget)

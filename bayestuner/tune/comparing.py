@@ -174,10 +174,13 @@ def compare_job(
     budget: int,
     folder: Path,
     progress: Progress | None = None,
+    allow_affinity: bool = False,
+    wait: bool = False,
 ) -> list[Curve]:
     """Compare with real test runs: each search is a study of its own in `folder`, without the repeats at the end.
 
-    Strategies take turns, so that a slow change of the machine favours none. Parameters as of `compare`; raises what `tune` raises.
+    Strategies take turns, so that a slow change of the machine favours none. Parameters as of `compare` and of `tune`; raises what
+    `tune` raises.
     """
     job = replace(job, measure=replace(job.measure, repeats=0))
     progress = progress or Progress()
@@ -186,7 +189,10 @@ def compare_job(
     for k, (strategy, seed) in enumerate(tasks, 1):
         progress.note(f"search {k} of {len(tasks)}: {strategy}, seed {seed}")
         path = folder / f"{strategy}-{seed}"
-        tune(job, study_path=path, progress=progress, budget=budget, seed=seed, strategy=strategy)
+        tune(
+            job, study_path=path, progress=progress, budget=budget, seed=seed, strategy=strategy,
+            allow_affinity=allow_affinity, wait=wait,
+        )  # fmt: skip
         with Study.open(path, read_only=True) as study:
             curves.append(_curve_of_study(strategy, seed, study))
     return curves

@@ -14,13 +14,15 @@ from bayestuner.measure.run.knobs import open_knobs
 from bayestuner.measure.run.placement import cpus_of
 from bayestuner.measure.run.runner import Runner
 from bayestuner.measure.run.warmup import warmup_s
+from bayestuner.study.registry import check_strategy
 from bayestuner.study.stopping import Rule
 from bayestuner.study.study import Study
 from bayestuner.study.summary import Summary, summarise
 from bayestuner.tune.machine import open_machine
-from bayestuner.tune.matching import check_same, create_study
+from bayestuner.tune.matching import changed_programs, check_same, create_study, set_budget, wanted_budget
+from bayestuner.tune.programs import fingerprints
 from bayestuner.tune.progress import Progress
-from bayestuner.tune.rules import is_complete, rules_of
+from bayestuner.tune.rules import is_complete, nothing_was_run, rules_of
 from bayestuner.tune.session import TuningSession
 
 
@@ -87,15 +89,18 @@ def tune(
     progress = progress or Progress()
     path = Path(study_path)
     job_rules = rules_of(job)
+    if strategy is not None:
+        check_strategy(strategy)
     resumed = Study.exists(path)
     with ExitStack() as stack:
         if resumed:
             study = stack.enter_context(Study.open(path))
             check_same(study, job, seed, strategy)
-            if budget is not None:
-                study.set_budget(budget)
-            if is_complete(study, job):
-                for text in study.notices:
+            wanted = wanted_budget(study, job, budget)
+            for text in changed_programs(study, job):
+                progress.note(text)
+            if is_complete(study, job, wanted):
+                for text in (*study.notices, nothing_was_run(study)):
                     progress.note(text)
                 return TuneResult(path, summarise(study))
         stack.enter_context(machine_lock(path, wait=wait, tell=progress.note))
@@ -105,11 +110,17 @@ def tune(
             stack.callback(meter.close)
         knobs = open_knobs(job, cpus_of(job, job.all_max_config(), topology))
         if resumed:
-            study.add_provenance(facts)
+            set_budget(study, job, wanted, progress)
+            study.add_provenance({**facts, "programs": fingerprints(job)})
         else:
             study = stack.enter_context(create_study(path, job, facts, budget, seed, strategy))
         warmup = warmup_s(job.measure, meter, facts["preflight"])
         progress.began(study, job, resumed=resumed, meter=meter, isolation=isolation)
         runner = stack.enter_context(Runner(job, meter=meter, isolation=isolation, warmup_s=warmup, topology=topology, knobs=knobs))
-        TuningSession(job, study, runner, progress, job_rules, rules).run()
+        try:
+            TuningSession(job, study, runner, progress, job_rules, rules).run()
+        except Exception:
+            if not resumed and not any(r.tell_seq is not None for r in study.records()):
+                study.discard()  # nothing was measured: a start that failed must not be in the way of the next one
+            raise
         return TuneResult(path, summarise(study))

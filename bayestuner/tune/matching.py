@@ -11,6 +11,8 @@ from bayestuner.errors import StoreError
 from bayestuner.measure.job.job import Job
 from bayestuner.study.codec import goal_to_json, space_to_json
 from bayestuner.study.study import Study
+from bayestuner.tune.programs import changed, fingerprints
+from bayestuner.tune.progress import Progress
 
 
 class StudyMismatch(StoreError):
@@ -26,7 +28,7 @@ def create_study(path: Path, job: Job, facts: Mapping[str, Any], budget: int | N
         strategy or "bayes",
         job.measure.seed if seed is None else seed,
         job.measure.budget if budget is None else budget,
-        facts,
+        {**facts, "programs": fingerprints(job)},
         name=job.name,
         job=_job_facts(job),
     )
@@ -64,6 +66,40 @@ def check_same(study: Study, job: Job, seed: int | None, strategy: str | None) -
             f"the study in {study.folder} was begun for another job than {job.path.name} describes now ({'; '.join(differences)}): "
             "change the file back or name a new folder with --study"
         )
+
+
+def changed_programs(study: Study, job: Job) -> list[str]:
+    """Sentences about the files of the job's command that have changed since the study's latest start."""
+    earlier: Mapping[str, str] = next((f["programs"] for f in reversed(study.provenance()) if "programs" in f), {})
+    return [
+        f"{path} has changed since the runs of the study in {study.folder} were made, so that they may not be comparable with later ones; "
+        "name a new folder with --study to begin anew"
+        for path in changed(earlier, fingerprints(job))
+    ]
+
+
+def wanted_budget(study: Study, job: Job, budget: int | None) -> int:
+    """Number of runs in all: as given, else the job file's where that was changed since the study was begun, else the study's own."""
+    if budget is not None:
+        return budget
+    in_file = job.measure.budget
+    return study.info.budget if in_file == _budget_in_file(study, in_file) else in_file
+
+
+def set_budget(study: Study, job: Job, budget: int, progress: Progress) -> None:
+    """Store the number of runs in all and what the job file says of it now; report where it is another one than before."""
+    before = study.info.budget
+    if budget != before:
+        study.set_budget(budget)
+        progress.note(f"the budget is now {budget} runs in all; it was {before}")
+    stored = study.info.job
+    if stored is not None and _budget_in_file(study, job.measure.budget) != job.measure.budget:
+        study.set_job({**stored, "measure": {**stored["measure"], "budget": job.measure.budget}})
+
+
+def _budget_in_file(study: Study, otherwise: int) -> int:
+    """The budget of the job file when the study was begun or last gone on with."""
+    return int(((study.info.job or {}).get("measure") or {}).get("budget", otherwise))
 
 
 def _space_differences(study: Study, job: Job) -> list[str]:

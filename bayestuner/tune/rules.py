@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from bayestuner.measure.job.job import Job
@@ -56,10 +57,32 @@ def stored_decision(study: Study, job: Job) -> dict[str, Any] | None:
     return {"complete": False, "stop_reason": result["stop_reason"], "stopped_by": result["stopped_by"]}
 
 
-def is_complete(study: Study, job: Job) -> bool:
-    """True where an earlier call of `tune` was completed and no further run is to be made."""
+def is_complete(study: Study, job: Job, budget: int) -> bool:
+    """True where an earlier call of `tune` was completed and no further run is to be made with this budget."""
     result = study.info.result
     if not result or not result.get("complete"):
         return False
-    stopped = study.stop_reason((HopelessRule(),)) is not None or study.resolved_goal is None or stored_decision(study, job) is not None
+    stopped = (
+        study.stop_reason((HopelessRule(),), budget=budget) is not None
+        or study.resolved_goal is None
+        or stored_decision(study, job) is not None
+    )
     return stopped and not any(r.orphaned and r.role in ("baseline", "search") for r in study.records())
+
+
+def nothing_was_run(study: Study) -> str:
+    """What to say of a study that was finished by an earlier call: when, and how to go on."""
+    records = study.records()
+    latest = max((r.told_utc for r in records if r.told_utc is not None), default=study.info.created_utc)
+    when = datetime.fromisoformat(latest).astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    reason = str((study.info.result or {}).get("stop_reason") or "")
+    if reason.startswith("the budget"):
+        how = "to go on with it give a larger budget (--budget, or measure.budget in the job file); "
+    elif (study.info.result or {}).get("stopped_by"):
+        how = "to go on with it take the condition out of measure.stop in the job file; "
+    else:
+        how = ""
+    ended = f" ({reason})" if reason and how else ""
+    return (
+        f"nothing was run: the study in {study.folder} was finished at {when}{ended}; {how}to search anew name another folder with --study"
+    )

@@ -22,6 +22,7 @@ from bayestuner.study.study import Study
 from bayestuner.trial import Config, Failed, Measured
 from bayestuner.tune.confirming import Confirmation
 from bayestuner.tune.drift_monitor import DriftMonitor
+from bayestuner.tune.programs import changed_within
 from bayestuner.tune.progress import Progress
 from bayestuner.tune.rules import DecidedRule, HopelessRule, stored_decision
 from bayestuner.tune.trial_runner import TrialRunner
@@ -62,6 +63,10 @@ class TuningSession:
         confirmed = Confirmation(self.trial_runner).run()
         self.drift_monitor.measure_idle()
         confirmed.notes += self.drift_monitor.report("repeat")
+        confirmed.notes += [
+            f"{path} was changed while the study was made: runs from before and after may not be comparable"
+            for path in changed_within(self.study.provenance())
+        ]
         result: dict[str, Any] = {**(self.study.info.result or {}), "complete": True, "stop_reason": stop_reason}
         result |= asdict(confirmed)
         if confirmed.recommended is not None:
@@ -77,7 +82,9 @@ class TuningSession:
         thread = warmup.start()
         thread.join(_SOON_S)
         if thread.is_alive():
-            self.progress.note("compiling the engine first, once per version, so that it does not disturb the runs (about 15 s)")
+            self.progress.note(
+                "waiting for the engine, so that it does not disturb the runs (it is compiled once per version, in about 15 s)"
+            )
             thread.join()
 
     def _baseline(self) -> None:

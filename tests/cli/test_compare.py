@@ -210,7 +210,7 @@ def test_stopped_over_processes_it_keeps_what_is_finished_and_leaves_none(tmp_pa
     [
         (["--simulate", "resnet", "--out", "x"], "there is no simulated job 'resnet'; did you mean 'resnet_v2'?"),
         (["--simulate", "resnet_v2", "--strategies", "bays"], "there is no strategy 'bays'; choose one of bayes"),
-        (["--simulate", "resnet_v2", "--repeats", "0"], "at least one strategy, one repeat, one process and a budget of one run"),
+        (["--simulate", "resnet_v2", "--strategies", ","], "at least one strategy; name some with --strategies"),
         (["--simulate", "resnet_v2", "--plot", "x.doc"], "a plot is a .png, .svg or .pdf file, not 'x.doc'"),
         (["--simulate", "resnet_v2", "--minimize", "cores"], "--minimize is an option of --table"),
         (["--table", "t.csv", "--noise", "0.1"], "--noise is an option of --simulate"),

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from study_doubles import pretend_run, small_goal, small_space
 
-from bayestuner.errors import InvalidTell, StoreError
+from bayestuner.errors import InvalidGoal, InvalidSpace, InvalidTell, StoreError
 from bayestuner.goal import Goal
 from bayestuner.search.engine.stopping import WallClock
-from bayestuner.space import Integer, Space
+from bayestuner.space import Integer, Ordinal, Space
 from bayestuner.study.registry import UnknownStrategy, strategy_names
 from bayestuner.study.study import Study
 from bayestuner.trial import Failed, Measured, Reading
@@ -243,6 +243,34 @@ def test_a_study_is_private(tmp_path):
         finish(study, 2)
         assert stat.S_IMODE((tmp_path / "deep" / "s").stat().st_mode) == 0o700
         assert {stat.S_IMODE(f.stat().st_mode) for f in (tmp_path / "deep" / "s").iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "said"),
+    [
+        ({"seed": -1}, StoreError, "seed is a whole number from 0"),
+        ({"seed": 2**63}, StoreError, "seed is a whole number from 0"),
+        ({"seed": 0.5}, StoreError, "not 0.5"),
+        ({"budget": 0}, StoreError, "budget is a whole number from 1"),
+        ({"strategy_name": "trade_off", "goal": Goal(minimize="power_w")}, InvalidGoal, "a trade-off needs a bound"),
+        ({"strategy_name": "batch_sizer", "space": Space(Integer("cores", 1, 4))}, InvalidSpace, "the knobs are cores; rename one of them"),
+    ],
+)
+def test_what_could_not_be_searched_leaves_no_study(tmp_path, how, error, said):
+    given = {"space": small_space(), "goal": small_goal(), "strategy_name": "random", "seed": 0, "budget": 5} | how
+    with pytest.raises(error, match=said):
+        Study.create(tmp_path / "s", **given)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["batch", "bs", "batch_size", "Batch"])
+@pytest.mark.parametrize("strategy", ["batch_sizer", "aimd"])
+def test_the_batch_knob_is_found_by_its_usual_names(tmp_path, strategy, name):
+    space = Space(Integer("cores", 1, 4), Ordinal(name, [1, 2, 4]))
+    with Study.create(tmp_path / "s", space, Goal(minimize="power_w", subject_to=["throughput >= 50%"]), strategy) as study:
+        assert study.info.strategy == strategy
+    with Study.create(tmp_path / "t", space, Goal(minimize="power_w", subject_to=["throughput >= 5"]), strategy) as study:
+        assert study.ask().config["cores"] == 4
 
 
 def test_an_unknown_strategy_makes_no_folder(tmp_path):
