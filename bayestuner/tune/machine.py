@@ -11,12 +11,15 @@ from bayestuner.measure.energy.meter import EnergyMeter
 from bayestuner.measure.job.job import Job
 from bayestuner.measure.machine.preflight import preflight
 from bayestuner.measure.platform import open_meters
+from bayestuner.measure.run.other_programs import observe_other_programs
 from bayestuner.study.provenance import machine_facts
 from bayestuner.tune.progress import Progress
 
 
 def open_machine(job: Job, allow_affinity: bool, progress: Progress) -> tuple[Isolation, EnergyMeter | None, dict[str, Any]]:
     """Open isolation and meter, both tried out, after putting back and removing what a killed BayesTuner left behind.
+
+    Where other programs keep the machine busy, that is said first.
 
     Returns
     -------
@@ -33,6 +36,10 @@ def open_machine(job: Job, allow_affinity: bool, progress: Progress) -> tuple[Is
     """
     from bayestuner.measure.cgroup.select import open_isolation
 
+    others = observe_other_programs()
+    warning = None if others is None else others.warning()
+    if warning:
+        progress.note(warning)
     undone, stuck = undo_left_behind()
     for text in (*undone, *stuck):
         progress.note(text)
@@ -55,6 +62,7 @@ def open_machine(job: Job, allow_affinity: bool, progress: Progress) -> tuple[Is
         "preflight": preflight(),
         "isolation": isolation.name,
         "meter": None if meter is None else {"source": meter.source, "estimated": meter.estimated, "boundary": meter.boundary},
+        "other_programs": None if others is None else others.as_dict(),
         "refusals": [{"what": r.what, "reason": r.reason, "remedy": r.remedy} for r in (*refused, *meter_refusals)],
     }
     return isolation, meter, facts

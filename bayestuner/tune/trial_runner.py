@@ -93,7 +93,10 @@ class TrialRunner:
         elif others:
             self._futile_retries += 1
             if self._futile_retries == FUTILE_RETRIES:
-                self.progress.note("this machine is busy all the time: disturbed runs are not made again, until one is undisturbed")
+                self.progress.note(
+                    "this machine is busy all the time: disturbed runs are not made again, until one is undisturbed; figures from a quiet "
+                    "machine are better (after Ctrl-C the same command goes on then, with what was measured)"
+                )
         return RunRecord(best.outcome, {**best.details, "other_attempts": others})
 
     def _attempt(self, config: Config, min_throughput: float | None) -> RunRecord:
