@@ -52,53 +52,55 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--repeats", metavar="N", type=positive_count, help="searches of each strategy (default: 3, simulated or replayed 30)"
     )
-    parser.add_argument("--out", metavar="FOLDER", type=Path, help="what is kept (default: NAME.compare)")
+    parser.add_argument("--out", metavar="FOLDER", type=Path, help="folder that keeps every search (default: NAME.compare)")
     parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the best found against runs and search time")
-    parser.add_argument(
-        "--parallel",
-        metavar="N",
-        type=positive_count,
-        help="processes to search in, simulated or replayed (default: the CPUs this one may use)",
-    )
-    parser.add_argument("--space", choices=SPACES, help="of a simulated job: 7168 or 224 configurations (default: large)")
-    parser.add_argument("--noise", metavar="SHARE", type=share, help="of a simulated job's readings, such as 0.01 (default: none)")
-    goal = parser.add_mutually_exclusive_group()
-    goal.add_argument("--minimize", metavar="METRIC", help="of a table (default: power_w where it was measured, else cpu_s_per_item)")
-    goal.add_argument("--maximize", metavar="METRIC", help="of a table")
-    parser.add_argument(
-        "--subject-to", metavar="BOUND", action="append", help="of a table, may be repeated (default: 'throughput >= 60%%' of the largest)"
-    )
-    parser.add_argument("--allow-affinity", action="store_true", default=None, help="of a real job, as for tune")
-    parser.add_argument("--wait", action="store_true", default=None, help="of a real job, as for tune")
     parser.add_argument("--json", action="store_true", help="print the curves as JSON; progress goes to stderr")
+    real = parser.add_argument_group("with --job")
+    real.add_argument("--allow-affinity", action="store_true", default=None, help="go on without memory limits where there is no cgroup")
+    real.add_argument("--wait", action="store_true", default=None, help="wait while another BayesTuner measures on this machine")
+    quick = parser.add_argument_group("with --simulate or --table")
+    quick.add_argument("--parallel", metavar="N", type=positive_count, help="processes to search in (default: the CPUs this one may use)")
+    simulated = parser.add_argument_group("with --simulate")
+    simulated.add_argument("--space", choices=SPACES, help="7168 or 224 configurations (default: large)")
+    simulated.add_argument("--noise", metavar="SHARE", type=share, help="noise of the readings, such as 0.01 (default: none)")
+    table = parser.add_argument_group("with --table")
+    goal = table.add_mutually_exclusive_group()
+    goal.add_argument("--minimize", metavar="METRIC", help="default: power_w where it was measured, else cpu_s_per_item")
+    goal.add_argument("--maximize", metavar="METRIC", help="in place of --minimize")
+    table.add_argument(
+        "--subject-to",
+        metavar="BOUND",
+        action="append",
+        help="may be given more than once (default: 'throughput >= 60%%', of what the largest configuration reaches)",
+    )
     parser.set_defaults(run=run)
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is compared on.
+    """The job that strategies are compared on: a real one, a simulated one or a measured table.
 
     Attributes
     ----------
     name : str
-        Of the folder that keeps the searches, where none is given.
+        Name of the folder that keeps the searches, where no other is given.
     kind : str
         ``real``, ``simulated`` or ``replayed``.
     goal : Goal
     n_rows : int
-        Configurations.
+        Number of configurations.
     label : str
-        What a reader has to know of the figures.
+        What a reader has to know of the figures: where they come from, and whether they are estimates.
     what : dict
-        What makes curves comparable.
+        Everything that must be the same for curves to be comparable.
     optimum : float or None
-        The best there is, where that is known.
+        The objective of the best configuration, where that is known.
     estimated : bool
-        Whether the goal is over a model's estimate.
+        Whether the goal is about a power that a model estimated.
     job : Job or None
-        Of a real one.
+        The real job.
     evaluator : callable or None
-        Of any other.
+        Makes a simulated job or one that replays a table, see `bayestuner.tune.comparing.compare`.
     """
 
     name: str
@@ -123,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
     budget = subject.n_rows if args.budget == ALL else args.budget
     folder = args.out if args.out is not None else Path(f"{subject.name}.compare")
     curves = _search(args, subject, strategies, budget, folder)
-    subject = _saying_estimated(subject, curves, folder)
+    subject = _labelled_if_estimated(subject, curves, folder)
     facts = _facts(subject, budget, folder)
     options = {"lower": facts["lower"], "optimum": subject.optimum}
     if args.plot is not None:
@@ -138,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> list[str]:
-    """The strategies; raises where options don't fit each other."""
+    """The strategies that were named; raises where options don't fit each other."""
     from bayestuner.errors import BayesTunerError
     from bayestuner.study.registry import check_strategy
 
@@ -216,8 +218,8 @@ def _real(args: argparse.Namespace) -> Subject:
     return Subject(job.name, "real", job.goal, n, f"{job.name}, {n} configurations, {REAL}; goal: {job.goal}", {}, job=job)
 
 
-def _saying_estimated(subject: Subject, curves: list[Curve], folder: Path) -> Subject:
-    """The subject, its label saying so where the goal is over power that a real job's runs had from the estimate."""
+def _labelled_if_estimated(subject: Subject, curves: list[Curve], folder: Path) -> Subject:
+    """The subject, with a label that says so where its goal is about power and the runs of the real job had only an estimate of it."""
     from dataclasses import replace
 
     from bayestuner.measure.metrics import POWER_METRICS
@@ -259,11 +261,11 @@ def _search(args: argparse.Namespace, subject: Subject, strategies: list[str], b
             progress.close()
     except Stopped as stop:
         finished = "run" if subject.job is not None else "search"
-        stop.message = f"{stop.message}; every finished {finished} is kept in {folder}, go on with: {_again(args)}"
+        stop.message = f"{stop.message}; every finished {finished} is kept in {folder}, go on with: {_resume_command(args)}"
         raise
 
 
-def _again(args: argparse.Namespace) -> str:
+def _resume_command(args: argparse.Namespace) -> str:
     """The command with which the comparison is gone on with."""
     words = ["bayestuner", "compare"]
     for name in (

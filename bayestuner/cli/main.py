@@ -1,4 +1,4 @@
-"""The front: reads the command line, hands over to one file per subcommand, turns errors into one sentence and an exit code."""
+"""The entry: reads the command line, calls the file of the subcommand, turns errors into one sentence and an exit code."""
 
 from __future__ import annotations
 

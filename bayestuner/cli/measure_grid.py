@@ -37,7 +37,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="only these values of a knob; may be given for each knob",
     )
     parser.add_argument("--budget-seconds", metavar="S", type=positive_number, help="start no run later than S seconds from now")
-    parser.add_argument("--seed", metavar="S", type=seed, default=0, help="of the order of the runs (default: 0)")
+    parser.add_argument("--seed", metavar="S", type=seed, default=0, help="seed of the order of the runs (default: 0)")
     parser.add_argument("--allow-affinity", action="store_true", help="go on without memory limits where no cgroup can be made")
     parser.add_argument("--wait", action="store_true", help="wait while another BayesTuner measures on this machine, instead of refusing")
     parser.set_defaults(run=run)
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from bayestuner.measure.job.parser import load_job
     from bayestuner.tune.grid import measure_grid
 
-    again = _again(args)
+    again = _resume_command(args)
     check_can_write(args.out, "--out")
     try:
         whole = measure_grid(
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     return exit_codes.OK
 
 
-def _again(args: argparse.Namespace) -> str:
+def _resume_command(args: argparse.Namespace) -> str:
     """The command with which measuring is gone on with."""
     words = ["bayestuner", "measure-grid", str(args.job), "--out", str(args.out)]
     words += [word for name, values in args.only for word in ("--only", f"{name}={','.join(values)}")]
@@ -93,11 +93,11 @@ def _progress() -> GridProgress:
             self._estimated = False
 
         def note(self, text: str) -> None:
-            """Pass it on."""
+            """Print it."""
             write_now(sys.stdout, f"note: {text}\n")
 
         def grid_began(self, job: Job, table: Table, n: int, done: int, facts: Mapping[str, Any]) -> None:
-            """Say what is about to happen."""
+            """Print what is about to happen."""
             self._unit, self._estimated = job.unit, table.provenance.estimated
             meter = facts["meter"]
             source = "none" if meter is None else meter["source"] + (", ESTIMATED, not measured" if meter["estimated"] else "")
@@ -105,7 +105,7 @@ def _progress() -> GridProgress:
             write_now(sys.stdout, f"{head}; meter: {source}; limits: {facts['isolation']}\n")
 
         def row_finished(self, row: RowProgress) -> None:
-            """Say how it ended."""
+            """Print how it ended."""
             config = " ".join(harmless(f"{name}={value}") for name, value in row.config.items())
             if isinstance(row.outcome, Measured):
                 values = row.outcome.values

@@ -74,7 +74,7 @@ class Lines(Progress):
         """Nothing more follows."""
 
     def began(self, study: Study, job: Job, *, resumed: bool, meter: EnergyMeter | None, isolation: Isolation | None) -> None:
-        """Say what is about to happen."""
+        """Print what is about to happen."""
         self._study, self._unit = study, job.unit
         self._estimated = meter is not None and meter.estimated
         knobs = {k.name for k in study.space.knobs}
@@ -94,7 +94,7 @@ class Lines(Progress):
         self.line(self._row("  run", [*names, *(label(m, self._unit, estimated=False) for m in self._metrics)], ""))
 
     def run_finished(self, run: RunProgress) -> None:
-        """Say how it ended."""
+        """Print how it ended."""
         goal = None if self._study is None else self._study.resolved_goal
         told = came_to(run.outcome, run.config, goal, room=200)
         if run.role != "repeat" and run.best is not None and run.best.number == run.number:
@@ -105,7 +105,7 @@ class Lines(Progress):
         self.line(self._row(_name_of(run), cells, told))
 
     def note(self, text: str) -> None:
-        """Pass it on."""
+        """Print it."""
         self.line(f"note: {harmless(text)}")
 
     def line(self, text: str) -> None:
@@ -147,7 +147,7 @@ class Live(Lines):
             self._ticker.start()
 
     def run_finished(self, run: RunProgress) -> None:
-        """Take the live line away and say how the run ended."""
+        """Take the live line away and print how the run ended."""
         with self._lock:
             self._run = None
         super().run_finished(run)

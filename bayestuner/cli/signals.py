@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_LOOK_AFTER_S = 0.2
+_CHECK_EVERY_S = 0.2
 
 
 class Stopped(KeyboardInterrupt):
@@ -20,7 +20,7 @@ class Stopped(KeyboardInterrupt):
     ----------
     signum : int
     message : str
-        What to tell the user; who knows how to go on sets it.
+        What to tell the user; the command that knows how to go on adds that to it.
     """
 
     def __init__(self, signum: int) -> None:
@@ -31,10 +31,10 @@ class Stopped(KeyboardInterrupt):
 
 @contextmanager
 def stop_signals() -> Iterator[None]:
-    """Raise `Stopped` at the first stop signal; let later ones pass, so that they can't cut the cleaning up short.
+    """Raise `Stopped` at the first stop signal; ignore later ones, so that they can't interrupt the cleaning up.
 
-    An exception can get lost on its way: modules in C that are just being imported swallow whatever is raised in them (numpy.random does).
-    So as long as it isn't seen to leave this block it is looked after, and raised again once nobody holds it any more.
+    An exception can get lost: modules in C that are being imported swallow whatever is raised in them (numpy.random does). Therefore, until
+    the exception has left this block, a timer checks whether it still exists, and raises the signal again once nothing refers to it.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -45,23 +45,23 @@ def stop_signals() -> Iterator[None]:
     def stop(signum: int, frame: FrameType | None) -> None:
         nonlocal raised, first
         if raised is not None and raised() is not None:
-            return  # it is being cleaned up after
+            return  # an earlier one is being handled
         first = first or signum
         error = Stopped(first)
         raised = weakref.ref(error)
-        signal.setitimer(signal.ITIMER_REAL, _LOOK_AFTER_S, _LOOK_AFTER_S)
+        signal.setitimer(signal.ITIMER_REAL, _CHECK_EVERY_S, _CHECK_EVERY_S)
         try:
             raise error
         finally:
             del error  # else its own traceback would hold it
 
-    def look_after(signum: int, frame: FrameType | None) -> None:
+    def check(signum: int, frame: FrameType | None) -> None:
         if raised is not None and raised() is None:
-            signal.raise_signal(first)  # by whoever handles it now: stop, or the runner where it holds signals back
+            signal.raise_signal(first)  # handled by stop, or by the runner where it defers signals
 
     # a signal that the caller has ignored (nohup) stays ignored
     before = {s: signal.getsignal(s) for s in _SIGNALS if signal.getsignal(s) is not signal.SIG_IGN}
-    alarm = signal.signal(signal.SIGALRM, look_after)
+    alarm = signal.signal(signal.SIGALRM, check)
     for number in before:
         signal.signal(number, stop)
     try:

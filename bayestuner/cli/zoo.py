@@ -11,7 +11,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add this subcommand."""
     parser = commands.add_parser("zoo", help="the DNNs that come with BayesTuner", description="The DNNs that come with BayesTuner.")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="what there is")
+    listing = actions.add_parser("list", help="list the networks")
     listing.add_argument("--json", action="store_true", help="as JSON")
     listing.set_defaults(run=run_list)
     build = actions.add_parser("build", help="make a network's file and say where it is")

@@ -24,32 +24,32 @@ from bayestuner.errors import BayesTunerError
 
 
 @dataclass(frozen=True, slots=True)
-class Membership:
-    """What ties an instance to its parent: descriptors it inherits.
+class ParentLink:
+    """How an instance and its parent tell each other how far they are: descriptors that the instance inherits.
 
     Attributes
     ----------
     ready : int
-        Where the instance says that it has loaded, by one byte.
+        Pipe to which the instance writes one byte once it has loaded its model.
     go : int
-        Whose end of file says that all have.
-    order : int
-        File whose lock is held around a report.
+        Pipe whose end of file says that all instances have loaded.
+    lock : int
+        File that is locked while an instance reports, so that reports come in the order of their stamps.
     """
 
     ready: int
     go: int
-    order: int
+    lock: int
 
     def as_text(self) -> str:
-        """For the instance's command line; `read` is the way back."""
-        return f"{self.ready},{self.go},{self.order}"
+        """A text for the instance's command line, which `read` reads."""
+        return f"{self.ready},{self.go},{self.lock}"
 
     @staticmethod
-    def read(text: str) -> Membership:
-        """From `as_text`."""
-        ready, go, order = map(int, text.split(","))
-        return Membership(ready, go, order)
+    def read(text: str) -> ParentLink:
+        """Read what `as_text` wrote."""
+        ready, go, lock = map(int, text.split(","))
+        return ParentLink(ready, go, lock)
 
     def wait_for_the_others(self) -> None:
         """Say that this instance has loaded, and return once all have (or the parent has gone)."""
@@ -58,17 +58,17 @@ class Membership:
         os.read(self.go, 1)
 
     @contextlib.contextmanager
-    def in_order(self) -> Iterator[None]:
-        """Nobody else reports meanwhile."""
-        fcntl.lockf(self.order, fcntl.LOCK_EX)
+    def report_lock(self) -> Iterator[None]:
+        """Hold the lock: no other instance reports meanwhile."""
+        fcntl.lockf(self.lock, fcntl.LOCK_EX)
         try:
             yield
         finally:
-            fcntl.lockf(self.order, fcntl.LOCK_UN)
+            fcntl.lockf(self.lock, fcntl.LOCK_UN)
 
 
-def shares(threads: int, instances: int) -> list[int]:
-    """Threads of each instance: as equal as can be, one at least."""
+def threads_per_instance(threads: int, instances: int) -> list[int]:
+    """Divide threads among instances as equally as possible, with at least one each."""
     each, more = divmod(threads, instances)
     return [max(1, each + (i < more)) for i in range(instances)]
 
@@ -89,20 +89,20 @@ class Instances:
     def __init__(self, arguments: Sequence[str], threads: Sequence[int], report_fd: int) -> None:
         self._loaded, ready = os.pipe()
         go, self._go = os.pipe()
-        order = os.memfd_create("bayestuner-zoo-order", os.MFD_CLOEXEC)
+        lock = os.memfd_create("bayestuner-zoo-lock", os.MFD_CLOEXEC)
         self._running: dict[int, int] = {}
         self._errors: dict[int, IO[bytes]] = {}
         self._n = len(threads)
         self._stopping = False
         self.memory_peak_bytes = 0
-        member = Membership(ready, go, order)
+        member = ParentLink(ready, go, lock)
         environment = {**os.environ, "BAYESTUNER_FD": str(report_fd)}
         try:
             for number, share in enumerate(threads, 1):
                 command = [sys.executable, "-m", "bayestuner.zoo", *arguments, "--threads", str(share), "--member", member.as_text()]
                 errors = tempfile.TemporaryFile()  # noqa: SIM115 - kept until its writer has ended
                 process = subprocess.Popen(
-                    command, env=environment, pass_fds=(report_fd, ready, go, order), stdin=subprocess.DEVNULL, stderr=errors
+                    command, env=environment, pass_fds=(report_fd, ready, go, lock), stdin=subprocess.DEVNULL, stderr=errors
                 )
                 process.returncode = 0  # it is waited for here, not by subprocess
                 self._running[process.pid], self._errors[process.pid] = number, errors
@@ -110,7 +110,7 @@ class Instances:
             self._kill()
             raise
         finally:
-            for fd in (ready, go, order):
+            for fd in (ready, go, lock):
                 os.close(fd)
 
     def all_loaded(self) -> bool:
@@ -126,7 +126,7 @@ class Instances:
         return True
 
     def go(self) -> None:
-        """Let all begin."""
+        """Let all instances begin."""
         fd, self._go = self._go, -1
         if fd >= 0:
             os.close(fd)
@@ -154,9 +154,9 @@ class Instances:
             code = os.waitstatus_to_exitcode(status)
             with self._errors.pop(pid) as errors:
                 errors.seek(0)
-                said = errors.read().decode("utf-8", "replace").strip()
+                stderr_text = errors.read().decode("utf-8", "replace").strip()
             if code != 0 and failed is None and not (self._stopping and code == -signal.SIGTERM):
-                failed = InstanceFailed(number, code, said)
+                failed = InstanceFailed(number, code, stderr_text)
                 self.stop()
         if failed is not None:
             raise failed
@@ -203,12 +203,12 @@ class InstanceFailed(BayesTunerError):
     ----------
     code : int
         Its exit code, or less than 0 for a signal.
-    said : str
+    stderr_text : str
         What it wrote to standard error.
     """
 
-    def __init__(self, number: int, code: int, said: str) -> None:
+    def __init__(self, number: int, code: int, stderr_text: str) -> None:
         self.code = code
-        self.said = said
+        self.stderr_text = stderr_text
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
         super().__init__(f"instance {number} {how}")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from bayestuner.errors import BayesTunerError, MissingExtra
 from bayestuner.zoo import registry, session
 from bayestuner.zoo.graph import Graph
-from bayestuner.zoo.instances import InstanceFailed, Membership
+from bayestuner.zoo.instances import InstanceFailed, ParentLink
 from bayestuner.zoo.tally import Tally, own_peak_bytes, show
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return EXIT_OK if began else EXIT_INTERRUPTED
         return _run(options)
     except InstanceFailed as failure:
-        return _complain(failure.said.removeprefix("bayestuner.zoo: ") or failure, failure.code if failure.code > 0 else EXIT_FAILED)
+        return _complain(failure.stderr_text.removeprefix("bayestuner.zoo: ") or failure, failure.code if failure.code > 0 else EXIT_FAILED)
     except KeyboardInterrupt:  # while the model was loading
         return EXIT_INTERRUPTED
     except MissingExtra as error:
@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scale", type=float, default=1.0, metavar="F", help="a narrower net on smaller inputs, 0 < F <= 1 (default 1)")
     parser.add_argument("--seed", type=int, default=0, help="of the batches (default 0)")
     parser.add_argument("--json", action="store_true", help="print the result as one line of JSON")
-    parser.add_argument("--member", type=Membership.read, help=argparse.SUPPRESS)
+    parser.add_argument("--member", type=ParentLink.read, help=argparse.SUPPRESS)
     return parser
 
 
@@ -158,7 +158,7 @@ def _run(options: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _reporter(member: Membership | None) -> Callable[[int, float], None]:
+def _reporter(member: ParentLink | None) -> Callable[[int, float], None]:
     """Report a batch: in turn with the other instances, where there are any, and then with its own latency."""
     from bayestuner.measure.reporter import done
 
@@ -166,7 +166,7 @@ def _reporter(member: Membership | None) -> Callable[[int, float], None]:
         if member is None:
             done(items)
         else:
-            with member.in_order():
+            with member.report_lock():
                 done(items, latency_s)
 
     return report

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from bayestuner.zoo import registry, session
-from bayestuner.zoo.instances import Instances, shares
+from bayestuner.zoo.instances import Instances, threads_per_instance
 from bayestuner.zoo.tally import Tally, own_peak_bytes, show
 
 _PARENTS_OWN = ("--instances", "--threads", "--seconds")
@@ -38,11 +38,11 @@ def run_instances(options: argparse.Namespace, arguments: Sequence[str], seconds
     if "BAYESTUNER_FD" in os.environ:
         if options.seconds:
             passed_on += ["--seconds", str(options.seconds)]
-        _run(passed_on, shares(threads, options.instances), int(os.environ["BAYESTUNER_FD"]))
+        _run(passed_on, threads_per_instance(threads, options.instances), int(os.environ["BAYESTUNER_FD"]))
         return True
     passed_on += ["--seconds", str(options.seconds or seconds_alone)]
     reader, writer = os.pipe()
-    with os.fdopen(reader, "rb") as reports, Instances(passed_on, shares(threads, options.instances), writer) as instances:
+    with os.fdopen(reader, "rb") as reports, Instances(passed_on, threads_per_instance(threads, options.instances), writer) as instances:
         os.close(writer)
         instances.handle_signals()
         loaded = instances.all_loaded()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bayestuner.measure.run.protocol import PipeReports
-from bayestuner.zoo.instances import shares
+from bayestuner.zoo.instances import threads_per_instance
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -69,7 +69,7 @@ def understood(data):
 
 @pytest.mark.parametrize(("threads", "instances", "each"), [(8, 2, [4, 4]), (7, 2, [4, 3]), (2, 3, [1, 1, 1]), (4, 1, [4])])
 def test_the_cores_are_shared_evenly(threads, instances, each):
-    assert shares(threads, instances) == each
+    assert threads_per_instance(threads, instances) == each
 
 
 def test_their_reports_are_merged_in_order_with_a_latency_each(started):
