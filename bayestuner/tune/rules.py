@@ -82,7 +82,7 @@ def nothing_was_run(study: Study) -> str:
         how = "to go on with it take the condition out of measure.stop in the job file; "
     else:
         how = ""
-    ended = f" ({reason})" if reason and how else ""
+    ended = f" ({reason})" if 0 < len(reason) < 100 else ""
     return (
         f"nothing was run: the study in {study.folder} was finished at {when}{ended}; {how}to search anew name another folder with --study"
     )

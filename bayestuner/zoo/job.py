@@ -48,7 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             began = run_instances(options, sys.argv[1:] if argv is None else argv, ALONE_SECONDS)
             return EXIT_OK if began else EXIT_INTERRUPTED
-        return _run(options)
+        code = _run(options)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
     except InstanceFailed as failure:
         return _complain(failure.stderr_text.removeprefix("bayestuner.zoo: ") or failure, failure.code if failure.code > 0 else EXIT_FAILED)
     except KeyboardInterrupt:  # while the model was loading
@@ -57,6 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(error, EXIT_MISSING_EXTRA)
     except BayesTunerError as error:
         return _complain(error, EXIT_USAGE if isinstance(error, registry.UnknownNet) else EXIT_FAILED)
+    except OSError as error:  # a full disk, a pipe that nobody reads any more
+        if sys.stdout is not None:  # else Python would try to write once more when it ends, and fail
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _complain(f"the figures can't be printed, or the reports written: {error.strerror or error}", EXIT_FAILED)
 
 
 def _parser() -> argparse.ArgumentParser:

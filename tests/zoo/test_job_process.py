@@ -221,3 +221,14 @@ def test_the_demos_memory_limit_kills_for_real(memory_limit, zoo_process, zoo_ca
         counters = dict(line.split() for line in (group / "memory.oom_control").read_text().splitlines())
         killed.append((done.returncode, counters["oom_kill"]))
     assert killed == [(0, "0"), (-signal.SIGKILL, "1")]
+
+
+def test_figures_that_cannot_be_printed_are_one_sentence(zoo_folder):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("BAYESTUNER_")} | {"BAYESTUNER_CACHE": str(zoo_folder)}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "bayestuner.zoo", *SMALL, "--seconds", "0.1"],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=240, check=False, env=environment,
+        )  # fmt: skip
+    assert done.returncode == job.EXIT_FAILED
+    assert done.stderr == "bayestuner.zoo: the figures can't be printed, or the reports written: No space left on device\n"
