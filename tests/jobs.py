@@ -38,6 +38,7 @@ max_seconds = 0.5
 startup_timeout_s = {startup}
 relative_error = 0.5
 repeats = 2
+max_outside_load = 1
 energy = ["perf"]
 """
 

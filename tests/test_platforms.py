@@ -45,6 +45,7 @@ min_seconds = {seconds}
 max_seconds = {seconds}
 relative_error = 0.5
 repeats = 1
+max_outside_load = 1
 isolation = "affinity-allowed"
 """
 

@@ -18,7 +18,7 @@ exit codes:
   2    bad input: the command line or the job file
   3    the machine lacks something: a meter, cgroups, an optional package
   4    the study can't be read, written or continued
-  5    another BayesTuner is measuring on this machine
+  5    the machine is busy: another BayesTuner measures on it, or other programs leave too little of it
   70   an error in BayesTuner itself
   74   the operating system refused something: a full disk, an output that can't be written, a file that may not be read
   129, 130, 143   stopped by SIGHUP, Ctrl-C, SIGTERM; everything finished is kept

@@ -27,7 +27,7 @@ from bayestuner.space import Categorical
 from bayestuner.trial import Config, Failed, Outcome
 from bayestuner.tune.machine import open_machine
 from bayestuner.tune.progress import Progress
-from bayestuner.tune.rules import HOPELESS_RUNS
+from bayestuner.tune.rules import HOPELESS_RUNS, BusyGuard
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +141,7 @@ class _Rows:
         self.cooldown = cooldown
         self.table = table
         self.progress = progress
+        self.busy_guard = BusyGuard(runner.job.measure.max_outside_load)
         self.missing = 0
         self._took_s: list[float] = []
         self._transients = 0
@@ -163,6 +164,7 @@ class _Rows:
             self.table.add(config, outcome, record.details)
         seconds_left = left * sum(self._took_s) / len(self._took_s)
         self.progress.row_finished(RowProgress(n - left, n, config, outcome, seconds_left))
+        self.busy_guard.check(record.details)
         if isinstance(outcome, Failed) and outcome.kind in ("error", "timeout"):
             self._broken += 1
             if self._broken == len(self._took_s) == HOPELESS_RUNS:

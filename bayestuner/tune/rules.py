@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from bayestuner.errors import MachineBusy
 from bayestuner.measure.job.job import Job
 from bayestuner.search.engine.stopping import ExpectedImprovement, RegretBound, StoppingRule, WallClock
 from bayestuner.study.stopping import costs_budget
@@ -30,6 +31,36 @@ class HopelessRule:
         if len(broken) < self.runs or len(broken) < len(outcomes):
             return None
         return f"all of the first {len(broken)} runs failed, the last with: {broken[-1].message or broken[-1].kind}"
+
+
+class BusyGuard:
+    """Ends a call whose first runs were all made while other programs used most of the machine: its figures would say little.
+
+    Parameters
+    ----------
+    max_outside_load : float
+        Share of the machine's CPU time that others may use.
+    """
+
+    def __init__(self, max_outside_load: float) -> None:
+        self._limit = max_outside_load
+        self._loads: list[float] = []
+        self._done = False
+
+    def check(self, details: Mapping[str, Any]) -> None:
+        """Take a run's details; raises `MachineBusy` after the last of the first runs where all were made on a busy machine."""
+        load = details.get("outside_share")
+        if self._done or load is None or load <= self._limit:
+            self._done = True
+            return
+        self._loads.append(float(load))
+        if len(self._loads) == HOPELESS_RUNS:
+            low, high = (round(100 * load) for load in (min(self._loads), max(self._loads)))
+            raise MachineBusy(
+                f"other programs used {low} to {high} % of this machine's CPU time during each of the first {HOPELESS_RUNS} runs, so that "
+                "their figures say little: stop those programs, or start again at a quiet time (what was measured is kept); "
+                "measure.max_outside_load in the job file says how much is too much"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from bayestuner.study.store import Record, Role
 from bayestuner.study.study import Study
 from bayestuner.trial import Config, Failed, Measured, Trial
 from bayestuner.tune.progress import Progress, RunProgress
+from bayestuner.tune.rules import BusyGuard
 
 FUTILE_RETRIES = 2
 """After so many trials in a row whose retries were all disturbed too, trials are run only once, until one run is undisturbed."""
@@ -43,9 +44,10 @@ class TrialRunner:
         self.cooldown = cooldown
         self._n_notices_passed_on = 0
         self._futile_retries = 0
+        self._busy_guard = BusyGuard(job.measure.max_outside_load)
 
     def run(self, trial: Trial, role: Role, k_of_n: tuple[int, int] | None = None) -> None:
-        """Run a trial, store its outcome and report it.
+        """Run a trial, store its outcome and report it; raises `MachineBusy` where others leave too little of this machine (`BusyGuard`).
 
         Parameters
         ----------
@@ -69,6 +71,7 @@ class TrialRunner:
         self.progress.run_finished(
             RunProgress(trial.number, k, n, role, trial.config, self._best(records), self._seconds_left(records), told.outcome, details)
         )
+        self._busy_guard.check(details)
 
     def _min_throughput(self) -> float | None:
         """The goal's lower bound on the throughput."""

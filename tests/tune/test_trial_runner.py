@@ -3,6 +3,7 @@
 import pytest
 from tune_doubles import measured
 
+from bayestuner.errors import MachineBusy
 from bayestuner.measure.cgroup.isolation import GroupFault
 from bayestuner.measure.run.runner import RunRecord
 from bayestuner.trial import Failed
@@ -44,6 +45,28 @@ def test_of_two_disturbed_runs_the_quieter_one_counts(make):
     assert record.trial.metrics["throughput"] == 90.0
     assert record.trial.outcome.flags == ("contended",)
     assert record.details["other_attempts"][0]["outcome"]["metrics"]["throughput"][0] == 50.0
+
+
+@pytest.mark.parametrize(
+    ("loads", "limit", "ends_after"),
+    [
+        ([0.8, 0.9, 0.85, 0.9], 0.75, 3),
+        ([0.8, 0.5, 0.85, 0.9, 0.9], 0.75, None),  # it was quieter for a while
+        ([0.8, 0.9, None, 0.9, 0.9], 0.75, None),  # not known of a run that failed
+        ([0.8, 0.9, 0.85, 0.9], 1, None),
+        ([0.3, 0.4, 0.35], 0.25, 3),
+    ],
+)
+def test_a_machine_that_others_use_from_the_start_is_not_measured(make, loads, limit, ends_after):
+    records = [measured(100.0, outside=load) for load in loads]
+    trial_runner, told = make(*records, measure=f"max_outside_load = {limit}")
+    for i in range(1, len(loads) + 1):
+        if i == ends_after:
+            with pytest.raises(MachineBusy, match=r"other programs used \d+ to \d+ % of .* during each of the first 3 runs"):
+                run_one(trial_runner)
+            break
+        run_one(trial_runner)
+    assert len(told.finished) == (ends_after or len(loads))  # what was measured is stored and shown
 
 
 def test_the_jobs_own_doing_is_not_tried_again(make):

@@ -52,6 +52,7 @@ min_seconds = 0.02
 max_seconds = 0.1
 relative_error = 0.9
 repeats = 0
+max_outside_load = 1
 retries = 0
 reference_every = 0
 energy = []

@@ -33,6 +33,7 @@ class MeasureSettings:
     idle_seconds: float = 10.0
     cooldown_seconds: float = 15.0
     retries: int = 1
+    max_outside_load: float = 0.75
     reference_every: int = 10
     energy: tuple[str, ...] = ("perf", "powercap", "msr")
     energy_hz: float = 10.0

@@ -135,6 +135,15 @@ MEASURE_KEYS = (
         high=5,
     ),
     Key(
+        "max_outside_load",
+        "number",
+        "Share of the machine's CPU time that others may use. Where it was more in each of the first three runs, their figures say little: "
+        "`tune` and `measure-grid` end with exit code 5, and what was measured is kept. 1: never.",
+        0.75,
+        low=0,
+        high=1,
+    ),
+    Key(
         "reference_every",
         "integer",
         "The all-max configuration is measured again after every so many runs, to see whether the machine drifts. It costs a run of the "
