@@ -75,7 +75,9 @@ def _replace(error: UnicodeError) -> tuple[str, int]:
 
 
 def write_now(stream: TextIO, text: str, *, erase_line: bool = False) -> None:
-    """Write progress at once, on a terminal perhaps in place of the line that is there. A stream that can't be written (a full disk) must not end work whose results are stored; a closed pipe does.
+    """Write progress at once, with `erase_line` in place of the terminal's last line.
+
+    A stream that can't be written, such as a file on a full disk, must not end work whose results are stored; a pipe without reader does.
 
     Raises
     ------
