@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -21,6 +22,7 @@ _CLASSES = {
     "spearmint": ("bayestuner.search.strategies.spearmint", "Spearmint"),
     "trade_off": ("bayestuner.search.strategies.trade_off", "TradeOff"),
 }
+_LOWEST, _HIGHEST = 1e-300, 1e300
 _SET_BATCH_ONLY = {"batch_sizer", "aimd"}
 _BATCH_KNOBS = ("batch_size", "batch", "batchsize", "bs")
 _TAKE_BUDGET = {"bayes", "annealing", "trade_off"}
@@ -51,6 +53,18 @@ def make_strategy(name: str, space: Space, goal: Goal, *, seed: int, budget: int
         options["knob"] = _batch_knob(name, space)
     made: Strategy = factory(space, goal, seed=seed, **options)
     return made
+
+
+def check_suits(name: str, space: Space, goal: Goal, *, seed: int = 0, budget: int = 20) -> None:
+    """Make the strategy once and drop it: one that can't search this space for this goal must not leave a study that can't go on.
+
+    Raises
+    ------
+    UnknownStrategy, InvalidSpace, InvalidGoal
+    """
+    # the limits of relative bounds are not known yet: any that contradict no other bound will do
+    bounds = [replace(b, relative=False, limit=_LOWEST if b.sense == ">=" else _HIGHEST) if b.relative else b for b in goal.bounds]
+    make_strategy(name, space, Goal(**{goal.direction: goal.objective}, subject_to=bounds), seed=seed, budget=budget)
 
 
 def _batch_knob(name: str, space: Space) -> str:

@@ -17,7 +17,7 @@ from bayestuner.space import Space
 from bayestuner.study.codec import goal_from_json, goal_to_json, space_from_json, space_to_json
 from bayestuner.study.database_file import remove_file
 from bayestuner.study.owner import Owner
-from bayestuner.study.registry import make_strategy
+from bayestuner.study.registry import check_suits
 from bayestuner.study.replay import ReplayedStrategy
 from bayestuner.study.stopping import Budget, Rule, costs_budget
 from bayestuner.study.store import Record, Role, Store, StudyRow, utc_now
@@ -92,7 +92,7 @@ class Study:
             The strategy doesn't exist, or can't search this space for this goal; nothing is made then.
         """
         seed, budget = _storable("seed", seed, 0), _storable("budget", budget, 1)
-        _check_strategy_suits(strategy_name, space, goal, seed, budget)
+        check_suits(strategy_name, space, goal, seed=seed, budget=budget)
         row = StudyRow(
             created_utc=utc_now(), name=name, space=space_to_json(space), goal=goal_to_json(goal),
             resolved_goal=None if goal.relative else goal_to_json(goal), strategy=strategy_name, seed=seed,
@@ -332,13 +332,3 @@ def _storable(what: str, number: int, least: int) -> int:
     if not least <= whole < 2**63:
         raise StoreError(f"a study's {what} is a whole number from {least} to 2**63 - 1, not {number!r}")
     return whole
-
-
-def _check_strategy_suits(name: str, space: Space, goal: Goal, seed: int, budget: int) -> None:
-    """Make the strategy once and drop it: one that can't search this space for this goal must not leave a study that can't go on."""
-    if goal.relative:  # any reference will do: what a strategy can't search for, it can't whatever the numbers
-        try:
-            goal = goal.resolve(dict.fromkeys(goal.metrics, 1.0))
-        except InvalidGoal:  # bounds that contradict each other, with this reference
-            return
-    make_strategy(name, space, goal, seed=seed, budget=budget)

@@ -14,12 +14,12 @@ from bayestuner.measure.run.knobs import open_knobs
 from bayestuner.measure.run.placement import cpus_of
 from bayestuner.measure.run.runner import Runner
 from bayestuner.measure.run.warmup import warmup_s
-from bayestuner.study.registry import check_strategy
+from bayestuner.study.registry import check_strategy, check_suits
 from bayestuner.study.stopping import Rule
 from bayestuner.study.study import Study
 from bayestuner.study.summary import Summary, summarise
 from bayestuner.tune.machine import open_machine
-from bayestuner.tune.matching import changed_programs, check_same, create_study, set_budget, wanted_budget
+from bayestuner.tune.matching import DEFAULT_STRATEGY, changed_programs, check_same, create_study, set_budget, wanted_budget
 from bayestuner.tune.programs import fingerprints
 from bayestuner.tune.progress import Progress
 from bayestuner.tune.rules import is_complete, nothing_was_run, rules_of
@@ -92,6 +92,8 @@ def tune(
     if strategy is not None:
         check_strategy(strategy)
     resumed = Study.exists(path)
+    if not resumed:  # before anything of the machine is touched
+        check_suits(strategy or DEFAULT_STRATEGY, job.space, job.goal)
     with ExitStack() as stack:
         if resumed:
             study = stack.enter_context(Study.open(path))

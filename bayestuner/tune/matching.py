@@ -14,6 +14,8 @@ from bayestuner.study.study import Study
 from bayestuner.tune.programs import changed, fingerprints
 from bayestuner.tune.progress import Progress
 
+DEFAULT_STRATEGY = "bayes"
+
 
 class StudyMismatch(StoreError):
     """The study was begun for another job, seed or strategy than the one given."""
@@ -25,7 +27,7 @@ def create_study(path: Path, job: Job, facts: Mapping[str, Any], budget: int | N
         path,
         job.space,
         job.goal,
-        strategy or "bayes",
+        strategy or DEFAULT_STRATEGY,
         job.measure.seed if seed is None else seed,
         job.measure.budget if budget is None else budget,
         {**facts, "programs": fingerprints(job)},
