@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +10,8 @@ import numpy.typing as npt
 from bayestuner.surrogate.covariance import Geometry
 from bayestuner.surrogate.fit import Priors
 from bayestuner.surrogate.gp import GaussianProcess
+from bayestuner.surrogate.readings import Merged
 from bayestuner.surrogate.transform import POWERS, Transform
-from bayestuner.trial import Reading
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -24,61 +23,6 @@ COMPARE_AT = frozenset({8, 12, 16, 24, 36, 54})  # numbers of observations at wh
 MIN_EVIDENCE = 2.0  # nats by which another transform must fit better to replace the one in use
 N_RANDOM_START = 10  # with fewer observations the posterior of theta may have several maxima: the fit gets one more, random, start
 PRIOR_START_EVERY = 8  # with more the maximum rarely moves far: only every so many observations the fit starts at the prior mean too
-
-
-@dataclass(slots=True)
-class Merged:
-    """Readings of one metric, merged by row.
-
-    Attributes
-    ----------
-    rows : ndarray of int, (n,)
-        Distinct, in the order of their first readings.
-    values : ndarray, (n,)
-        Means of the readings.
-    reps : ndarray, (n,)
-        Numbers of readings.
-    sd : ndarray, (n,)
-        Standard deviations of the noise of the means; 0 where unknown.
-    """
-
-    rows: IntArray
-    values: FloatArray
-    reps: FloatArray
-    sd: FloatArray
-
-
-def merge(rows: list[int], readings: list[Reading]) -> Merged:
-    """Average readings of the same row.
-
-    Known standard deviations of k readings combine to that of their mean. Where no reading has one, readings repeated at the same row
-    tell it: their pooled spread within rows.
-    """
-    if len(set(rows)) == len(rows):  # as nearly always
-        return Merged(
-            np.array(rows, dtype=np.int64),
-            np.array([r.value for r in readings]),
-            np.ones(len(rows)),
-            np.array([r.sd or 0.0 for r in readings]),
-        )
-    order: dict[int, list[Reading]] = {}
-    for row, reading in zip(rows, readings, strict=True):
-        order.setdefault(row, []).append(reading)
-    values, reps, sds = [], [], []
-    within, freedom, known = 0.0, 0, False
-    for group in order.values():
-        k = len(group)
-        mean = sum(r.value for r in group) / k
-        values.append(mean)
-        sds.append(sum((r.sd or 0.0) ** 2 for r in group) ** 0.5 / k)
-        reps.append(float(k))
-        within += sum((r.value - mean) ** 2 for r in group)
-        freedom += k - 1
-        known = known or sds[-1] > 0.0
-    sd = np.array(sds)
-    if freedom and not known:
-        sd = np.sqrt(within / freedom / np.array(reps))
-    return Merged(np.array(list(order), dtype=np.int64), np.array(values), np.array(reps), sd)
 
 
 class MetricModel:
@@ -102,8 +46,8 @@ class MetricModel:
         With the hyperparameters that fit best.
     processes : list of GaussianProcess
         One for each sample of the hyperparameters; `gp` alone where there are none.
-    rows, y : ndarray, (n,)
-        Rows measured, and their standardised readings.
+    rows, values, y : ndarray, (n,)
+        Rows measured, the means of their readings, and the same standardised.
     known : ndarray, (n,)
         Variance of those readings' noise as far as it is known, standardised.
     """
@@ -117,12 +61,13 @@ class MetricModel:
         self.power = power
         self.transform = Transform(1.0, 0.0, 1.0)
         self.rows: IntArray = np.empty(0, dtype=np.int64)
+        self.values: FloatArray = np.empty(0)
         self.y: FloatArray = np.empty(0)
         self.known_noise: FloatArray = np.empty(0)
 
     def fit(self, codes: IntArray, data: Merged, seed: list[int]) -> None:
         """Fit to merged readings at codes (n, d); `seed` is for random starts and for samples of the hyperparameters."""
-        self.rows = data.rows
+        self.rows, self.values = data.rows, data.values
         positive = bool((data.values > 0.0).all())
         if self.power is None or (self.power < 1.0 and not positive):
             self.power = 0.0 if positive else 1.0
@@ -144,7 +89,7 @@ class MetricModel:
         """Fit `gp` to the readings transformed by `power`; returns the negative log evidence of the transformed ones, up to a constant."""
         self.transform = Transform.of(data.values, power)
         self.y = self.transform.forward(data.values)
-        self.known_noise = self.transform.forward_sd(data.values, data.sd) ** 2 if data.sd.any() else data.sd
+        self.known_noise = data.known_noise(self.transform)
         n = codes.shape[0]
         start_at_prior = n < N_RANDOM_START or n % PRIOR_START_EVERY == 0
         return gp.fit(codes, self.y, data.reps, self.known_noise, refit=refit, start_at_prior=start_at_prior, extra_starts=extra)

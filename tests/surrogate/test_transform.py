@@ -1,4 +1,4 @@
-"""Transforms are rising and invert; merged readings average and keep their standard deviations."""
+"""Transforms are rising and invert; the evidence chooses among them."""
 
 import math
 
@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from bayestuner.space import Integer, Space
 from bayestuner.surrogate.covariance import Geometry
-from bayestuner.surrogate.metric import MetricModel, merge
+from bayestuner.surrogate.metric import MetricModel
+from bayestuner.surrogate.readings import merge
 from bayestuner.surrogate.transform import POWERS, Transform
 from bayestuner.trial import Reading
 
@@ -79,16 +80,3 @@ def test_noise_is_scaled_by_the_slope():
     v, sd = np.array([100.0]), np.array([0.01])
     numeric = (t.forward(v + sd) - t.forward(v - sd)) / 2
     assert t.forward_sd(v, sd) == pytest.approx(numeric, rel=1e-6)
-
-
-def test_merging_averages_repeats():
-    data = merge([4, 2, 4], [Reading(1.0, 0.3), Reading(5.0), Reading(2.0, 0.4)])
-    np.testing.assert_array_equal(data.rows, [4, 2])
-    np.testing.assert_allclose(data.values, [1.5, 5.0])
-    np.testing.assert_allclose(data.reps, [2.0, 1.0])
-    np.testing.assert_allclose(data.sd, [0.25, 0.0])
-
-
-def test_repeats_without_a_known_deviation_tell_it():
-    data = merge([4, 2, 4, 9], [Reading(1.0), Reading(5.0), Reading(2.0), Reading(7.0)])
-    np.testing.assert_allclose(data.sd, [math.sqrt(0.5 / 2), math.sqrt(0.5), math.sqrt(0.5)])

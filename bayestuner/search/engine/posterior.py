@@ -13,24 +13,27 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bayestuner.goal import Goal
+from bayestuner.goal import Bound, Goal
 from bayestuner.search.engine.acquisition import log_ndtr
 from bayestuner.search.engine.knob_metrics import infeasible_levels, is_knob, knob_values
 from bayestuner.search.engine.packed import ModelBound
 from bayestuner.search.strategy import Prediction
 from bayestuner.space import Space
 from bayestuner.surrogate.gp import GaussianProcess
-from bayestuner.surrogate.metric import MetricModel, merge
+from bayestuner.surrogate.metric import MetricModel
 from bayestuner.surrogate.modelling import Modelling
+from bayestuner.surrogate.readings import merge
 from bayestuner.surrogate.viability import PRIOR_MEAN, PROBIT_VARIANCE, viability_model
 from bayestuner.trial import Failed, Measured, Outcome, Reading, Trial
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 MeanAndVariance = tuple[FloatArray, FloatArray]
 """Of several rows, (m,) each."""
 
 TWO_SIDED_95 = 1.959963984540054
+MISSED = 1e-6  # standard deviations by which an exact reading misses a bound, at least: its probability to meet it is then 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,16 +168,19 @@ class Posterior:
         """Metrics of the goal that need a model."""
         return [m for m in goal.metrics if not is_knob(self.space, m)]
 
+    def modelled_bounds(self, goal: Goal) -> list[Bound]:
+        """The goal's bounds on modelled metrics."""
+        return [bound for bound in goal.bounds if not is_knob(self.space, bound.metric)]
+
     def limits(self, goal: Goal, max_distance: float = math.inf) -> list[tuple[str, float, float]]:
         """The goal's bounds on modelled metrics: metric, sign (1: at least, -1: at most), and limit in its model's units.
 
         Those units are standard deviations of the readings from their mean; a limit beyond `max_distance` is taken to lie there.
         """
         out = []
-        for bound in goal.bounds:
-            if not is_knob(self.space, bound.metric):
-                limit = self.models[bound.metric].transform.forward_limit(bound.limit)
-                out.append((bound.metric, 1.0 if bound.sense == ">=" else -1.0, min(max(limit, -1e300, -max_distance), max_distance)))
+        for bound in self.modelled_bounds(goal):
+            limit = self.models[bound.metric].transform.forward_limit(bound.limit)
+            out.append((bound.metric, 1.0 if bound.sense == ">=" else -1.0, min(max(limit, -1e300, -max_distance), max_distance)))
         return out
 
     def objective_at(self, goal: Goal, rows: IntArray) -> tuple[FloatArray, FloatArray]:
@@ -194,8 +200,7 @@ class Posterior:
         total = np.zeros(count)
         for metric, sign, limit in self.limits(goal):
             mean, variance = metrics[metric]
-            z = sign * (mean - limit) / np.maximum(np.sqrt(variance), 1e-9)
-            total += np.array([log_ndtr(float(v)) for v in z])
+            total += _log_p_met(sign * (mean - limit), np.sqrt(variance))
         return total
 
     def noise_free_estimates(self, goal: Goal) -> NoiseFreeEstimates:
@@ -210,7 +215,32 @@ class Posterior:
 
     def log_feasible_measured(self, goal: Goal, estimates: NoiseFreeEstimates) -> FloatArray:
         """Log of the probability that the measured rows meet all bounds on modelled metrics without noise, (n,)."""
-        return self._log_p_bounds(goal, estimates.metrics, estimates.rows.size)
+        total = np.zeros(estimates.rows.size)
+        for margin, sd in self.margins_measured(goal, estimates):
+            total += _log_p_met(margin, sd)
+        return total
+
+    def margins_measured(self, goal: Goal, estimates: NoiseFreeEstimates) -> list[tuple[FloatArray, FloatArray]]:
+        """By how much the measured rows meet each bound on a modelled metric, (n,), and that margin's standard deviation, (n,).
+
+        In the models' units and in the order of `limits`; negative where the bound is missed. Readings without noise are compared with the
+        bound itself, in the metric's own unit (see `exactly_met`): the margin is then inf, or `MISSED` at least on the wrong side.
+        """
+        out = []
+        for (metric, sign, limit), bound in zip(self.limits(goal), self.modelled_bounds(goal), strict=True):
+            mean, variance = estimates.metrics[metric]
+            margin = sign * (mean - limit)
+            exact, met = self.exactly_met(bound)
+            out.append((np.where(exact, np.where(met, np.inf, np.minimum(margin, -MISSED)), margin), np.sqrt(variance)))
+        return out
+
+    def exactly_met(self, bound: Bound) -> tuple[BoolArray, BoolArray]:
+        """Which measured rows have readings without noise, (n,), and which readings meet a bound on a modelled metric, (n,).
+
+        The readings are compared as they were told: transforming them and the limit could round them to different sides.
+        """
+        model = self.models[bound.metric]
+        return model.known_noise == 0.0, np.asarray((model.values - bound.limit) * (1.0 if bound.sense == ">=" else -1.0) >= 0.0)
 
     def p_viable(self, row: int) -> float:
         """The probability that a run of this row does not fail."""
@@ -227,7 +257,9 @@ class Posterior:
                 model = self.models[metric]
                 at = int(np.flatnonzero(model.rows == row)[0])
                 mean, variance = model.noise_free_estimates()
-                out[metric] = _prediction(model, float(mean[at]), float(variance[at]))
+                reading = float(model.values[at])
+                exact = model.known_noise[at] == 0.0  # transforming the reading and back would round it
+                out[metric] = Prediction(reading, reading, reading) if exact else _prediction(model, float(mean[at]), float(variance[at]))
         return out
 
     def predictions_and_log_feasible(self, goal: Goal, row: int, max_distance: float = math.inf) -> tuple[dict[str, Prediction], float]:
@@ -265,9 +297,8 @@ class Posterior:
         estimates = self.noise_free_estimates(goal)
         rows, objective, variance = estimates.rows, estimates.objective, estimates.variance
         meets = np.ones(rows.size, dtype=np.bool_)
-        for metric, sign, limit in self.limits(goal):
-            mean, spread = estimates.metrics[metric]
-            meets &= sign * (mean - limit) >= margin_sd * np.sqrt(spread)
+        for margin, sd in self.margins_measured(goal, estimates):
+            meets &= margin >= margin_sd * sd
         infeasible = infeasible_levels(self.space, goal)
         if infeasible.size:
             meets &= ~infeasible[self.geometry.level_starts[:-1] + self.space.codes(rows)].any(axis=1)
@@ -327,6 +358,11 @@ def _believing(gp: GaussianProcess, codes: IntArray) -> GaussianProcess:
         mean, _ = believer.predict(code[None, :])
         believer.extend(code, float(mean[0]), gp.noise_variance)
     return believer
+
+
+def _log_p_met(margin: FloatArray, sd: FloatArray) -> FloatArray:
+    """Log of the probability that normal margins (m,) of standard deviation sd (m,) are not negative, (m,)."""
+    return np.array([log_ndtr(float(z)) for z in margin / np.maximum(sd, 1e-9)])
 
 
 def _negated(gp: GaussianProcess) -> GaussianProcess:

@@ -125,10 +125,11 @@ def joint_bests(
     # a row's own deviation is drawn only where it could make the row the best, which is nearly nowhere
     possible = candidates & (value < incumbent[:, None] + MAX_DEVIATION * objective.own_sd)  # (count, m)
     bounds = []
-    for metric, sign, limit in posterior.limits(goal):
+    for (metric, sign, limit), bound in zip(posterior.limits(goal), posterior.modelled_bounds(goal), strict=True):
         samples = _draw(posterior, processes, metric, rows, measured_at, count, rng)
         margin = sign * (samples.smooth - limit)
-        feasible &= sign * (samples.measured - limit) >= 0.0
+        exact, met = posterior.exactly_met(bound)
+        feasible &= np.where(exact, met, sign * (samples.measured - limit) >= 0.0)
         possible &= margin > -MAX_DEVIATION * samples.own_sd
         bounds.append((margin, samples.own_sd))
     if posterior.viability is not None and possible.any():

@@ -112,11 +112,10 @@ class TradeOff(Tuner):
         """Both objectives (n, 2), to be minimised, of the measured rows that meet the other bounds; in the models' units."""
         estimates = self._posterior.noise_free_estimates(self.goal)
         meets = ~self._candidates.outside_bounds(estimates.rows)
-        limits = self._posterior.limits(self.goal)
         traded = self._traded_index(trade_off)
-        for j, (metric, sign, limit) in enumerate(limits):
+        for j, (margin, _) in enumerate(self._posterior.margins_measured(self.goal, estimates)):
             if j != traded:
-                meets &= sign * (estimates.metrics[metric][0] - limit) >= 0.0
+                meets &= margin >= 0.0
         other = trade_off.other_sign * estimates.metrics[trade_off.bound.metric][0]
         return np.stack([estimates.objective, other], axis=1)[meets]
 
