@@ -74,7 +74,8 @@ class Trial:
     config : dict
         Knob name -> value.
     repeat : bool
-        True where this measures a configuration again on purpose, because its readings are noisy.
+        True where this runs a configuration again on purpose: because its readings are noisy, or because it failed and that may have been a
+        fluke.
     outcome : Measured, Failed or None
         None until told.
     """

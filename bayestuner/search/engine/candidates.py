@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -15,6 +16,8 @@ from bayestuner.space import Space
 
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
+
+MAX_RULED_OUT = 256  # rows ruled out by one failure whose improvement is looked at
 
 
 class Candidates:
@@ -54,6 +57,30 @@ class Candidates:
         if not self._infeasible_levels.size:
             return np.zeros(rows.size, dtype=np.bool_)
         return np.asarray(self._infeasible_levels[self.level_starts[:-1] + self.space.codes(rows)].any(axis=1))
+
+    def doubtful(self) -> dict[int, IntArray]:
+        """Rows whose failure may have been a fluke -> codes (m, d) of the rows, itself included, that this failure rules out.
+
+        Without those that break a bound on a knob or are forbidden, and at most `MAX_RULED_OUT` of them.
+        """
+        found = {}
+        for row in self.hints.doubtful():
+            codes = self._ruled_out_by(row)
+            rows = [self.space.find(code) for code in codes]
+            kept = np.array([r is not None and not self.outside_bounds(np.array([r]))[0] for r in rows], dtype=np.bool_)
+            if kept.any():
+                found[row] = codes[kept]
+        return found
+
+    def _ruled_out_by(self, row: int) -> IntArray:
+        code, direction = self.space.codes([row])[0], self.hints.direction
+        levels = [
+            np.arange(c, size) if way > 0 else np.arange(c, -1, -1) if way < 0 else np.array([c])
+            for c, size, way in zip(code, self.space.shape, direction, strict=True)
+        ]
+        shape = [axis.size for axis in levels]
+        index = np.unravel_index(np.arange(min(math.prod(shape), MAX_RULED_OUT)), shape)
+        return np.stack([axis[i] for axis, i in zip(levels, index, strict=True)], axis=1)
 
     def exclusions(self, taken: Iterable[int]) -> Iterator[Exclusions]:
         """What to leave out, strictest first.

@@ -14,8 +14,9 @@ class Explanation:
     Attributes
     ----------
     reason : str
-        ``design``, ``own choice``, ``expected improvement``, ``hypervolume improvement``, ``most feasible``, or ``repeat`` (the best
-        configuration is measured again because its readings are noisy).
+        ``design``, ``own choice``, ``expected improvement``, ``hypervolume improvement``, ``most feasible``, ``repeat`` (the best
+        configuration is measured again because its readings are noisy), or ``recheck`` (a configuration that failed is run once more,
+        because its failure rules out promising ones and may have been a fluke).
     log_expected_improvement : float or None
         Natural logarithm of the expected improvement, in the objective's standardised units; None where another rule chose. While nothing
         feasible is known it is the improvement on the worst objective measured.

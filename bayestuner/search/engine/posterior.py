@@ -49,12 +49,15 @@ class Scoring:
     objective : int, or list of int, (S,)
         Index of the objective's process; -1 where the objective is a knob. With S samples of the hyperparameters this and the bounds'
         models are lists with one entry for each.
+    viability : int
+        Index of the process of failures; -1 where nothing has failed.
     """
 
     processes: list[GaussianProcess]
     noise: list[float]
     bounds: list[ModelBound]
     objective: int | list[int]
+    viability: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,7 @@ class Posterior:
         self.geometry = self.modelling.geometry(space)
         self.models: dict[str, MetricModel] = {}
         self.viability: GaussianProcess | None = None
+        self._labels: tuple[IntArray, BoolArray] = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.bool_)  # rows, whether each ran
         self._measured_rows: set[int] = set()
         self._up_to_date: set[str] = set()  # metrics whose model has been fitted to every reading
 
@@ -160,7 +164,8 @@ class Posterior:
             return None
         rows = np.array([*ran, *failed], dtype=np.int64)
         rows.sort()
-        return viability_model(self.geometry, self.space.codes(rows), np.isin(rows, list(ran)))
+        self._labels = rows, np.isin(rows, list(ran))
+        return viability_model(self.geometry, self.space.codes(rows), self._labels[1])
 
     # -- the goal in the models' terms --------------------------------------------------------------------------------
 
@@ -246,8 +251,15 @@ class Posterior:
         """The probability that a run of this row does not fail."""
         if self.viability is None:
             return 1.0
-        mean, variance = self.viability.predict(self.space.codes([row]))
-        return math.exp(log_ndtr(float((mean[0] + PRIOR_MEAN) / math.sqrt(variance[0] + PROBIT_VARIANCE))))
+        return _p_viable(self.viability, self.space.codes([row]))
+
+    def p_viable_by_others(self, row: int) -> float:
+        """The probability that a run of this row does not fail, by the runs of the other rows alone."""
+        rows, ran = self._labels
+        others = rows != row
+        if not others.any():
+            return 0.5
+        return _p_viable(viability_model(self.geometry, self.space.codes(rows[others]), ran[others]), self.space.codes([row]))
 
     def predictions(self, goal: Goal, row: int) -> dict[str, Prediction]:
         """Metric of the goal -> its mean and 95 % interval at a row without noise; at a measured row its own readings count."""
@@ -333,6 +345,7 @@ class Posterior:
 
         noise = [gp.noise_variance for gp in processes]
         bounds = [ModelBound(index(metric), sign, limit) for metric, sign, limit in self.limits(goal, max_distance)]
+        viability = -1 if self.viability is None else len(processes)
         if self.viability is not None:
             bounds.append(ModelBound(len(processes), 1.0, -PRIOR_MEAN, PROBIT_VARIANCE))
             processes.append(self.viability)
@@ -348,7 +361,7 @@ class Posterior:
                 objective = len(processes) if count == 1 else list(range(len(processes), len(processes) + count))
                 processes += [_negated(gp) for gp in chosen]
                 noise += [gp.noise_variance for gp in chosen]
-        return Scoring(processes, noise, bounds, objective)
+        return Scoring(processes, noise, bounds, objective, viability)
 
 
 def _believing(gp: GaussianProcess, codes: IntArray) -> GaussianProcess:
@@ -363,6 +376,11 @@ def _believing(gp: GaussianProcess, codes: IntArray) -> GaussianProcess:
 def _log_p_met(margin: FloatArray, sd: FloatArray) -> FloatArray:
     """Log of the probability that normal margins (m,) of standard deviation sd (m,) are not negative, (m,)."""
     return np.array([log_ndtr(float(z)) for z in margin / np.maximum(sd, 1e-9)])
+
+
+def _p_viable(viability: GaussianProcess, codes: IntArray) -> float:
+    mean, variance = viability.predict(codes)
+    return math.exp(log_ndtr(float((mean[0] + PRIOR_MEAN) / math.sqrt(variance[0] + PROBIT_VARIANCE))))
 
 
 def _negated(gp: GaussianProcess) -> GaussianProcess:

@@ -18,6 +18,7 @@ from bayestuner.search.engine.explanation import Explanation, Plan
 from bayestuner.search.engine.knob_metrics import knob_objective
 from bayestuner.search.engine.packed import NO_MIN_LOG_P, Exclusions, Packed
 from bayestuner.search.engine.posterior import Incumbent, Posterior
+from bayestuner.search.engine.recheck import row_to_recheck
 from bayestuner.search.engine.repeat import MAX_READINGS, log_repeat_gain
 from bayestuner.search.strategy import Prediction, Recommendation, Strategy, check_goal, is_transient
 from bayestuner.space import Space
@@ -281,6 +282,10 @@ class Tuner(Strategy):
             if row >= 0:
                 if self._worth_repeating(incumbent, value):
                     return Plan(incumbent.row, True, self._explain(incumbent.row, "repeat"))
+                if incumbent.feasible and not self._outstanding:
+                    doubtful = row_to_recheck(self._candidates, self._posterior, self._scorer, packed, scoring, value, **options)
+                    if doubtful is not None:
+                        return Plan(doubtful, True, self._explain(doubtful, "recheck"))
                 log_p_power = len(bounds) // n_bounds if n_bounds else 1
                 return Plan(row, False, self._explain(row, "expected improvement", value, log_p_power, max_distance))
             row, _ = self._scorer.best(MOST_FEASIBLE, packed, scoring.bounds, exclusions)
