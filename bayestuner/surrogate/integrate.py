@@ -8,6 +8,7 @@ same weight (Murray and Adams 2010; Snoek et al. 2012), or the weighted nodes of
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,8 @@ Arguments = tuple[IntArray, FloatArray, FloatArray, FloatArray, FloatArray, IntA
 
 RADIUS = 1.1  # of the design, times sqrt(f) for f free entries: slightly outside the shell where a Gaussian has its mass
 MIN_CURVATURE = 0.25  # in prior standard deviations: no direction of the posterior is taken to be wider than two of them
+WIDEST = 8.0  # standard deviations to either side of all means between which quantiles lie
+QUANTILE_TOLERANCE = 1e-7  # of that range
 STEP = 1e-4  # of the finite differences, in prior standard deviations
 
 
@@ -182,3 +185,54 @@ def mixture(processes: Sequence[GaussianProcess], weights: FloatArray, codes: In
     mean = weights @ moments[:, 0]
     variance = weights @ (moments[:, 1] + (moments[:, 0] - mean) ** 2)
     return mean, variance
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Noise-free values of rows that were not measured, under a weighted set of processes: mixtures of normal distributions.
+
+    Such a value is the smooth function plus the row's own deviation, whose variance is the process's `noise_variance`.
+
+    Attributes
+    ----------
+    processes : list of GaussianProcess, S of them
+    weights : ndarray, (S,)
+        Add up to 1.
+    """
+
+    processes: Sequence[GaussianProcess]
+    weights: FloatArray
+
+    def predict(self, codes: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Means and standard deviations (S, m), (S, m) of the values at codes (m, d) under each process."""
+        means, sds = [], []
+        for gp in self.processes:
+            mean, variance = gp.predict(codes)
+            means.append(mean)
+            sds.append(np.sqrt(variance + gp.noise_variance))
+        return np.array(means), np.array(sds)
+
+    def probability(self, codes: IntArray, sign: float, limit: float) -> FloatArray:
+        """P(sign * (value - limit) >= 0) at codes (m, d), (m,)."""
+        mean, sd = self.predict(codes)
+        z = sign * (mean - limit) / sd
+        return np.asarray(self.weights @ np.array([[_normal_cdf(v) for v in row] for row in z.tolist()]))
+
+    def quantiles(self, code: IntArray, probabilities: Sequence[float]) -> list[float]:
+        """Quantiles of the value at one row's codes (1, d), by bisection."""
+        mean, sd = (part[:, 0] for part in self.predict(code))
+        components = list(zip(self.weights.tolist(), mean.tolist(), sd.tolist(), strict=True))
+        lowest, highest = float((mean - WIDEST * sd).min()), float((mean + WIDEST * sd).max())
+        out = []
+        for probability in probabilities:
+            low, high = lowest, highest
+            while high - low > QUANTILE_TOLERANCE * (highest - lowest):
+                middle = 0.5 * (low + high)
+                below = sum(weight * _normal_cdf((middle - m) / s) for weight, m, s in components)
+                low, high = (middle, high) if below < probability else (low, middle)
+            out.append(0.5 * (low + high))
+        return out
+
+
+def _normal_cdf(z: float) -> float:
+    return 0.5 * math.erfc(-z / math.sqrt(2.0))

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from bayestuner.surrogate.covariance import Geometry
 from bayestuner.surrogate.fit import Priors
 from bayestuner.surrogate.gp import GaussianProcess
+from bayestuner.surrogate.integrate import Evidence, Mixture, ccd_nodes, condition_all, slice_samples
 from bayestuner.surrogate.readings import Merged
 from bayestuner.surrogate.transform import POWERS, Transform
 
@@ -62,12 +63,15 @@ class MetricModel:
         self.transform = Transform(1.0, 0.0, 1.0)
         self.rows: IntArray = np.empty(0, dtype=np.int64)
         self.values: FloatArray = np.empty(0)
+        self.reps: FloatArray = np.empty(0)
+        self._integrated: Mixture | None = None
         self.y: FloatArray = np.empty(0)
         self.known_noise: FloatArray = np.empty(0)
 
     def fit(self, codes: IntArray, data: Merged, seed: list[int]) -> None:
         """Fit to merged readings at codes (n, d); `seed` is for random starts and for samples of the hyperparameters."""
-        self.rows, self.values = data.rows, data.values
+        self.rows, self.values, self.reps = data.rows, data.values, data.reps
+        self._integrated = None
         positive = bool((data.values > 0.0).all())
         if self.power is None or (self.power < 1.0 and not positive):
             self.power = 0.0 if positive else 1.0
@@ -81,7 +85,7 @@ class MetricModel:
         if self._compares and positive and n in COMPARE_AT:
             self._compare(self.transform.log_jacobian(data.values) - value, codes, data)
         if self.samples:
-            self._sample(codes, data, np.random.default_rng(seed))
+            self._sample(np.random.default_rng(seed))
 
     def _fit_as(
         self, power: float, gp: GaussianProcess, codes: IntArray, data: Merged, refit: bool = True, extra: FloatArray | None = None
@@ -109,18 +113,33 @@ class MetricModel:
         self.transform, self.y, self.known_noise = kept
         self.processes = [self.gp]
 
-    def _sample(self, codes: IntArray, data: Merged, rng: np.random.Generator) -> None:
+    def _sample(self, rng: np.random.Generator) -> None:
         """Draw samples of the hyperparameters by slice sampling, starting at the best fit (Snoek et al. 2012, section 3.1)."""
-        from bayestuner.surrogate.integrate import Evidence, condition_all, slice_samples
-
-        evidence = Evidence(self.gp.geometry, np.ascontiguousarray(codes), self.y, data.reps, self.known_noise, self.priors)
+        evidence = self._evidence()
         theta = slice_samples(evidence, self.gp.theta, self.samples, rng, burn_in=BURN_IN, thin=THIN)
         self.processes = condition_all(evidence, theta)
+
+    def _evidence(self) -> Evidence:
+        return Evidence(self.gp.geometry, self.gp.codes, self.y, self.reps, self.known_noise, self.priors)
 
     def predict(self, codes: IntArray) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation (m,), (m,) of the smooth function, in transformed units."""
         mean, variance = self.gp.predict(codes)
         return mean, np.sqrt(variance)
+
+    def integrated(self) -> Mixture:
+        """The posterior with the hyperparameters integrated out, computed when first wanted after a fit.
+
+        Over the samples of the hyperparameters where the model keeps some, else over a central composite design around the best fit.
+        """
+        if self._integrated is None:
+            if self.samples:
+                self._integrated = Mixture(self.processes, np.full(self.samples, 1.0 / self.samples))
+            else:
+                evidence = self._evidence()
+                theta, weights = ccd_nodes(evidence, self.gp.theta, corners=False)
+                self._integrated = Mixture(condition_all(evidence, theta), weights)
+        return self._integrated
 
     def noise_free_estimates(self) -> tuple[FloatArray, FloatArray]:
         """Mean and variance (n,), (n,) of what the measured rows would read without noise, in transformed units.

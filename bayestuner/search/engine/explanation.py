@@ -21,9 +21,10 @@ class Explanation:
         Natural logarithm of the expected improvement, in the objective's standardised units; None where another rule chose. While nothing
         feasible is known it is the improvement on the worst objective measured.
     p_feasible, p_viable : float or None
-        The probabilities that a reading meets every bound, and that the run does not fail.
+        The probabilities that a noise-free run meets every bound, and that the run does not fail.
     predicted : dict
-        Metric name -> `Prediction` of a noise-free run.
+        Metric name -> `Prediction` of a noise-free run, by the hyperparameters that fit best: its interval is narrower than that of
+        `Tuner.predict`, which integrates them out.
     approximate : bool
         True where the grid is too large to be scored whole, so that a better row may have been missed.
     """

@@ -17,7 +17,6 @@ from bayestuner.goal import Bound, Goal
 from bayestuner.search.engine.acquisition import log_ndtr
 from bayestuner.search.engine.knob_metrics import infeasible_levels, is_knob, knob_values
 from bayestuner.search.engine.packed import ModelBound
-from bayestuner.search.strategy import Prediction
 from bayestuner.space import Space
 from bayestuner.surrogate.gp import GaussianProcess
 from bayestuner.surrogate.metric import MetricModel
@@ -32,7 +31,7 @@ BoolArray = npt.NDArray[np.bool_]
 MeanAndVariance = tuple[FloatArray, FloatArray]
 """Of several rows, (m,) each."""
 
-TWO_SIDED_95 = 1.959963984540054
+TINY = 1e-300
 MISSED = 1e-6  # standard deviations by which an exact reading misses a bound, at least: its probability to meet it is then 0
 
 
@@ -188,24 +187,21 @@ class Posterior:
             out.append((bound.metric, 1.0 if bound.sense == ">=" else -1.0, min(max(limit, -1e300, -max_distance), max_distance)))
         return out
 
-    def objective_at(self, goal: Goal, rows: IntArray) -> tuple[FloatArray, FloatArray]:
-        """Mean and standard deviation (m,), (m,) of the objective, to be minimised, at rows (m,)."""
+    def objective_at(self, goal: Goal, rows: IntArray) -> FloatArray:
+        """Expected objective, to be minimised, of a noise-free run at rows (m,), (m,); the hyperparameters are integrated out."""
         if is_knob(self.space, goal.objective):
-            return goal.sign * knob_values(self.space, goal.objective, rows), np.zeros(rows.size)
-        mean, std = self.models[goal.objective].predict(self.space.codes(rows))
-        return goal.sign * mean, std
+            return goal.sign * knob_values(self.space, goal.objective, rows)
+        mixture = self.models[goal.objective].integrated()
+        return goal.sign * (mixture.weights @ mixture.predict(self.space.codes(rows))[0])
 
     def log_feasible(self, goal: Goal, rows: IntArray) -> FloatArray:
-        """Log of the probability that the smooth functions meet all bounds on modelled metrics at rows (m,); failures are apart."""
-        codes = self.space.codes(rows)
-        return self._log_p_bounds(goal, {metric: self.models[metric].gp.predict(codes) for metric, _, _ in self.limits(goal)}, rows.size)
+        """Log of the probability that a noise-free run meets all bounds on modelled metrics at rows (m,), (m,); failures are apart.
 
-    def _log_p_bounds(self, goal: Goal, metrics: dict[str, MeanAndVariance], count: int) -> FloatArray:
-        """Log of the probability that all bounds hold for metrics of these means and variances, (count,)."""
-        total = np.zeros(count)
+        The hyperparameters are integrated out.
+        """
+        codes, total = self.space.codes(rows), np.zeros(rows.size)
         for metric, sign, limit in self.limits(goal):
-            mean, variance = metrics[metric]
-            total += _log_p_met(sign * (mean - limit), np.sqrt(variance))
+            total += np.log(np.maximum(self.models[metric].integrated().probability(codes, sign, limit), TINY))
         return total
 
     def noise_free_estimates(self, goal: Goal) -> NoiseFreeEstimates:
@@ -261,42 +257,9 @@ class Posterior:
             return 0.5
         return _p_viable(viability_model(self.geometry, self.space.codes(rows[others]), ran[others]), self.space.codes([row]))
 
-    def predictions(self, goal: Goal, row: int) -> dict[str, Prediction]:
-        """Metric of the goal -> its mean and 95 % interval at a row without noise; at a measured row its own readings count."""
-        out, _ = self.predictions_and_log_feasible(goal, row)
-        if row in self._measured_rows:
-            for metric in self.modelled(goal):
-                model = self.models[metric]
-                at = int(np.flatnonzero(model.rows == row)[0])
-                mean, variance = model.noise_free_estimates()
-                reading = float(model.values[at])
-                exact = model.known_noise[at] == 0.0  # transforming the reading and back would round it
-                out[metric] = Prediction(reading, reading, reading) if exact else _prediction(model, float(mean[at]), float(variance[at]))
-        return out
-
-    def predictions_and_log_feasible(self, goal: Goal, row: int, max_distance: float = math.inf) -> tuple[dict[str, Prediction], float]:
-        """Predictions by the smooth functions at a row, and the log of the probability that a reading there meets all modelled bounds.
-
-        `max_distance` as of `limits`.
-        """
-        out = {}
-        readings = {}
-        codes = self.space.codes([row])
-        for metric in goal.metrics:
-            if is_knob(self.space, metric):
-                value = float(knob_values(self.space, metric, np.array([row]))[0])
-                out[metric] = Prediction(value, value, value)
-                continue
-            model = self.models[metric]
-            means, variances = model.gp.predict(codes)
-            mean, variance = float(means[0]), float(variances[0])
-            readings[metric] = mean, math.sqrt(variance + model.gp.noise_variance)
-            out[metric] = _prediction(model, mean, variance)
-        log_p = 0.0
-        for metric, sign, limit in self.limits(goal, max_distance):
-            mean, std = readings[metric]
-            log_p += log_ndtr(sign * (mean - limit) / max(std, 1e-9))
-        return out, log_p
+    def is_measured(self, row: int) -> bool:
+        """Whether a run of this row has ended well."""
+        return row in self._measured_rows
 
     # -- for scoring --------------------------------------------------------------------------------------------------
 
@@ -388,13 +351,6 @@ def _negated(gp: GaussianProcess) -> GaussianProcess:
     out = copy.copy(gp)
     out.beta = -gp.beta
     return out
-
-
-def _prediction(model: MetricModel, mean: float, variance: float) -> Prediction:
-    """Median and 95 % interval in the metric's own unit, from mean and variance in the model's."""
-    std = math.sqrt(variance)
-    low, middle, high = (model.transform.backward(mean + z * std) for z in (-TWO_SIDED_95, 0.0, TWO_SIDED_95))
-    return Prediction(middle, low, high)
 
 
 def _reading(outcome: Outcome | None, metric: str) -> Reading:

@@ -18,6 +18,7 @@ from bayestuner.search.engine.explanation import Explanation, Plan
 from bayestuner.search.engine.knob_metrics import knob_objective
 from bayestuner.search.engine.packed import NO_MIN_LOG_P, Exclusions, Packed
 from bayestuner.search.engine.posterior import Incumbent, Posterior
+from bayestuner.search.engine.predictions import predictions, predictions_and_log_feasible
 from bayestuner.search.engine.recheck import row_to_recheck
 from bayestuner.search.engine.repeat import MAX_READINGS, log_repeat_gain
 from bayestuner.search.strategy import Prediction, Recommendation, Strategy, check_goal, is_transient
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.9
 MIN_MEASURED = 2  # configurations measured before a model chooses: with fewer it knows no more than the design
+N_SHORTLIST = 64  # untried rows that are judged with the hyperparameters integrated out
 FEASIBILITY_POWER = 3  # exponent of P(feasible) in the acquisition while nothing feasible is known
 # While nothing feasible is known a limit counts as no farther than this from the mean of the readings, in their standard deviations. Two or
 # three readings that happen to be alike would otherwise make every row look infeasible except those sure to fail, which were asked then.
@@ -156,10 +158,9 @@ class Tuner(Strategy):
             sure = log_p >= math.log(self.confidence)
             pick = int(np.argmin(np.where(sure, estimates.objective, np.inf))) if sure.any() else int(np.argmax(log_p))
             if untried:
-                row = self._lowest_untried()
-                promised = self._posterior.objective_at(self.goal, np.array([row]))[0][0] if row >= 0 else np.inf
-                if promised < (estimates.objective[pick] if sure.any() else np.inf):
-                    return self._recommendation(row, float(self._log_feasible(np.array([row]))[0]))
+                row, objective, untried_log_p = self._lowest_untried()
+                if objective < (estimates.objective[pick] if sure.any() else np.inf):
+                    return self._recommendation(row, untried_log_p)
             return self._recommendation(int(estimates.rows[pick]), float(log_p[pick]))
 
     def remaining_gain(self) -> RemainingGain | None:
@@ -181,7 +182,7 @@ class Tuner(Strategy):
             if not self._has_model():
                 raise NoRecommendation(f"a prediction needs {MIN_MEASURED} different configurations measured first")
             self._learn_all()
-            return self._posterior.predictions(self.goal, self.space.row(config))
+            return predictions(self._posterior, self.goal, self.space.row(config))
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
@@ -304,25 +305,36 @@ class Tuner(Strategy):
         """Log of the probability that all bounds hold at rows (m,), failures apart."""
         return np.where(self._candidates.outside_bounds(rows), -np.inf, self._posterior.log_feasible(self.goal, rows))
 
-    def _lowest_untried(self) -> int:
-        """The row of lowest mean among those neither tried nor outstanding that are feasible with `confidence`, or -1."""
+    def _lowest_untried(self) -> tuple[int, float, float]:
+        """The row expected to be best among those neither tried nor outstanding that are feasible with `confidence`.
+
+        With its objective, to be minimised, and its log P(feasible); -1 and inf where there is none. The rows that the best-fitting
+        hyperparameters put first are judged with the hyperparameters integrated out.
+        """
         scoring = self._posterior.for_scoring(self.goal, [])
         geometry = self._posterior.geometry
-        packed = Packed.of(scoring.processes, geometry.d, geometry.levels.size)
+        packed = Packed.of(scoring.processes, geometry.d, geometry.levels.size, scoring.noise)
         exclusions = next(self._candidates.exclusions(self._taken))
         options: dict[str, Any] = {"objective": scoring.objective, "known": knob_objective(self.space, self.goal)}
-        row, _ = self._scorer.best(LOWEST_MEAN, packed, scoring.bounds, exclusions, min_log_p=math.log(self.confidence), **options)
-        return row
+        count, least = min(N_SHORTLIST, self.space.n_rows), math.log(self.confidence)
+        rows, _ = self._scorer.top(count, LOWEST_MEAN, packed, scoring.bounds, exclusions, min_log_p=least, **options)
+        rows = rows[rows >= 0]
+        if not rows.size:
+            return -1, math.inf, -math.inf
+        log_p = self._log_feasible(rows)
+        objective = np.where(log_p >= least, self._posterior.objective_at(self.goal, rows), np.inf)
+        best = int(np.argmin(objective))
+        return int(rows[best]), float(objective[best]), float(log_p[best])
 
     def _recommendation(self, row: int, log_p: float) -> Recommendation:
         trial = next((t for t in reversed(self._measured()) if t.row == row), None)
-        return Recommendation(row, self.space.config(row), self._posterior.predictions(self.goal, row), math.exp(log_p), trial)
+        return Recommendation(row, self.space.config(row), predictions(self._posterior, self.goal, row), math.exp(log_p), trial)
 
     def _explain(
         self, row: int, reason: str, value: float | None = None, log_p_power: int = 1, max_distance: float = math.inf
     ) -> Explanation:
-        predicted, log_p = self._posterior.predictions_and_log_feasible(self.goal, row)
-        scored_log_p = log_p if max_distance == math.inf else self._posterior.predictions_and_log_feasible(self.goal, row, max_distance)[1]
+        predicted, log_p = predictions_and_log_feasible(self._posterior, self.goal, row)
+        scored_log_p = log_p if max_distance == math.inf else predictions_and_log_feasible(self._posterior, self.goal, row, max_distance)[1]
         if self._candidates.outside_bounds(np.array([row], dtype=np.int64))[0]:
             log_p = -math.inf
         p_viable = self._posterior.p_viable(row)
