@@ -7,9 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
+from patience import wait_for
 
 from bayestuner.measure.job.command import text_of
 from bayestuner.measure.job.parser import load_job
@@ -88,7 +91,8 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
         time.sleep(float(sys.argv[2]))
-        self.send_response(int(sys.argv[3]) if len(sys.argv) > 3 and self.server.count else 200)
+        wrong = self.path != (sys.argv[4] if len(sys.argv) > 4 else "/")
+        self.send_response(404 if wrong else int(sys.argv[3]) if len(sys.argv) > 3 and self.server.count else 200)
         self.server.count += 1
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -97,13 +101,31 @@ server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
 server.count = 0
 server.serve_forever()
 """
+BROKEN = """
+import socket, sys, time
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+while True:
+    client, _ = listener.accept()
+    client.recv(65536)
+    print("asked", flush=True)
+    try:
+        exec(sys.argv[2])
+    except OSError:
+        pass
+    client.close()
+"""
 
 
-def load(*options, server, report_fd=None):
+def load(*options, server, report_fd=None, url="http://127.0.0.1:@PORT@/"):
     variables = {} if report_fd is None else {"BAYESTUNER_FD": str(report_fd)}
-    command = [sys.executable, "-m", "bayestuner.measure.http_load", "--url", "http://127.0.0.1:@PORT@/", *options, "--", *server]
+    command = [sys.executable, "-m", "bayestuner.measure.http_load", "--url", url, *options, "--", *server]
     return subprocess.Popen(
-        command, env=os.environ | variables, pass_fds=() if report_fd is None else (report_fd,), stderr=subprocess.PIPE, text=True
+        command,
+        env=os.environ | variables,
+        pass_fds=() if report_fd is None else (report_fd,),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -142,14 +164,122 @@ def test_failing_requests_end_it_with_one_sentence():
     code, errors, _ = loaded("--seconds", "30", delay_s=0.0, more=["503"])
     assert code == 1
     assert errors.count("\n") == 1
-    assert "the last failure: status 503" in errors
+    assert "the last failure: status 503 Service Unavailable" in errors
 
 
 def test_a_server_that_does_not_start_is_named():
     process = load(server=["false"])
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert errors == "bayestuner.measure.http_load: the server ended with exit status 1 before it answered\n"
+    assert errors.startswith("bayestuner.measure.http_load: the server ended with exit status 1 before it answered GET http://127.0.0.1:")
+    assert errors.count("\n") == 1
+
+
+def test_a_server_program_that_is_missing_is_one_sentence():
+    out, errors = (process := load(server=["/nowhere/server"])).communicate(timeout=60)
+    assert (process.returncode, out) == (1, "")
+    assert errors == "bayestuner.measure.http_load: the server's program '/nowhere/server' can't be started: No such file or directory\n"
+
+
+def test_alone_it_prints_what_it_measured():
+    process = load("--clients", "2", "--seconds", "1", server=[sys.executable, "-c", SERVER, "@PORT@", "0.05"])
+    out, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    start, figures, latency = out.splitlines()
+    assert start.endswith("answers; now requests from 2 clients, as fast as answered")
+    answers, seconds = re.match(r"(\d+) answers in ([\d.]+) s, [\d.]+ a second; 0 requests failed", figures).groups()
+    assert 2 < int(answers) <= 2 * (float(seconds) + 0.1) / 0.05
+    p50, longest = re.match(r"latency p50 ([\d.]+) ms, p90 .*, longest ([\d.]+) ms", latency).groups()
+    assert 50 <= float(p50) <= float(longest)
+
+
+def test_the_query_is_sent_and_belongs_to_the_path():
+    path = "/v1/infer;v=2?model=a&batch=8"
+    server = [sys.executable, "-c", SERVER, "@PORT@", "0.01", "200", path]
+    process = load("--clients", "1", "--seconds", "0.5", server=server, url=f"http://127.0.0.1:@PORT@{path}")
+    out, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    assert "; 0 requests failed" in out
+
+
+@pytest.mark.parametrize(
+    "url", ["https://127.0.0.1:@PORT@/", "127.0.0.1:@PORT@/", "http:///x", "http://h:99999999/", "http://h/a b", "ftp://h/"]
+)
+def test_what_is_no_http_url_is_refused(url):
+    process = load(server=["true"], url=url)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "expected a URL that begins with http://" in errors
+
+
+def test_a_wrong_path_is_said_in_the_words_of_http():
+    process = load(server=[sys.executable, "-c", SERVER, "@PORT@", "0.01", "200", "/infer"])
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert re.fullmatch(
+        r"bayestuner.measure.http_load: the server answers GET http://127.0.0.1:\d+/ with status 404 Not Found and not with 200; "
+        r"give a path and query that it serves in --url, and --body-bytes for a POST\n",
+        errors,
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("client.sendall(b'HTTP/1.1 302 Found\\r\\nLocation: http://127.0.0.1/\\r\\nContent-Length: 0\\r\\n\\r\\n')", "status 302 Found"),
+        ("time.sleep(60)", "a request without an answer for"),
+        ("client.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Length: 99999999999999999999\\r\\n\\r\\n' + b'x' * 1000)", "bytes early"),
+        ("client.sendall(b'HTTP/1.1 200 OK\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\nzzz\\r\\n')", "IncompleteRead"),
+        ("client.sendall(b'\\x1b[2J\\x1b]0;x\\x07\\r\\n')", "BadStatusLine"),
+    ],
+)
+def test_a_broken_server_is_named_when_the_time_to_start_is_over(answer, words):
+    """As the runner ends it: by SIGTERM, with what went wrong as the last words."""
+    process = load("--timeout", "20", server=[sys.executable, "-c", BROKEN, "@PORT@", answer])
+    assert process.stdout.readline() == "asked\n"
+    time.sleep(1.0)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors.startswith("bayestuner.measure.http_load: it was stopped before the server answered GET http://127.0.0.1:")
+    assert words in errors
+    assert errors.count("\n") == 1
+    assert errors[:-1].isprintable()
+
+
+ENDLESS = {
+    "body": "client.sendall(b'HTTP/1.1 200 OK\\r\\n\\r\\n')\nwhile True: client.sendall(b'x' * 65536)",
+    "chunks": (
+        "client.sendall(b'HTTP/1.1 200 OK\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n')\n"
+        "while True: client.sendall(b'5\\r\\nxxxxx\\r\\n' * 9999)"
+    ),
+    "continue": "while True: client.sendall(b'HTTP/1.1 100 Continue\\r\\n\\r\\n' * 999)",
+    "drops": "client.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Length: 999\\r\\n\\r\\n')\nwhile True: client.sendall(b'x'); time.sleep(0.2)",
+}
+
+
+@pytest.mark.parametrize("kind", sorted(ENDLESS))
+def test_an_answer_without_end_is_ended(kind):
+    from bayestuner.measure.http_client import ask, connect
+    from bayestuner.measure.http_load import _free_port
+
+    port = _free_port()
+    server = subprocess.Popen([sys.executable, "-c", BROKEN, str(port), ENDLESS[kind]])
+    try:
+        connection = connect("127.0.0.1", port, 1.5)
+        wait_for(lambda: ask(connection, "GET", "/", None)[1].find("refused") < 0)
+        tracemalloc.start()
+        began = time.monotonic()
+        status, problem = ask(connection, "GET", "/", None)
+        assert time.monotonic() - began < 10
+        assert status is None
+        assert "no whole answer within 1.5 s" in problem or "more than 64 MiB" in problem or "timed out" in problem
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+        connection.close()
+        server.kill()
+        server.wait()
 
 
 def test_sigterm_ends_generator_and_server():

@@ -29,6 +29,9 @@ REFAULTED_SHARE_PER_S = 0.01
 STALL_SHARE = 0.05
 """A job thrashes that reads more than a hundredth of its memory limit again every second, or waits for memory a twentieth of the time."""
 
+LOAD_GENERATOR = "bayestuner.measure.http_load"
+"""A job that runs it reports as soon as its server answers: that it must report is no advice to its author."""
+
 DISTURBED = frozenset({"contended", "stolen", "swapped", "throttled"})
 """Flags of what came from outside the job: another run of the same configuration may be spared it."""
 
@@ -107,7 +110,10 @@ def failure(job: Job, evidence: Evidence) -> Failed | None:
 
 
 def _not_ready(job: Job, evidence: Evidence) -> str:
-    return f"{evidence.reports.why_not_ready()} within {job.measure.startup_timeout_s:g} s of its start (measure.startup_timeout_s)"
+    why = evidence.reports.why_not_ready()
+    if LOAD_GENERATOR in job.command and not evidence.reports.n_bytes:
+        why = "the load generator had no answer with status 200 from its server"
+    return f"{why} within {job.measure.startup_timeout_s:g} s of its start (measure.startup_timeout_s)"
 
 
 def _too_slow(job: Job, evidence: Evidence) -> str:

@@ -223,3 +223,14 @@ def test_what_a_job_that_is_not_ready_lacks_agrees_with_what_it_printed(job):
         "throughput_regex '(?P<rate>[\\\\d.,]+) img/s' finds nothing in the lines of the job's output and errors within 60 s of its start "
         "(measure.startup_timeout_s); it last printed: last words"
     )
+
+
+def test_a_server_that_never_answers_is_no_job_that_forgot_to_report(job):
+    loaded = replace(job, command=("python", "-m", "bayestuner.measure.http_load", "--url", "http://x/", "--", "./server"))
+    silent = replace(evidence([0.02] * 2, stop="not_ready"), reports=PipeReports(0), last_lines=["at last: status 404 Not Found"])
+    message = judge(loaded, silent).message
+    assert message == (
+        "the load generator had no answer with status 200 from its server within 60 s of its start (measure.startup_timeout_s); "
+        "it last printed: at last: status 404 Not Found"
+    )
+    assert "BAYESTUNER_FD" in judge(job, silent).message
