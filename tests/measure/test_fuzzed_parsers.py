@@ -319,6 +319,7 @@ def test_any_powercap_tree_is_refused_in_words(edits):
         find_zones(roots)
         with pytest.MonkeyPatch.context() as patch, pytest.raises(Refused) as caught:
             patch.setattr("bayestuner.measure.energy.counting_meter.PROOF_TIMEOUT_S", 0.0)
+            patch.setattr("bayestuner.measure.energy.counting_meter.SLOW_COUNTER_S", 0.0)
             open_powercap(roots)
         assert caught.value.refusal.reason and caught.value.refusal.remedy
     finally:

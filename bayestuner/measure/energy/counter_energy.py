@@ -24,7 +24,7 @@ FROZEN_S = 0.05
 """A package counter that doesn't change for longer than this is frozen: even an idle package makes it step every millisecond."""
 
 DEFAULT_MAX_POWER_W = {"package": 1000.0, "dram": 400.0}
-"""The most a domain is taken to draw where the machine tells neither limit nor TDP: on purpose about twice the largest parts sold."""
+"""The most a domain is taken to draw where the machine has no power limit in force: on purpose about twice the largest parts sold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +81,14 @@ def plausible_power_w(kind: str, *, limit_w: float | None, tdp_w: float | None) 
     kind : {"package", "dram"}
         Decides the value where nothing is known.
     limit_w : float or None
-        The short-term power limit (PL2) in force. Firmware that sets "no limit" writes 4095 W and the like, so a limit above three
-        times the TDP is ignored.
+        The short-term power limit (PL2) in force. Small computers really draw it, also where it is ten times the TDP. Firmware that sets
+        no limit writes the register's maximum, 4095 W; so a limit above `DEFAULT_MAX_POWER_W` is taken for none.
     tdp_w : float or None
-        Thermal design power.
+        Thermal design power. It says little of the highest power: without a limit a part may draw many times its TDP for a while.
     """
-    known_tdp = tdp_w if tdp_w is not None and tdp_w > 0 else None
-    ceiling = 3.0 * known_tdp if known_tdp is not None else DEFAULT_MAX_POWER_W[kind]
-    if limit_w is not None and 0 < limit_w <= ceiling:
+    if limit_w is not None and 0 < limit_w <= DEFAULT_MAX_POWER_W[kind]:
         return 1.5 * limit_w
-    return ceiling
+    return max(3.0 * (tdp_w or 0.0), DEFAULT_MAX_POWER_W[kind])
 
 
 def counter_energy_j(counter: Counter, first: int, last: int, duration_s: float, uncertainty_s: float = 0.0) -> float:

@@ -16,6 +16,10 @@ from bayestuner.measure.energy.reader import Reader, Reading, Source, best_reade
 PROOF_TIMEOUT_S = 0.1
 """How long a counter may take to move before it is called dead, seconds. Real ones step every millisecond."""
 
+SLOW_COUNTER_S = 1.5
+"""How long it is looked at a counter that didn't move in time, seconds, to say whether it is dead or only steps too slowly to measure with:
+some virtual machines and firmwares step once a second."""
+
 SLOW_READING_NS = 100_000
 """A reading of all counters that took longer was interrupted; it is repeated, up to `READING_TRIES` readings in all."""
 
@@ -123,13 +127,14 @@ def proven_meter(
     unreadable_remedy: str,
     dead_remedy: str,
     notes: Sequence[str] = (),
+    unusable_dram: Sequence[str] = (),
     make_reader: Callable[[Sequence[Source]], Reader] = best_reader,
 ) -> CountingMeter:
     """Make a meter of those counters that are seen to count.
 
-    A package counter that stands still makes the whole meter unusable: no package draws 0 W, so the counter is dead. DRAM is included only
-    where every socket has a DRAM counter that moves, and otherwise left out with a note: a total with the DRAM of one socket only could not
-    be compared with anything.
+    A package counter that stands still makes the whole meter unusable: no package draws 0 W, so the counter is dead. One that steps only
+    once in a while is of no use either. DRAM is included only where every socket has a DRAM counter that can be read and moves, and
+    otherwise left out with a note: a total with the DRAM of one socket only could not be compared with anything.
 
     Parameters
     ----------
@@ -143,14 +148,18 @@ def proven_meter(
         What to do where a counter can't be read, and where it stands still.
     notes : sequence of str
         See `CountingMeter`.
+    unusable_dram : sequence of str
+        Why DRAM counters that exist are not in `found`.
     make_reader : callable
         Makes the reader of a sequence of sources.
 
     Raises
     ------
     Refused
-        A counter can't be read, or a package's counter stands still.
+        A package's counter can't be read, stands still or steps too slowly.
     """
+    found, unreadable = _without_unreadable_dram(found, make_reader)
+    unusable_dram = (*unusable_dram, *unreadable)
     try:
         moved = which_moved(make_reader([source for _, source in found]), timeout_s=PROOF_TIMEOUT_S)
     except OSError as error:
@@ -159,28 +168,67 @@ def proven_meter(
     sockets = [counter.name.removeprefix("package-") for counter, _ in found if counter.kind == "package"]
     dead = [f"package-{socket}" for socket in sockets if f"package-{socket}" not in alive]
     if dead:
-        reason = f"{' and '.join(dead)} did not move within {PROOF_TIMEOUT_S * 1000:.0f} ms, so the counter is dead"
-        raise Refused(what, reason, dead_remedy)
+        raise _standing_still(what, dead, [s for c, s in found if c.name in dead], make_reader, dead_remedy)
     without_dram = [socket for socket in sockets if f"dram-{socket}" not in alive]
     kept = [(counter, source) for counter, source in found if counter.kind == "package" or not without_dram]
-    if without_dram and any(counter.kind == "dram" for counter, _ in found):
+    if unusable_dram:
+        notes = (*notes, f"DRAM is left out of the total: {'; '.join(unusable_dram)}")
+    elif without_dram and any(counter.kind == "dram" for counter, _ in found):
         lacking = " and ".join(f"dram-{socket}" for socket in without_dram)
         notes = (*notes, f"DRAM is left out of the total: {lacking} does not count")
     sources = [source for _, source in kept]
     return CountingMeter(what, [counter for counter, _ in kept], make_reader(sources), files.pop_all().close, notes, sources)
 
 
-def which_moved(reader: Reader, *, timeout_s: float) -> tuple[bool, ...]:
-    """Whether each counter changed within `timeout_s` seconds; returns as soon as all have. Raises OSError as `reader` does."""
-    first = reader().counts
-    moved = [False] * len(first)
+def _without_unreadable_dram(
+    found: Sequence[tuple[Counter, Source]], make_reader: Callable[[Sequence[Source]], Reader]
+) -> tuple[list[tuple[Counter, Source]], list[str]]:
+    """The counters without those of DRAM that can't be read, and a note on each of these."""
+    kept, notes = [], []
+    for counter, source in found:
+        if counter.kind == "dram":
+            try:
+                make_reader([source])()
+            except OSError as error:
+                notes.append(f"{counter.name} can't be read: {describe_os_error(error)}")
+                continue
+        kept.append((counter, source))
+    return kept, notes
+
+
+def _standing_still(
+    what: str, names: Sequence[str], sources: Sequence[Source], make_reader: Callable[[Sequence[Source]], Reader], dead_remedy: str
+) -> Refused:
+    """The refusal of a meter whose package counters didn't move in time: they are dead, or only step too slowly."""
+    who, soon = " and ".join(names), f"within {PROOF_TIMEOUT_S * 1000:.0f} ms"
+    try:
+        slow = all(which_moved(make_reader(sources), timeout_s=SLOW_COUNTER_S, steps=1))
+    except OSError:
+        slow = False
+    if slow:
+        reason = (
+            f"{who} moved once at most {soon}, but did within {SLOW_COUNTER_S:g} s: a counter that steps so slowly can't be measured with"
+        )
+        return Refused(what, reason, 'use another meter, or accept the estimate (energy = ["model"])')
+    return Refused(what, f"{who} did not move {soon}, so the counter is dead", dead_remedy)
+
+
+def which_moved(reader: Reader, *, timeout_s: float, steps: int = 2) -> tuple[bool, ...]:
+    """Whether each counter changed `steps` times within `timeout_s` seconds; returns as soon as all have. Raises OSError as `reader` does.
+
+    Twice, because a counter that steps once a second would otherwise be taken for a good one whenever its step happens to fall into the
+    time.
+    """
+    before = reader().counts
+    left = [steps] * len(before)
     deadline = time.monotonic() + timeout_s
     while True:
         late = time.monotonic() >= deadline  # asked before the read, so that one read always follows the whole wait
-        for index, count in enumerate(reader().counts):
-            moved[index] = moved[index] or count != first[index]
-        if all(moved) or late:
-            return tuple(moved)
+        counts = reader().counts
+        left = [max(n - (count != last), 0) for n, count, last in zip(left, counts, before, strict=True)]
+        before = counts
+        if not any(left) or late:
+            return tuple(n == 0 for n in left)
         time.sleep(0.005)
 
 

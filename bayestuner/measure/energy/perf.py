@@ -141,6 +141,7 @@ def open_perf(roots: KernelRoots) -> CountingMeter:
         raise Refused(SOURCE, f"{pmu}/cpumask names no CPU", remedy)
     with ExitStack() as files:
         found: list[tuple[Counter, Source]] = []
+        unusable: list[str] = []
         for cpu, name in cpus.items():
             for kind, (config, scale) in events.items():
                 try:
@@ -150,8 +151,13 @@ def open_perf(roots: KernelRoots) -> CountingMeter:
                     raise Refused(SOURCE, reason, BUILD_EXTENSION) from error
                 except OSError as error:
                     reason = f"{EVENTS[kind]} can't be opened on CPU {cpu}: {describe_os_error(error)}"
+                    if kind == "dram":
+                        unusable.append(reason)
+                        continue
                     raise Refused(SOURCE, reason, _open_remedy(error, remedy)) from error
                 files.callback(os.close, fd)
                 counter = Counter(f"{kind}-{name}", scale, MODULUS, DEFAULT_MAX_POWER_W[kind], MAX_INTERVAL_S)
                 found.append((counter, Source(fd, SourceKind.PERF, f"{EVENTS[kind]} on CPU {cpu}")))
-        return proven_meter(SOURCE, found, files, unreadable_remedy=remedy, dead_remedy=remedy, make_reader=native_reader)
+        return proven_meter(
+            SOURCE, found, files, unreadable_remedy=remedy, dead_remedy=remedy, unusable_dram=unusable, make_reader=native_reader
+        )

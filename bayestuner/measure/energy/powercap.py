@@ -144,7 +144,7 @@ def open_powercap(roots: KernelRoots) -> CountingMeter:
     Raises
     ------
     Refused
-        With reason and remedy, when there is none, when one can't be read, or when one stands still.
+        With reason and remedy: there is no package zone, or one that can't be read, has no range, or stands still.
     """
     zones, notes = find_zones(roots)
     if not any(zone.name.startswith("package-") for zone in zones):
@@ -152,15 +152,22 @@ def open_powercap(roots: KernelRoots) -> CountingMeter:
     virtual = cpu_model(roots).hypervisor
     with ExitStack() as files:
         found: list[tuple[Counter, Source]] = []
+        unusable: list[str] = []
         for zone in zones:
             path = zone.folder / "energy_uj"
             try:
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            except OSError as error:
+                counter, fd = _counter(zone), os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except (Refused, OSError) as error:
+                if zone.name.startswith("dram-"):
+                    unusable.append(f"{zone.name} can't be used: {error if isinstance(error, Refused) else describe_os_error(error)}")
+                    continue
+                if isinstance(error, Refused):
+                    raise
                 remedy = GRANT_ACCESS if isinstance(error, PermissionError) else LOAD_DRIVER
                 raise Refused(SOURCE, f"energy_uj of {zone.name} can't be opened: {describe_os_error(error)}", remedy) from error
             files.callback(os.close, fd)
-            found.append((_counter(zone), Source(fd, SourceKind.TEXT, str(path))))
+            found.append((counter, Source(fd, SourceKind.TEXT, str(path))))
+        dead_remedy = HIDDEN_BY_VM if virtual else OTHER_METER
         return proven_meter(
-            SOURCE, found, files, unreadable_remedy=LOAD_DRIVER, dead_remedy=HIDDEN_BY_VM if virtual else OTHER_METER, notes=notes
+            SOURCE, found, files, unreadable_remedy=LOAD_DRIVER, dead_remedy=dead_remedy, notes=notes, unusable_dram=unusable
         )

@@ -38,3 +38,4 @@ def public_roots():
 def patience(monkeypatch):
     """Fake counters are moved by a thread, which may have to wait for its turn on a loaded machine."""
     monkeypatch.setattr(counting_meter, "PROOF_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(counting_meter, "SLOW_COUNTER_S", 0.0)

@@ -129,15 +129,25 @@ def test_a_sample_of_another_meter_is_refused():
     ("kind", "limit_w", "tdp_w", "expected"),
     [
         ("package", 144.0, 120.0, 216.0),  # 1.5 * PL2
-        ("package", None, 120.0, 360.0),  # 3 * TDP
-        ("package", 0.0, 120.0, 360.0),
-        ("package", 4095.0, 120.0, 360.0),  # firmware's "no limit"
+        ("package", None, 120.0, DEFAULT_MAX_POWER_W["package"]),  # without a limit the TDP is no bound
+        ("package", 0.0, 120.0, DEFAULT_MAX_POWER_W["package"]),
+        ("package", 4095.0, 6.0, DEFAULT_MAX_POWER_W["package"]),  # firmware's "no limit"
+        ("package", None, 600.0, 1800.0),  # 3 * TDP
+        ("package", 61.0, 15.0, 91.5),  # Surface Pro 7
+        ("package", 49.0, 4.5, 73.5),  # MacBook10,1
+        ("package", 25.0, 6.0, 37.5),  # an N100 box
         ("package", 4095.0, None, DEFAULT_MAX_POWER_W["package"]),
         ("package", 200.0, None, 300.0),
         ("package", None, None, DEFAULT_MAX_POWER_W["package"]),
         ("dram", None, 0.0, DEFAULT_MAX_POWER_W["dram"]),
-        ("dram", None, 20.0, 60.0),
+        ("dram", None, 20.0, DEFAULT_MAX_POWER_W["dram"]),
     ],
 )
-def test_plausible_power(kind, limit_w, tdp_w, expected):
+def test_the_power_that_tells_a_wrap_from_a_reset(kind, limit_w, tdp_w, expected):
     assert plausible_power_w(kind, limit_w=limit_w, tdp_w=tdp_w) == expected
+
+
+@pytest.mark.parametrize(("tdp_w", "limit_w", "burst_w"), [(15.0, 61.0, 58.0), (4.5, 49.0, 30.0), (6.0, 4095.0, 24.0), (15.0, 64.0, 60.0)])
+def test_a_burst_far_above_the_tdp_is_power_and_no_reset(tdp_w, limit_w, burst_w):
+    counter = Counter("package-0", 1e-6, 262143328911, plausible_power_w("package", limit_w=limit_w, tdp_w=tdp_w))
+    assert counter_energy_j(counter, 0, round(2e6 * burst_w), 2.0) == pytest.approx(2 * burst_w)

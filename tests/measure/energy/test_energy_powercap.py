@@ -1,6 +1,8 @@
 """The powercap meter over trees laid out as the kernel does; the energy is synthetic (see energy_fakes)."""
 
+import itertools
 import os
+import threading
 from dataclasses import replace
 
 import pytest
@@ -191,13 +193,70 @@ def test_a_masked_tree_names_the_container(roots):
 
 
 @pytest.mark.parametrize("text", ["", "0", "many"])
-def test_a_zone_without_a_range_is_refused(roots, text):
+def test_a_package_without_a_range_is_refused(roots, text):
     put_broadwell_ep(roots)
     folders = put_two_socket_powercap(roots)
-    put(folders["dram-0"] / "max_energy_range_uj", text)
+    put(folders["package-1"] / "max_energy_range_uj", text)
     with pytest.raises(Refused) as caught:
         open_powercap(roots)
     assert "max_energy_range_uj" in caught.value.refusal.reason
+
+
+def _no_range(folder):
+    (folder / "max_energy_range_uj").unlink()
+
+
+def _range_of_0(folder):
+    put(folder / "max_energy_range_uj", "0")
+
+
+def _answers_an_error(folder):
+    (folder / "energy_uj").unlink()
+    (folder / "energy_uj").mkdir()  # open works, read answers EISDIR: stands for the ENODATA and EIO of real zones
+
+
+def _can_not_be_opened(folder):
+    (folder / "energy_uj").unlink()
+    (folder / "energy_uj").symlink_to("/nonexistent")
+
+
+@pytest.mark.parametrize("broken", [_no_range, _range_of_0, _answers_an_error, _can_not_be_opened])
+def test_one_dram_zone_that_cannot_be_used_leaves_out_dram_and_nothing_else(roots, broken):
+    put_broadwell_ep(roots)
+    folders = put_two_socket_powercap(roots)
+    broken(folders["dram-1"])
+    with moving_text({name: folders[name] for name in ("package-0", "package-1", "dram-0")}):
+        meter = open_powercap(roots)
+    assert (meter.boundary, meter.domains) == ("pkg", ("package-0", "package-1"))
+    assert any(note.startswith("DRAM is left out of the total: dram-1 can't be ") for note in meter.notes)
+    meter.close()
+
+
+@pytest.mark.parametrize("way", ["extension", "python"], indirect=True)
+def test_counters_that_step_once_a_second_are_refused_each_time_for_what_they_are(roots, way, monkeypatch):
+    """As in a virtual machine whose host samples the energy once a second (QEMU's vmsr helper)."""
+    monkeypatch.setattr("bayestuner.measure.energy.counting_meter.PROOF_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("bayestuner.measure.energy.counting_meter.SLOW_COUNTER_S", 1.5)
+    put_broadwell_ep(roots, virtual=True)
+    tree = PowercapTree(roots)
+    package = TextCounter(tree.zone("intel-rapl:0", "package-0", energy_uj=1000) / "energy_uj")
+    ended, steps = threading.Event(), itertools.count(1)
+
+    def step():
+        while not ended.wait(0.6):
+            package(1000 + 12_000_000 * next(steps))
+
+    thread = threading.Thread(target=step)
+    thread.start()
+    try:
+        for _ in range(4):
+            with pytest.raises(Refused) as caught:
+                open_powercap(roots)
+            assert "package-0 moved once at most within 100 ms, but did within 1.5 s" in caught.value.refusal.reason
+            assert "virtual machine" not in caught.value.refusal.remedy
+    finally:
+        ended.set()
+        thread.join()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
