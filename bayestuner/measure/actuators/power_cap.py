@@ -36,7 +36,17 @@ NO_LIMIT = "this processor's driver shows its energy, but no limit; use a knob o
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """The powercap zone of one package: the number of its long-term constraint, and its largest limit (None: not known)."""
+    """The powercap zone of one package.
+
+    Attributes
+    ----------
+    folder : Path
+    constraint : int
+        Number of its long-term constraint.
+    max_uw : int or None
+        The largest limit that is surely taken: the thermal design power, or the limit that was in force when this was read where that is
+        higher, as on many laptops. None: the hardware doesn't say.
+    """
 
     folder: Path
     constraint: int
@@ -117,6 +127,8 @@ def open_power_cap(roots: KernelRoots | None = None, files: CgroupFiles | None =
 def _package(folder: Path) -> Package:
     names = {index: read_text(folder / f"constraint_{index}_name") for index in range(4)}
     index = next((i for i, name in names.items() if name == "long_term"), 0)
-    if read_int(folder / f"constraint_{index}_power_limit_uw") is None:
+    in_force = read_int(folder / f"constraint_{index}_power_limit_uw")
+    if in_force is None:
         raise Refused(KIND, f"{folder} has no power limit that can be read", NO_LIMIT)
-    return Package(folder, index, read_int(folder / f"constraint_{index}_max_power_uw") or None)
+    design = read_int(folder / f"constraint_{index}_max_power_uw")
+    return Package(folder, index, max(design, in_force) if design else None)

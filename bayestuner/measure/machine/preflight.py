@@ -11,7 +11,7 @@ import platform
 from collections.abc import Callable
 from typing import Any
 
-from bayestuner.measure.energy.kernel_files import KernelRoots
+from bayestuner.measure.energy.kernel_files import KernelRoots, read_int, read_text
 from bayestuner.measure.machine.temperature import read_temperature_c
 
 Fact = dict[str, Any]
@@ -62,7 +62,7 @@ def throttle_count(roots: KernelRoots | None = None) -> int | None:
 
 def long_term_window_s(facts: dict[str, Fact]) -> float | None:
     """The longest window over which a package's long-term power limit (PL1) averages, in seconds; None where it isn't known."""
-    zones = facts["power_limits"].get("value") or []
+    zones = [z for z in facts["power_limits"].get("value") or [] if str(z["zone"]).startswith("package")]  # psys has limits of its own
     return max((z["window_s"] for z in zones if z["constraint"] == "long_term" and z["window_s"] is not None), default=None)
 
 
@@ -74,11 +74,12 @@ def _text(roots: KernelRoots, relative: str, missing: str | None = None) -> str:
 
 
 def _of_every_cpu(roots: KernelRoots, name: str, missing: str) -> list[str]:
-    """The different values that a cpufreq file has over all CPUs, sorted."""
-    files = sorted(roots.sys_path(_CPU).glob(f"cpu[0-9]*/cpufreq/{name}"))
-    if not files:
+    """The different values that a cpufreq file has over all CPUs for which it can be read, sorted."""
+    texts = map(read_text, roots.sys_path(_CPU).glob(f"cpu[0-9]*/cpufreq/{name}"))
+    found = sorted({text for text in texts if text is not None})
+    if not found:
         raise _Unknown(missing)
-    return sorted({file.read_text().strip() for file in files})
+    return found
 
 
 def _governor(roots: KernelRoots) -> list[str]:
@@ -109,19 +110,20 @@ def _turbo(roots: KernelRoots) -> bool:
 
 
 def _power_limits(roots: KernelRoots) -> list[dict[str, Any]]:
+    """The limits of packages and of the whole board (psys); a file that can't be read makes its own figure None and no other."""
     found = []
     for zone in sorted(roots.sys_path("class/powercap").glob("intel-rapl:*")):
         if zone.name.count(":") != 1:  # power limits that matter stand at the package
             continue
         for file in sorted(zone.glob("constraint_*_name")):
             stem = file.name.removesuffix("_name")
-            window = zone / f"{stem}_time_window_us"
+            limit_uw, window_us = read_int(zone / f"{stem}_power_limit_uw"), read_int(zone / f"{stem}_time_window_us")
             found.append(
                 {
-                    "zone": (zone / "name").read_text().strip(),
-                    "constraint": file.read_text().strip(),
-                    "limit_w": int((zone / f"{stem}_power_limit_uw").read_text()) / 1e6,
-                    "window_s": int(window.read_text()) / 1e6 if window.exists() else None,
+                    "zone": read_text(zone / "name"),
+                    "constraint": read_text(file),
+                    "limit_w": None if limit_uw is None else limit_uw / 1e6,
+                    "window_s": None if window_us is None else window_us / 1e6,
                 }
             )
     if not found:

@@ -136,6 +136,19 @@ def test_more_watts_than_the_package_takes_are_refused(tmp_path):
     assert actuator.problem(60e6) is None
 
 
+@pytest.mark.parametrize(("design_w", "in_force_w"), [(15, 25), (4.5, 49), (125, 253), (120, 120)])
+def test_a_limit_up_to_the_one_in_force_is_taken_although_it_is_above_the_design_power(tmp_path, design_w, in_force_w):
+    """As on laptops, whose firmware sets a limit above what it calls the processor's power (Surface Pro 7: 15 W and 25 W)."""
+    roots = server(tmp_path)
+    for package in open_power_cap(roots).packages:
+        put(package.folder / "constraint_0_max_power_uw", str(round(1e6 * design_w)))
+        put(package.folder / "constraint_0_power_limit_uw", str(round(1e6 * in_force_w)))
+    actuator = open_power_cap(roots)
+    assert actuator.problem(1e6 * in_force_w) is None
+    assert f"takes, {in_force_w:g} W" in actuator.problem(1e6 * in_force_w + 1e6)
+    assert f"up to {in_force_w:g} W each" in actuator.detail
+
+
 def test_machines_without_them_say_why_and_what_would_help(tmp_path):
     roots = fake_roots(tmp_path)
     put_broadwell_ep(roots)

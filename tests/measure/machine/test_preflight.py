@@ -89,6 +89,34 @@ def test_what_is_missing_says_why(roots):
     assert all(set(fact) in ({"value"}, {"unknown"}) for fact in facts.values())
 
 
+def test_only_the_limits_of_packages_say_how_long_a_processor_may_draw_more_than_it_sustains(server):
+    for name, window_us in (("psys", 448_000_000), ("package-2", 999_424)):
+        zone = server.sys_path(f"class/powercap/intel-rapl:{2 if name == 'psys' else 3}")
+        texts = {"name": name, "constraint_0_name": "long_term", "constraint_0_power_limit_uw": 0, "constraint_0_time_window_us": window_us}
+        for file, text in texts.items():
+            put(zone / file, str(text))
+    facts = preflight(server)
+    assert long_term_window_s(facts) == pytest.approx(27.98, abs=0.01)
+    assert {"zone": "psys", "constraint": "long_term", "limit_w": 0.0, "window_s": 448.0} in facts["power_limits"]["value"]
+
+
+@pytest.mark.parametrize(
+    "name", ["constraint_0_power_limit_uw", "constraint_1_time_window_us", "constraint_1_name", "constraint_0_time_window_us"]
+)
+def test_a_file_of_a_zone_that_cannot_be_read_hides_no_other(server, name):
+    (server.sys_path("class/powercap/intel-rapl:0") / name).unlink(missing_ok=True)
+    (server.sys_path("class/powercap/intel-rapl:0") / name).mkdir()  # read answers an error: stands for the ENODATA of real zones
+    facts = preflight(server)
+    assert long_term_window_s(facts) == pytest.approx(27.98, abs=0.01)
+    json.dumps(facts)
+
+
+def test_a_clock_that_cannot_be_read_hides_no_other(server):
+    (server.sys_path("devices/system/cpu/cpu0/cpufreq/scaling_governor")).unlink()
+    (server.sys_path("devices/system/cpu/cpu0/cpufreq/scaling_governor")).mkdir()
+    assert preflight(server)["governor"]["value"]
+
+
 def test_a_text_nobody_expects_is_unknown_not_an_error(server):
     server.proc_path("loadavg").write_text("what\n")
     server.proc_path("swaps").write_text("Filename\n/dev/sda2 partition much\n")
