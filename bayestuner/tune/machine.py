@@ -36,7 +36,7 @@ def open_machine(job: Job, allow_affinity: bool, progress: Progress) -> tuple[Is
     """
     from bayestuner.measure.cgroup.select import open_isolation
 
-    others = observe_other_programs()
+    others = observe_other_programs() if job.measure.max_outside_load < 1 else None
     warning = None if others is None else others.warning()
     if warning:
         progress.note(warning)

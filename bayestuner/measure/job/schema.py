@@ -138,7 +138,8 @@ MEASURE_KEYS = (
         "max_outside_load",
         "number",
         "Share of the machine's CPU time that others may use. Where it was more in each of the first three runs, their figures say little: "
-        "`tune` and `measure-grid` end with exit code 5, and what was measured is kept. 1: never.",
+        "`tune` and `measure-grid` end with exit code 5, and what was measured is kept. 1: never, and the second in which the machine is "
+        "watched before the first run is saved.",
         0.75,
         low=0,
         high=1,
