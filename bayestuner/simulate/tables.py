@@ -105,9 +105,9 @@ def _read_about(path: Path) -> dict[str, Any]:
     beside = path.with_suffix(".json")
     if beside == path:
         raise StoreError(f"a table is a CSV file with a JSON file of the same name beside it; {path} is the latter")
-    if not path.exists():
-        raise StoreError(f"there is no table {path}; give the CSV file that bayestuner measure-grid wrote")
     try:
+        if not path.exists():
+            raise StoreError(f"there is no table {path}; give the CSV file that bayestuner measure-grid wrote")
         about = json.loads(beside.read_text(encoding="utf-8"))
     except OSError as error:
         raise StoreError(

@@ -60,7 +60,7 @@ def clear_errors(folder: Path) -> Iterator[None]:
 
 def _sentence(folder: Path, error: Exception) -> str:
     file = folder / FILE_NAME
-    text = str(error)
+    text = str(error.strerror or error) if isinstance(error, OSError) else str(error)
     lower = text.lower()
     if "full" in lower or "no space" in lower:
         return f"no space is left for {file}; free some and start again: every outcome stored before is kept"

@@ -131,7 +131,8 @@ def test_another_users_study_is_no_error_of_ours(study, what, command):
     done = run([sys.executable, "-c", AS_NOBODY, study, study, *command], cwd="/")
     assert done.returncode == exit_codes.STUDY_TROUBLE, done.stderr
     assert done.stdout.endswith("----\n")
-    assert f"{study / 'study.sqlite'} may not be read by this user" in done.stderr.splitlines()[-1]
+    assert f"{study / 'study.sqlite'} may not be read by this user (" in done.stderr.splitlines()[-1]
+    assert "Errno" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Tables of real runs are replayed as they were measured; what can't be replayed is a sentence."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -192,3 +193,12 @@ def test_a_table_of_failures_and_a_metric_that_a_run_lacks(tmp_path):
     lacking = read_table(write_table(tmp_path, rows=[row(1, 128, 1), row(2, 128, 1, throughput="")]))
     with pytest.raises(InvalidGoal, match=r"has no throughput of \{'cores': 2"):
         TableJob(lacking, GOAL)
+
+
+def test_a_table_that_may_not_be_read_is_one_sentence(tmp_path, monkeypatch):
+    def denied(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", denied)  # as in a folder that this user may not enter
+    with pytest.raises(StoreError, match=r"can't read .*t\.json, which says what the columns of t\.csv are: Permission denied"):
+        read_table(tmp_path / "t.csv")
