@@ -70,6 +70,8 @@ class Table:
     ----------
     rows : list of dict
         The lines of the CSV file: column -> text.
+    starts : list of dict
+        What was recorded at each start of measuring, the latest last.
 
     Raises
     ------
@@ -90,7 +92,7 @@ class Table:
         self._metrics = metrics
         self._spread = [name for name in spread if name.removesuffix("_sd") in metrics]
         self.columns = [*provenance.knobs, "status", *metrics, *self._spread, *_RUN_COLUMNS, "measured_utc", "flags", "message"]
-        self._starts: list[dict[str, Any]] = []
+        self.starts: list[dict[str, Any]] = []
         try:
             self.rows = self._read() if path.exists() else []
         except (OSError, ValueError) as error:
@@ -107,7 +109,7 @@ class Table:
 
     def begin(self, facts: Mapping[str, Any]) -> None:
         """Record in the JSON file that measuring starts, or goes on, now; `facts` describes the machine."""
-        self._starts.append({"utc": _now(), "rows_before": len(self.rows), **facts})
+        self.starts.append({"utc": _now(), "rows_before": len(self.rows), **facts})
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if not self.rows:
@@ -162,7 +164,7 @@ class Table:
         if changed:
             other = " and ".join(_OTHER_WORDS[name] for name in changed)
             raise ValueError(f"it was begun with {other} ({self.about.name} says which)")
-        self._starts = about["starts"]
+        self.starts = about["starts"]
         text = self.path.read_bytes()
         whole = text[: text.rfind(b"\n") + 1]
         rows = [{n: from_csv_cell(v) for n, v in row.items()} for row in csv.DictReader(io.StringIO(whole.decode("utf-8")))]
@@ -178,7 +180,7 @@ class Table:
 
     def _write_about(self) -> None:
         units = {metric_column(m, estimated=self.provenance.estimated): unit for m, (unit, _) in METRICS.items()}
-        about = {**self._about(), "units": {name: units[name] for name in self._metrics}, "starts": self._starts}
+        about = {**self._about(), "units": {name: units[name] for name in self._metrics}, "starts": self.starts}
         _replace(self.about, (json.dumps(about, indent=1) + "\n").encode())
 
 

@@ -26,6 +26,7 @@ from bayestuner.measure.table import Provenance, Table
 from bayestuner.space import Categorical
 from bayestuner.trial import Config, Failed, Outcome
 from bayestuner.tune.machine import open_machine
+from bayestuner.tune.programs import changed, fingerprints, latest_of
 from bayestuner.tune.progress import Progress
 from bayestuner.tune.rules import HOPELESS_RUNS, BusyGuard
 
@@ -118,7 +119,10 @@ def measure_grid(
         if not todo:
             table.sort([table.key(c) for c in job.space])  # an earlier call may have been killed before it sorted the table
             return True
-        table.begin({**facts, "knobs": _knob_facts(job, part)})
+        programs = fingerprints(job)
+        for path in changed(latest_of(table.starts), programs):
+            progress.note(f"{path} has changed since rows of {out} were measured, so that they may not be comparable with later ones")
+        table.begin({**facts, "knobs": _knob_facts(job, part), "programs": programs})
         knobs = open_knobs(job, cpus_of(job, job.all_max_config(), topology))
         warmup = warmup_s(job.measure, meter, facts["preflight"])
         runner = stack.enter_context(Runner(job, meter=meter, isolation=isolation, warmup_s=warmup, topology=topology, knobs=knobs))

@@ -11,7 +11,7 @@ from bayestuner.errors import StoreError
 from bayestuner.measure.job.job import Job
 from bayestuner.study.codec import goal_to_json, space_to_json
 from bayestuner.study.study import Study
-from bayestuner.tune.programs import changed, fingerprints
+from bayestuner.tune.programs import changed, fingerprints, latest_of
 from bayestuner.tune.progress import Progress
 
 DEFAULT_STRATEGY = "bayes"
@@ -72,11 +72,10 @@ def check_same(study: Study, job: Job, seed: int | None, strategy: str | None) -
 
 def changed_programs(study: Study, job: Job) -> list[str]:
     """Sentences about the files of the job's command that have changed since the study's latest start."""
-    earlier: Mapping[str, str] = next((f["programs"] for f in reversed(study.provenance()) if "programs" in f), {})
     return [
         f"{path} has changed since the runs of the study in {study.folder} were made, so that they may not be comparable with later ones; "
         "name a new folder with --study to begin anew"
-        for path in changed(earlier, fingerprints(job))
+        for path in changed(latest_of(study.provenance()), fingerprints(job))
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,11 @@ def fingerprints(job: Job) -> dict[str, str]:
 def _fingerprint(path: Path) -> str:
     size = path.stat().st_size
     return f"{size} bytes" if size > _LARGEST_BYTES else hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def latest_of(starts: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
+    """The fingerprints that were recorded last, from the facts of each start (``programs``); empty where none has any."""
+    return next((facts["programs"] for facts in reversed(starts) if "programs" in facts), {})
 
 
 def changed(earlier: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

@@ -11,7 +11,7 @@ from bayestuner.measure.job.parser import load_job
 from bayestuner.measure.run.runner import Runner
 from bayestuner.study.registry import UnknownStrategy
 from bayestuner.study.study import Study
-from bayestuner.tune import entry, tune
+from bayestuner.tune import entry, grid, tune
 
 JOB = """
 [job]
@@ -39,8 +39,9 @@ class Machine:
 
     def __init__(self, monkeypatch):
         self.runs, self.error, self.refuses = 0, None, None
-        monkeypatch.setattr(entry, "machine_lock", self._lock)
-        monkeypatch.setattr(entry, "open_machine", lambda job, allow, progress: (Isolation(), None, {"preflight": {}, "meter": None}))
+        for module in (entry, grid):
+            monkeypatch.setattr(module, "machine_lock", self._lock)
+            monkeypatch.setattr(module, "open_machine", lambda job, allow, progress: (Isolation(), None, {"preflight": {}, "meter": None}))
         monkeypatch.setattr(Runner, "run", self._run)
 
     @contextlib.contextmanager
@@ -201,6 +202,20 @@ def test_a_refused_start_changes_no_budget(machine, write, tmp_path):
         call(job, tmp_path, budget=6)
     with Study.open(tmp_path / "s", read_only=True) as study:
         assert study.info.budget == 4
+
+
+def test_a_program_that_changed_between_the_parts_of_a_table_is_said(machine, write, tmp_path):
+    class GridTold(grid.GridProgress, Told):
+        """Keeps the notes."""
+
+    told, again, last = GridTold(), GridTold(), GridTold()
+    grid.measure_grid(write(), tmp_path / "t.csv", only={"bs": ["1"]}, progress=told)
+    grid.measure_grid(write(program="print(2)"), tmp_path / "t.csv", only={"bs": ["2"]}, progress=again)
+    grid.measure_grid(write(program="print(2)"), tmp_path / "t.csv", only={"bs": ["3"]}, progress=last)
+    assert (told.notes, last.notes) == ([], [])
+    assert [note.partition(",")[0] for note in again.notes] == [
+        f"{tmp_path / 'program.py'} has changed since rows of {tmp_path / 't.csv'} were measured"
+    ]
 
 
 def test_the_interpreter_and_the_script_are_both_watched(write):
