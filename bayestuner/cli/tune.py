@@ -59,12 +59,10 @@ def run(args: argparse.Namespace) -> int:
             rules=rules, allow_affinity=args.allow_affinity, wait=args.wait,
         )  # fmt: skip
     except Stopped as stop:
-        again = ["bayestuner", "tune", str(args.job), *(["--study", str(args.study)] if args.study is not None else [])]
-        again += ["--preset", args.preset] if args.preset is not None else []
         if Study.exists(path):
             with Study.open(path, read_only=True) as study:
                 kept = sum(r.tell_seq is not None for r in study.records())
-            stop.message = f"{stop.message}; {kept} finished runs are kept in {path}, go on with: {shlex.join(again)}"
+            stop.message = f"{stop.message}; {kept} finished runs are kept in {path}, go on with: {_resume_command(args)}"
         raise
     finally:
         progress.close()
@@ -80,3 +78,11 @@ def run(args: argparse.Namespace) -> int:
 
         print("\n" + result_text(result.summary, path, records, width=screen_width(sys.stdout)))
     return exit_codes.OK if result.found else exit_codes.NO_CONFIGURATION
+
+
+def _resume_command(args: argparse.Namespace) -> str:
+    """The command with which the search is gone on with; the study itself keeps budget, seed and strategy."""
+    words = ["bayestuner", "tune", str(args.job)]
+    words += [word for name in ("study", "preset") if (value := getattr(args, name)) is not None for word in (f"--{name}", str(value))]
+    words += [f"--{flag.replace('_', '-')}" for flag in ("allow_affinity", "wait", "json") if getattr(args, flag)]
+    return shlex.join(words)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bayestuner.errors import StoreError
 from bayestuner.measure.job.job import Job
 from bayestuner.measure.machine.lock import machine_lock
 from bayestuner.measure.machine.topology import read_topology
@@ -122,7 +123,8 @@ def tune(
         try:
             TuningSession(job, study, runner, progress, job_rules, rules).run()
         except Exception:
-            if not resumed and not any(r.tell_seq is not None for r in study.records()):
-                study.discard()  # nothing was measured: a start that failed must not be in the way of the next one
+            with suppress(StoreError, OSError):
+                if not resumed and not any(r.tell_seq is not None for r in study.records()):
+                    study.discard()  # nothing was measured: a start that failed must not be in the way of the next one
             raise
         return TuneResult(path, summarise(study))

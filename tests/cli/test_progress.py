@@ -5,7 +5,9 @@ import io
 import pytest
 from study_doubles import small_goal, small_space
 
+from bayestuner.cli.main import make_parser
 from bayestuner.cli.progress import Lines, Live, table_width
+from bayestuner.cli.tune import _resume_command
 from bayestuner.report.result import trials_table
 from bayestuner.study.study import Study
 from bayestuner.study.summary import summarise
@@ -93,3 +95,11 @@ def test_a_narrow_live_line_keeps_the_best_so_far(study, monkeypatch):
     progress.close()
     assert len(live) < 80
     assert live.startswith("run 2 of 3, 0 s  |  about 1 min 05 s left  |  best so far 50.00 W  |  a_knob")
+
+
+def test_the_command_to_go_on_with_has_what_the_study_does_not_keep():
+    args = make_parser().parse_args(
+        ["tune", "a b.toml", "--study", "s t", "--budget", "7", "--preset", "paper", "--allow-affinity", "--json"]
+    )
+    assert _resume_command(args) == "bayestuner tune 'a b.toml' --study 's t' --preset paper --allow-affinity --json"
+    assert _resume_command(make_parser().parse_args(["tune", "job.toml", "--seed", "3"])) == "bayestuner tune job.toml"
