@@ -11,7 +11,7 @@ from typing import Any
 from bayestuner.foreign_text import harmless, markdown_text
 from bayestuner.goal import Goal
 from bayestuner.measure.metrics import POWER_METRICS
-from bayestuner.report.apply import apply_line
+from bayestuner.report.apply import apply_line, launch_of, left_out, way_here
 from bayestuner.report.tables import facts, markdown_facts, markdown_table, plain_table
 from bayestuner.report.words import config_text, duration, first_line, label, quantity, with_interval
 from bayestuner.study.store import Record
@@ -134,7 +134,10 @@ def _closing(summary: Summary, study_path: Path, records: Sequence[Record]) -> l
         pairs.append(("stopped", f"because {first_line(summary.stop_reason, 400)}"))
     pairs += [("note", note) for note in summary.notes]
     if shown is not None and summary.command:
-        pairs.append(("apply with", apply_line(shown, summary.command, summary.env, summary.user)))
+        launch = launch_of(summary, shown, records)
+        way = way_here(launch.controllers)
+        pairs.append(("apply with", apply_line(launch, way)))
+        pairs += [("beware", text) for text in [left_out(launch, way)] if text]
     pairs.append(("study", f"{study_path}   (bayestuner show {shlex.quote(str(study_path))})"))
     return pairs
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -12,7 +11,7 @@ from bayestuner.errors import InvalidGoal
 from bayestuner.measure.job.job import Job
 from bayestuner.measure.machine.temperature import Cooldown
 from bayestuner.measure.machine.topology import read_topology
-from bayestuner.measure.run.placement import cpus_of, environment
+from bayestuner.measure.run.placement import configuration_variables, cpus_of
 from bayestuner.measure.run.runner import Runner
 from bayestuner.search.engine import warmup
 from bayestuner.search.engine.stopping import StoppingRule, WallClock
@@ -148,7 +147,6 @@ class TuningSession:
 
 
 def _environment(job: Job, config: Config) -> dict[str, str]:
-    """The variables that a run of `config` gets in addition to, or other than, those of this process."""
+    """The variables that tell a run of `config` its configuration, and those of the job file."""
     n_cores = len(cpus_of(job, config, read_topology(policy=job.measure.core_policy)))
-    given = environment(job, config, n_cores, job.memory_bytes_of(config), None)
-    return {name: value for name, value in given.items() if os.environ.get(name) != value and name != "PYTHONUNBUFFERED"}
+    return configuration_variables(job, config, n_cores, job.memory_bytes_of(config))

@@ -77,10 +77,18 @@ def environment(job: Job, config: Mapping[str, Any], n_cores: int, memory_bytes:
     env = {name: value for name, value in os.environ.items() if name not in STRIPPED and not name.startswith("BAYESTUNER_")}
     if job.user is not None:
         env = environment_for(job.user, env)
-    env["OMP_NUM_THREADS"] = str(n_cores)
     if report_fd is None:
         env.setdefault("PYTHONUNBUFFERED", "1")  # lines of a Python program must come as they are printed
-    env |= job.env
+    env |= configuration_variables(job, config, n_cores, memory_bytes)
+    if report_fd is not None:
+        env["BAYESTUNER_FD"] = str(report_fd)
+    return env
+
+
+def configuration_variables(job: Job, config: Mapping[str, Any], n_cores: int, memory_bytes: int | None) -> dict[str, str]:
+    """The variables that tell a job its configuration, and those of its job file: with them it runs alike without BayesTuner."""
+    own = {} if job.user is None else environment_for(job.user, {})
+    env = {**own, "OMP_NUM_THREADS": str(n_cores), **job.env}
     for knob in job.knobs:
         value = text_of(config[knob.name])
         env[f"BAYESTUNER_{knob.name.upper()}"] = value
@@ -89,6 +97,4 @@ def environment(job: Job, config: Mapping[str, Any], n_cores: int, memory_bytes:
     env["BAYESTUNER_CORES"] = str(n_cores)
     if memory_bytes is not None:
         env["BAYESTUNER_MEMORY_BYTES"] = str(memory_bytes)
-    if report_fd is not None:
-        env["BAYESTUNER_FD"] = str(report_fd)
     return env

@@ -19,7 +19,7 @@ from bayestuner.measure.machine.topology import Topology, read_topology
 from bayestuner.measure.run.conditions import Changes, Conditions
 from bayestuner.measure.run.judging import Evidence, judge, outside_share, part_boundaries_ns, throughput_at_most
 from bayestuner.measure.run.output_reports import OutputReports
-from bayestuner.measure.run.placement import Placement, place
+from bayestuner.measure.run.placement import Placement, configuration_variables, place
 from bayestuner.measure.run.protocol import PipeReports, Reports
 from bayestuner.measure.run.sampling import Sampler, Span
 from bayestuner.measure.run.simultaneous import Participant
@@ -42,11 +42,12 @@ class RunRecord:
     ----------
     outcome : Measured or Failed
     details : dict
-        JSON-able; None for what is not known. What was run: config, argv, cpus, mems (the NUMA nodes that memory was taken from; more than
-        mems_of_cpus, those of the CPUs, where these had too little free), mems_of_cpus, memory_max, isolation. What was measured, and how:
-        warmup_s, window_s, duration_s, items, batches, relative_error, drift, power_source, boundary, estimated, recordings (see
-        `Recording`). What else was observed: outside_share, conditions (see `Changes`), throughput_at_most, exit_status, stop (see `Stop`),
-        oom_kills, report_faults, first_report_fault, output_bytes, output_tail, flags.
+        JSON-able; None for what is not known. What was run: config, argv, env (the variables that told it its configuration), cwd, user,
+        cpus, mems (the NUMA nodes that memory was taken from; more than mems_of_cpus, those of the CPUs, where these had too little free),
+        mems_of_cpus, memory_max, isolation. What was measured, and how: warmup_s, window_s, duration_s, items, batches, relative_error,
+        drift, power_source, boundary, estimated, recordings (see `Recording`). What else was observed: outside_share, conditions (see
+        `Changes`), throughput_at_most, exit_status, stop (see `Stop`), oom_kills, report_faults, first_report_fault, output_bytes,
+        output_tail, flags.
     """
 
     outcome: Outcome
@@ -262,6 +263,9 @@ class Runner:
         details: dict[str, Any] = {
             "config": dict(config),
             "argv": list(placement.argv),
+            "env": configuration_variables(self.job, config, len(placement.cpus), self.job.memory_bytes_of(config)),
+            "cwd": str(self.job.cwd),
+            "user": self.job.user,
             "cpus": list(placement.cpus),
             "mems": None if placement.limits.cpuset_mems is None else list(placement.limits.cpuset_mems),
             "mems_of_cpus": list(self.topology.memory_nodes_of(placement.cpus)),
