@@ -1,4 +1,4 @@
-"""From what was seen of a run to its outcome: metrics with their standard errors, or the failure in one sentence."""
+"""The outcome of a run, from all that was observed of it: its metrics with their standard errors, or why it failed, in one sentence."""
 
 from __future__ import annotations
 
@@ -19,44 +19,65 @@ from bayestuner.measure.run.watch import WatchResult
 from bayestuner.trial import Failed, Measured, Reading
 
 OUTSIDE_SHARE = 0.05
-"""More than this share of the machine's CPU time used by others makes a run contended."""
+"""A run is flagged ``contended`` where other programs used more than this share of the machine's CPU time during its window."""
 
 STOLEN_SHARE = 0.005
-"""More than this share of it given to others by the hypervisor makes a run stolen from."""
+"""A run is flagged ``stolen`` where the hypervisor gave more than this share of the machine's CPU time to other machines."""
 
 SWAPPED_BYTES = 2**20
+"""A run is flagged ``swapped`` where the machine moved so many bytes to or from swap."""
+
 REFAULTED_SHARE_PER_S = 0.01
 STALL_SHARE = 0.05
-"""A job thrashes that reads more than a hundredth of its memory limit again every second, or waits for memory a twentieth of the time."""
+"""A run is flagged ``thrashing`` where its job reads more than this share of its memory limit from disk again every second, or waits for
+memory more than this share of the time."""
 
 LOAD_GENERATOR = "bayestuner.measure.http_load"
-"""A job that runs it reports as soon as its server answers: that it must report is no advice to its author."""
+"""A job whose command runs it reports once its server answers; where none came, that the job should have reported helps nobody."""
 
 DISTURBED = frozenset({"contended", "stolen", "swapped", "throttled"})
-"""Flags of what came from outside the job: another run of the same configuration may be spared it."""
+"""The flags whose cause lies outside the job: another run of the same configuration may be without it."""
 
-_DISTURBED_SD = 0.02
+_DISTURBED_RELATIVE_SD = 0.02
+"""Added to the figures of a run that the hypervisor, swapping or heat disturbed: by how much is not known, so this is an assumption."""
 
-_PART_S = 0.3  # three samples
-_TICK_S = 0.05  # /proc/stat counts in ticks of 10 ms on every CPU
+_PART_S = 0.3
+"""Shortest part of a window over which CPU time is compared with other parts: three samples of it."""
+
+_TICKS_S = 0.05
+"""CPU time that /proc/stat may be wrong by over a window: it counts in ticks of 10 ms on every CPU."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that a verdict rests on.
+    """All that was observed of a run; None for what could not be.
 
     Attributes
     ----------
+    watched : WatchResult
+        Why watching ended, the window, the exit status.
+    reports : Reports
+        What the job has reported.
+    span : Span or None
+        Energy and CPU time of the window.
     last_lines : list of str
         Last lines of the job's output and errors.
     oom_kills : int or None
+        Processes of the job that the kernel killed for memory.
     memory_peak_bytes : int or None
+        The most memory the job used.
     memory_max : int or None
-        The limit in force.
+        The memory limit in force, bytes.
     n_cores : int
+        CPUs the job had.
     estimated : bool
         Power is a model's estimate.
     reports_on_pipe : bool
+        The job reports each batch on the pipe; otherwise numbers were found in its output.
+    changes : Changes
+        What the machine did during the window.
+    warm : bool
+        The window began after the shortest warm-up.
     """
 
     watched: WatchResult
@@ -81,8 +102,8 @@ def judge(job: Job, evidence: Evidence) -> Measured | Failed:
     window, span = evidence.watched.window, evidence.span
     if window is None or span is None:
         return Failed("error", _too_few(job, evidence))
-    flags, extra_sd = doubts(job, window, span, evidence)
-    return Measured(metrics(evidence, window, span, extra_sd), flags)
+    flags, extra_relative_sd = doubts(job, window, span, evidence)
+    return Measured(metrics(evidence, window, span, extra_relative_sd), flags)
 
 
 def failure(job: Job, evidence: Evidence) -> Failed | None:
@@ -167,12 +188,12 @@ def status_words(status: int | None) -> str:
 
 
 def doubts(job: Job, window: Window, span: Span, evidence: Evidence) -> tuple[tuple[str, ...], float]:
-    """What makes the figures doubtful, and the relative standard deviation to add to them for it."""
+    """Flags that say what makes the figures doubtful, and the relative standard deviation to add to that of the figures for it."""
     flags = []
-    extra_sd = 0.0
+    extra_relative_sd = 0.0
     if abs(window.drift) > 2.0 * job.measure.relative_error or not evidence.warm:
         flags.append("unsteady")
-        extra_sd = math.hypot(extra_sd, window.drift / 2.0)
+        extra_relative_sd = math.hypot(extra_relative_sd, window.drift / 2.0)
     if evidence.watched.stop == "missed":
         flags.append("cut_short")
     elif (
@@ -182,24 +203,24 @@ def doubts(job: Job, window: Window, span: Span, evidence: Evidence) -> tuple[tu
     ):
         flags.append("imprecise")
     outside = outside_share(span, window)
-    if outside is not None and outside > OUTSIDE_SHARE + _TICK_S / window.duration_s:
+    if outside is not None and outside > OUTSIDE_SHARE + _TICKS_S / window.duration_s:
         flags.append("contended")
-        extra_sd = math.hypot(extra_sd, min(outside, 1.0) / 2.0)
+        extra_relative_sd = math.hypot(extra_relative_sd, min(outside, 1.0) / 2.0)
     disturbances = _disturbances(evidence.changes, window)
     if disturbances:
         flags += disturbances
-        extra_sd = math.hypot(extra_sd, _DISTURBED_SD)
+        extra_relative_sd = math.hypot(extra_relative_sd, _DISTURBED_RELATIVE_SD)
     if thrashes(evidence.changes, evidence.memory_max):
         flags.append("thrashing")
     if evidence.estimated:
         flags.append("estimated_power")
-    return tuple(flags), extra_sd
+    return tuple(flags), extra_relative_sd
 
 
 def _disturbances(changes: Changes, window: Window) -> list[str]:
-    """What the machine did to the run."""
+    """The flags of what the machine did to the run."""
     found = []
-    if changes.stolen_share is not None and changes.stolen_share > STOLEN_SHARE + _TICK_S / window.duration_s:
+    if changes.stolen_share is not None and changes.stolen_share > STOLEN_SHARE + _TICKS_S / window.duration_s:
         found.append("stolen")
     if changes.swapped_bytes is not None and changes.swapped_bytes >= SWAPPED_BYTES:
         found.append("swapped")
@@ -209,7 +230,7 @@ def _disturbances(changes: Changes, window: Window) -> list[str]:
 
 
 def thrashes(changes: Changes, memory_max: int | None) -> bool:
-    """Whether the memory limit is too small for the files the job reads: it isn't killed for that, only slowed, by 14 times and more."""
+    """Whether the memory limit is too small for the files the job reads: that doesn't get it killed, but slowed 14 times and more."""
     refaulted, stall = changes.refaulted_bytes_per_s, changes.memory_stall_share
     if memory_max is None:
         return False
@@ -223,18 +244,18 @@ def outside_share(span: Span, window: Window) -> float | None:
     return span.outside_cpu_s / (window.duration_s * (os.cpu_count() or 1))
 
 
-def metrics(evidence: Evidence, window: Window, span: Span, extra_sd: float) -> dict[str, Reading]:
-    """Every metric that is known, with its standard error."""
+def metrics(evidence: Evidence, window: Window, span: Span, extra_relative_sd: float) -> dict[str, Reading]:
+    """Every metric that is known, with its standard error where that can be told; `extra_relative_sd` is added to it."""
     rate = window.throughput
-    share = math.hypot(rate.se / rate.mean if math.isfinite(rate.se) else 1.0, extra_sd)
+    rate_se = math.hypot(rate.se / rate.mean if math.isfinite(rate.se) else 1.0, extra_relative_sd)
     found: dict[str, Reading] = {}
     if span.energy_j is not None:
         power_w = span.energy_j / window.duration_s
-        power_share = math.hypot(mean_share(span), extra_sd)
-        found["power_w"] = Reading(power_w, power_share * power_w)
+        power_se = math.hypot(power_relative_se(span), extra_relative_sd)
+        found["power_w"] = Reading(power_w, power_se * power_w)
         energy_j = span.energy_j / window.items
-        found["energy_j_per_item"] = Reading(energy_j, math.hypot(power_share, share) * energy_j)
-    found["throughput"] = Reading(rate.mean, share * rate.mean)
+        found["energy_j_per_item"] = Reading(energy_j, math.hypot(power_se, rate_se) * energy_j)
+    found["throughput"] = Reading(rate.mean, rate_se * rate.mean)
     reports = evidence.reports
     latencies = latencies_s(reports.stamps_ns, reports.latencies_s, window, one_after_the_other=evidence.reports_on_pipe)
     if latencies.size:
@@ -243,7 +264,7 @@ def metrics(evidence: Evidence, window: Window, span: Span, extra_sd: float) -> 
         found["latency_p99_s"] = Reading(p99)
     if span.cpu_s is not None:
         per_item, used = span.cpu_s / window.items, span.cpu_s / (window.duration_s * evidence.n_cores)
-        found["cpu_s_per_item"] = Reading(per_item, cpu_share(evidence, span) * per_item)
+        found["cpu_s_per_item"] = Reading(per_item, cpu_relative_se(evidence, span) * per_item)
         found["cpu_utilisation"] = Reading(used)
     if evidence.memory_peak_bytes is not None:
         found["memory_peak_bytes"] = Reading(float(evidence.memory_peak_bytes))
@@ -251,14 +272,14 @@ def metrics(evidence: Evidence, window: Window, span: Span, extra_sd: float) -> 
 
 
 def part_boundaries_ns(reports: Reports, window: Window) -> list[int]:
-    """Stamps of the completions that cut a window into parts of at least `_PART_S`, ten at most; its own edges are the outer ones."""
+    """Times that cut a window into parts, ten at most and none shorter than `_PART_S`; each is that of a batch's completion."""
     parts = max(1, min(10, int(window.duration_s / _PART_S)))
     picks = [window.first + window.batches * i // parts for i in range(parts + 1)]
     return [reports.stamps_ns[i] for i in dict.fromkeys(picks)]
 
 
-def cpu_share(evidence: Evidence, span: Span) -> float:
-    """Standard error of the CPU time per item as a share of it, from the parts of the window; 5 % where they are too few to tell."""
+def cpu_relative_se(evidence: Evidence, span: Span) -> float:
+    """Standard error of the CPU time per item divided by it, from the parts of the window; 0.05 where they are too few to tell."""
     window = evidence.watched.window
     if window is None or span.cpu_parts_s.size < 4:
         return 0.05
@@ -270,8 +291,8 @@ def cpu_share(evidence: Evidence, span: Span) -> float:
     return interval.se / interval.mean if interval.mean > 0 and math.isfinite(interval.se) else 0.05
 
 
-def mean_share(span: Span) -> float:
-    """Standard error of the mean power as a share of it, from the samples inside the window; 1 % where they are too few to tell."""
+def power_relative_se(span: Span) -> float:
+    """Standard error of the mean power divided by it, from the samples inside the window; 0.01 where they are too few to tell."""
     if span.power_w.size < 4:
         return 0.01
     interval = mean_interval(span.power_w)

@@ -1,4 +1,4 @@
-"""The pipes of a running job: always drained, so that no job waits for us, and never kept beyond a bounded tail."""
+"""The pipes of a running job: always emptied, so that no job waits for BayesTuner, while only the last lines of its output are kept."""
 
 from __future__ import annotations
 
@@ -13,18 +13,22 @@ from types import TracebackType
 from bayestuner.foreign_text import harmless, output_text
 
 TAIL_BYTES = 16384
+"""Bytes that are kept of the end of each stream."""
+
 MAX_LINE_SHOWN = 400
+"""Characters of a line that are shown."""
+
 _CHUNK = 65536
 _CHUNKS_PER_TURN = 16
 
 
 class Tail:
-    """The last bytes of a stream; what is given out is text that can be shown.
+    """The last bytes of a stream, given out as lines of text that can be shown.
 
     Attributes
     ----------
     n_bytes : int
-        All that went through.
+        How many bytes the whole stream had so far.
     """
 
     def __init__(self, limit: int = TAIL_BYTES) -> None:
@@ -54,7 +58,7 @@ class Streams:
     Attributes
     ----------
     tails : dict of str to Tail
-        Of ``stdout`` and ``stderr``; apart, so that a flood on one doesn't wash away what the other says.
+        The ends of ``stdout`` and ``stderr``, kept apart so that much output on one doesn't push out what the other says.
     open : set of str
         Which of ``reports``, ``stdout`` and ``stderr`` still have a writer.
     """
@@ -76,7 +80,7 @@ class Streams:
 
     @property
     def output_bytes(self) -> int:
-        """Everything the job has printed."""
+        """How many bytes the job has printed."""
         return sum(tail.n_bytes for tail in self.tails.values())
 
     def last_lines(self, count: int = 20) -> list[str]:
@@ -84,7 +88,7 @@ class Streams:
         return [*self.tails["stdout"].lines(count), *self.tails["stderr"].lines(count)]
 
     def write_end(self, name: str) -> int:
-        """Descriptor for the job."""
+        """The descriptor that the job writes to."""
         return self._write[name]
 
     def on_data(self, name: str, take: Callable[[bytes, int], None]) -> None:
@@ -92,13 +96,13 @@ class Streams:
         self._on_data[name] = take
 
     def started(self) -> None:
-        """The job has its ends: close ours, so that its death shows."""
+        """Close the write ends, which the job has inherited: once it has closed its own too, or died, the pipes end."""
         for fd in self._write.values():
             os.close(fd)
         self._write.clear()
 
     def pump(self, timeout_s: float) -> bool:
-        """Read what is there, waiting up to `timeout_s` for something; a flood doesn't keep us longer than a few megabytes.
+        """Read what is there, waiting up to `timeout_s` for something; at most a few megabytes, so that a flood holds up nothing else.
 
         Returns
         -------
