@@ -179,7 +179,7 @@ class Table:
         return {"version": VERSION, "knobs": self.provenance.knobs, "job": self.provenance.job, "power": self.provenance.power}
 
     def _write_about(self) -> None:
-        units = {metric_column(m, estimated=self.provenance.estimated): unit for m, (unit, _) in METRICS.items()}
+        units = {metric_column(name, estimated=self.provenance.estimated): metric.unit for name, metric in METRICS.items()}
         about = {**self._about(), "units": {name: units[name] for name in self._metrics}, "starts": self.starts}
         _replace(self.about, (json.dumps(about, indent=1) + "\n").encode())
 

@@ -10,21 +10,10 @@ from bayestuner.foreign_text import harmless
 from bayestuner.measure.metrics import METRICS, POWER_METRICS
 from bayestuner.study.figures import Figure
 
-_LABELS = {
-    "power_w": "power",
-    "energy_j_per_item": "energy per {unit}",
-    "throughput": "throughput",
-    "latency_p50_s": "latency p50",
-    "latency_p99_s": "latency p99",
-    "cpu_s_per_item": "CPU time per {unit}",
-    "cpu_utilisation": "CPU utilisation",
-    "memory_peak_bytes": "memory peak",
-}
-
 
 def label(metric: str, unit: str, *, estimated: bool) -> str:
     """What a metric is called in a table; power from an estimate always says so."""
-    text = _LABELS[metric].format(unit=unit) if metric in _LABELS else metric
+    text = METRICS[metric].label.format(unit=unit) if metric in METRICS else metric
     return f"{text} (estimated)" if estimated and metric in POWER_METRICS else text
 
 
@@ -39,17 +28,9 @@ def number(value: float) -> str:
 
 
 def _scaled(metric: str, unit: str) -> tuple[float, str]:
-    """Factor and unit a metric is shown in."""
-    kind = METRICS.get(metric, ("", ""))[0]
-    if metric == "throughput":
-        return 1.0, f"{unit}/s"
-    if metric == "cpu_utilisation":
-        return 100.0, "%"
-    if kind == "s":
-        return 1e3, "ms"
-    if kind == "bytes":
-        return 2.0**-20, "MiB"
-    return 1.0, "" if kind == "1" else kind
+    """Factor and unit a metric is shown in; a knob, or a metric of a simulation, is shown as it is."""
+    known = METRICS.get(metric)
+    return (1.0, "") if known is None else (known.shown_factor, known.shown_unit.format(unit=unit))
 
 
 def quantity(metric: str, value: float, unit: str) -> str:

@@ -8,20 +8,30 @@ import pytest
 from bayestuner.errors import InvalidGoal, InvalidTell, NoRecommendation, SpaceExhausted
 from bayestuner.goal import Goal
 from bayestuner.search.engine.tuner import Tuner
+from bayestuner.search.strategies.aimd import AIMD
 from bayestuner.search.strategies.annealing import Annealing
+from bayestuner.search.strategies.batch_sizer import BatchSizer
 from bayestuner.search.strategies.cherry_pick import CherryPick
 from bayestuner.search.strategies.exhaustive import ExhaustiveSearch
 from bayestuner.search.strategies.random_search import RandomSearch
 from bayestuner.search.strategies.spearmint import Spearmint
 from bayestuner.search.strategies.trade_off import TradeOff
 from bayestuner.space import Categorical, Integer, Ordinal, Space
+from bayestuner.study.registry import make_strategy, strategy_names
 from bayestuner.trial import Measured, Reading
 
 STRATEGIES = [
     Tuner, RandomSearch, ExhaustiveSearch, Annealing, partial(CherryPick, share=None), TradeOff,
     pytest.param(Spearmint, marks=pytest.mark.compiled),  # slice sampling in plain Python takes minutes
 ]  # fmt: skip
+BATCH_ONLY = [partial(BatchSizer, knob="batch_size"), partial(AIMD, knob="batch_size")]  # they never ask for most of the space
+ALL = [*STRATEGIES, *BATCH_ONLY]
 GOAL = Goal(minimize="power_w", subject_to=["throughput >= 20"])
+
+
+def test_no_strategy_escapes_the_laws():
+    made = {type(make(space(), GOAL)) for make in (getattr(m, "values", (m,))[0] for m in ALL)}
+    assert made == {type(make_strategy(name, space(), GOAL, seed=0, budget=20)) for name in strategy_names()}
 
 
 def space():
@@ -99,7 +109,7 @@ def test_best_feasible_is_the_lowest_that_meets_the_goal(make):
     assert strategy.recommend().trial is not None
 
 
-@pytest.mark.parametrize("make", STRATEGIES)
+@pytest.mark.parametrize("make", ALL)
 @pytest.mark.parametrize(
     ("tell", "says"),
     [
@@ -171,20 +181,20 @@ def test_everything_failed_goes_on_to_the_end(make):
     assert len({t.row for t in strategy.trials}) == 24
 
 
-@pytest.mark.parametrize("make", STRATEGIES)
+@pytest.mark.parametrize("make", ALL)
 def test_a_relative_goal_is_refused_until_resolved(make):
     with pytest.raises(InvalidGoal, match="resolve"):
         make(space(), Goal(minimize="power_w", subject_to=["throughput >= 60%"]))
 
 
-@pytest.mark.parametrize("make", STRATEGIES)
+@pytest.mark.parametrize("make", ALL)
 def test_a_goal_that_no_configuration_can_meet_is_refused(make):
     for bounds, problem in ((["t >= 3", "t <= 2"], "no number meets"), (["t >= 3", "cores >= 5000"], "no value of the knob 'cores'")):
         with pytest.raises(InvalidGoal, match=problem):
             make(space(), Goal(minimize="power_w", subject_to=bounds))
 
 
-@pytest.mark.parametrize("make", STRATEGIES)
+@pytest.mark.parametrize("make", ALL)
 def test_readings_keep_their_standard_deviation(make):
     strategy = make(space(), GOAL)
     told = strategy.tell(strategy.ask(), power_w=Reading(3.0, sd=0.1), throughput=50)

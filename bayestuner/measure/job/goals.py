@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +11,7 @@ from bayestuner.goal import Bound, Goal
 from bayestuner.measure.job.keys import ReportMistake, check_table, suggestion
 from bayestuner.measure.job.knobs import JobKnob
 from bayestuner.measure.job.schema import GOAL_KEYS, ONE_GOAL_KEYS
-from bayestuner.measure.metrics import HIGHEST, LATENCY_METRICS, METRICS, POWER_METRICS
+from bayestuner.measure.metrics import LATENCY_METRICS, METRICS, POWER_METRICS
 
 DEFAULT_PRESET = "default"
 SLIP_SHARE = 5.0
@@ -126,8 +125,9 @@ def _impossible(goal: Goal, levels: Mapping[str, Sequence[float]]) -> str | None
         if bound.metric in METRICS:
             if bound.sense == "<=" and bound.limit <= 0:
                 return f"{str(bound)!r} can't be met: the {bound.metric} of a run is above 0"
-            if bound.sense == ">=" and not bound.relative and bound.limit > HIGHEST.get(bound.metric, math.inf):
-                return f"{str(bound)!r} can't be met: {bound.metric} is {HIGHEST[bound.metric]:g} at most"
+            highest = METRICS[bound.metric].highest
+            if bound.sense == ">=" and not bound.relative and highest is not None and bound.limit > highest:
+                return f"{str(bound)!r} can't be met: {bound.metric} is {highest:g} at most"
             if bound.sense == ">=" and bound.relative and bound.limit >= SLIP_SHARE:
                 times = f"{str(bound)!r} asks for {bound.limit:g} times what the all-max configuration reaches"
                 return f"{times}; was {10 * bound.limit:g}% meant? If not, give the bound as a number"

@@ -96,7 +96,7 @@ def reference_markdown() -> str:
                 parts.append(f'### kind = "{kind}"\n\n{what}\n')
                 if kind_keys:
                     parts.append(_key_table(kind_keys))
-    rows = "".join(f"| `{name}` | {unit} | {about} |\n" for name, (unit, about) in METRICS.items())
+    rows = "".join(f"| `{name}` | {metric.unit} | {metric.meaning} |\n" for name, metric in METRICS.items())
     return "\n".join(parts) + "\n" + _PROTOCOL + rows
 
 
