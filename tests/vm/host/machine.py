@@ -14,6 +14,9 @@ from pathlib import Path
 from packages import Unpacked
 
 TIMEOUT_S = 900.0
+LEFT_OUT = tuple(f"-pno:{plugin}" for plugin in ("cacheprovider", "hypothesispytest", "xdist", "benchmark"))
+"""Plugins that pytest goes without in a guest, where importing hypothesis takes as long as booting."""
+
 MARK = "bayestuner.guest"
 """On the guest's kernel command line, with the guest's name: how tests know where they run."""
 
@@ -74,8 +77,7 @@ def pytest_job(guest: Guest, checkout: Path, cache: Path, settings: dict[str, st
     """The shell script that runs the guest's tests with the Python that runs this program; `instead`: other words for pytest."""
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in {"BAYESTUNER_CACHE": str(cache), **settings}.items())
     options = [
-        "-p",
-        "no:cacheprovider",
+        *LEFT_OUT,
         "--color=no",
         "--basetemp=/run/tests",
         "--junitxml=/run/share/junit.xml",

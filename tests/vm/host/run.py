@@ -13,7 +13,7 @@ from pathlib import Path
 
 from engine import ENGINE_ENVIRONMENT
 from kernel import bootable, build_module, write_initrd
-from machine import Guest, pytest_job, run_all, start
+from machine import LEFT_OUT, Guest, pytest_job, run_all, start
 from packages import NoGuest, Unpacked, cache_folder, cache_to_ourselves, unpacked
 from verdict import Counts, verdict
 
@@ -77,7 +77,7 @@ def main() -> int:
         print(f"make test-vm: {error}", file=sys.stderr)
         print("0 passed, 1 failed")
         return 1
-    total, ok = _run(guests, tree, kernel, options.pytest)
+    total, ok = _run(guests, tree, kernel, options)
     took = f"{time.monotonic() - started:.0f} s, {sum(os.times()[2:4]):.0f} s of CPU"
     print(f"{total} in {took} (real drivers and kernel interfaces, synthetic energy)")
     return 0 if ok else 1
@@ -87,6 +87,7 @@ def _prepare() -> tuple[Unpacked, Path]:
     """Everything that guests are made of: the unpacked packages, the kernel, and in `WORK` the first root file system with our module."""
     tree = unpacked()
     compiled = _compile_engine()
+    _compile_python()
     kernel = bootable(tree.vmlinuz, cache_folder() / tree.release / "vmlinux")
     module = build_module(tree, HERE.parent / "module", WORK / "module")
     write_initrd(WORK / "initrd", tree, module, HERE / "init.sh")
@@ -95,14 +96,14 @@ def _prepare() -> tuple[Unpacked, Path]:
     return tree, kernel
 
 
-def _run(guests: list[Guest], tree: Unpacked, kernel: Path, instead: list[str]) -> tuple[Counts, bool]:
+def _run(guests: list[Guest], tree: Unpacked, kernel: Path, options: argparse.Namespace) -> tuple[Counts, bool]:
     def boot(guest: Guest) -> subprocess.Popen[bytes]:
-        job = pytest_job(guest, CHECKOUT, _compiled_folder(), ENGINE_ENVIRONMENT, instead)
+        job = pytest_job(guest, CHECKOUT, _compiled_folder(), ENGINE_ENVIRONMENT, options.pytest)
         return start(guest, tree, kernel, WORK / "initrd", WORK / guest.name, job)
 
     for guest in guests:
         shutil.rmtree(WORK / guest.name, ignore_errors=True)
-    run_all([partial(boot, guest) for guest in guests], at_once=os.cpu_count() or 1)
+    run_all([partial(boot, guest) for guest in guests], at_once=options.at_once)
     total, ok = Counts(), True
     for guest in guests:
         result = verdict(guest.name, WORK / guest.name)
@@ -116,6 +117,14 @@ def _compile_engine() -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, HERE / "engine.py"], cwd=CHECKOUT, env=environment)
 
 
+def _compile_python() -> None:
+    """Make the byte code of what guests import, with the tests' rewritten asserts: they are slow to do it and can't keep it."""
+    files = {word.partition("::")[0] for guest in GUESTS for word in guest.pytest if not word.startswith("-")}
+    collect = [sys.executable, "-m", "pytest", *LEFT_OUT, "--collect-only", "-q", *sorted(files)]
+    for command in ([sys.executable, "-m", "compileall", "-q", "bayestuner"], collect):
+        subprocess.run(command, cwd=CHECKOUT, stdout=subprocess.DEVNULL, check=False)  # what is wrong with them the guests say
+
+
 def _compiled_folder() -> Path:
     return cache_folder() / "engine"
 
@@ -123,6 +132,7 @@ def _compiled_folder() -> Path:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--guest", choices=[guest.name for guest in GUESTS], help="boot this one only")
+    parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1, help="how many guests run side by side (default: one a core)")
     parser.add_argument("pytest", nargs="*", help="instead of the guest's own tests: what to give to pytest")
     return parser.parse_args()
 
