@@ -8,8 +8,8 @@ trap 'rm -rf "$out"' EXIT
 
 "$python" -m build --quiet --outdir "$out/dist" .          # the wheel is built from the unpacked sdist
 ls "$out"/dist/*cp311-abi3*.whl >/dev/null || { echo "the wheel is not abi3: $(ls "$out/dist")"; exit 1; }
-"$python" -m venv "$out/venv"
-"$out/venv/bin/python" -m pip install --quiet --disable-pip-version-check "$out"/dist/*.whl
+"$python" -m venv --without-pip "$out/venv"
+"$python" -m pip --python "$out/venv/bin/python" install --quiet --disable-pip-version-check --no-compile "$out"/dist/*.whl
 cd "$out"
 "$out/venv/bin/python" -I "$here/smoke.py"
 "$out/venv/bin/bayestuner" --help >/dev/null
