@@ -3,15 +3,23 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+CORES := $(shell nproc)
+# Side by side, one more than there are cores, since many tests wait for programs: tests/conftest.py says which stay together.
+PYTEST := $(PY) -m pytest -n $(shell expr $(CORES) + 1)
+GUESTS_AT_ONCE ?= $(CORES)
 
-.PHONY: help demo test test-vm test-nojit lint types dist check paper clean
+.PHONY: help demo quick test test-all test-vm test-nojit compiled lint types dist check paper clean
 
 help:
-	@echo "make demo    tune MobileNetV2 on this machine (sets everything up first)"
-	@echo "make test    run the tests (sets everything up first)"
-	@echo "make test-vm run the tests that need cgroup v2 and energy counters, in a guest (Debian; no root)"
-	@echo "make paper   make the paper's figures and tables anew, simulated (docs/paper.md)"
-	@echo "make check   tests, lint, types and packaging: what CI runs"
+	@echo "make quick      run the tests that are fast and start no jobs: the inner loop, under a minute"
+	@echo "make test       run the tests (sets everything up first)"
+	@echo "make test-all   run the tests in their long form: all rounds of those that repeat"
+	@echo "make test-vm    run the tests that need cgroup v2 and energy counters, in a guest (Debian; no root)"
+	@echo "make test-nojit run the compiled loops as plain Python and report which lines the tests reach"
+	@echo "make dist       build the package, install it in fresh environments and try it there"
+	@echo "make check      all of these, lint and types: what CI runs"
+	@echo "make demo       tune MobileNetV2 on this machine (sets everything up first)"
+	@echo "make paper      make the paper's figures and tables anew, simulated (docs/paper.md)"
 
 $(STAMP): pyproject.toml setup.py csrc/build_ffi.py $(wildcard csrc/*.c csrc/*.h)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -25,12 +33,22 @@ demo: $(STAMP)
 	$(VENV)/bin/bayestuner zoo build mobilenet_v2
 	$(VENV)/bin/bayestuner tune examples/jobs/mobilenet_v2.toml --study demo-study
 
-test: $(STAMP)
-	$(PY) -m pytest
+quick: compiled
+	$(PYTEST) -m "not slow and not cgroup" tests/core tests/surrogate tests/search tests/study tests/simulate tests/report tests/test_*.py
+
+test: compiled
+	$(PYTEST)
+
+test-all: compiled
+	$(PYTEST) --long --ignore=tests/packaging # which `make dist` runs
+
+# Once, before several workers need it at the same time; a moment where nothing in bayestuner/_core has changed.
+compiled: $(STAMP)
+	@$(PY) -c 'from bayestuner.search.engine import warmup; warmup.wait()'
 
 # Real drivers and kernel interfaces, synthetic energy: docs/testing-with-a-guest.md.
 test-vm: $(STAMP)
-	$(PY) tests/vm/host/run.py
+	$(PY) tests/vm/host/run.py --at-once $(GUESTS_AT_ONCE)
 
 # The compiled loops as plain Python: numpy warns where compiled code does not, so its warnings are no errors here.
 test-nojit: $(STAMP)
@@ -47,9 +65,11 @@ types: $(STAMP)
 	$(VENV)/bin/mypy
 
 dist: $(STAMP)
-	sh tests/packaging/check_dist.sh $(PY)
+	$(PY) -m pytest --long tests/packaging
 
-check: test test-vm test-nojit lint types dist
+# First what uses all cores, then guests one after the other beside the rest; what one of them says is shown whole when it has ended.
+check: test-all
+	$(MAKE) --jobs=2 --keep-going --output-sync=target GUESTS_AT_ONCE=1 test-vm test-nojit dist types lint
 
 paper: $(STAMP)
 	$(PY) -m benchmarks.paper

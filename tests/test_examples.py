@@ -26,11 +26,13 @@ def python_blocks():
     return [pytest.param(block, id=f"{page.name}-{i}") for page in PAGES for i, block in enumerate(blocks(page, "python"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", python_blocks())
 def test_python_block_runs(block, tmp_path):
     subprocess.run([sys.executable, "-W", "error", "-c", block], check=True, cwd=tmp_path, timeout=300)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", [pytest.param(p, id=p.name, marks=NEEDS.get(p.name, ())) for p in SCRIPTS])
 def test_example_runs(script, tmp_path):
     done = subprocess.run(

@@ -85,6 +85,7 @@ def test_what_the_page_shows_of_job_files_is_taken(toy, tmp_path):
         assert set(job.all_max_config().values()) & {3300, 900}
 
 
+@pytest.mark.slow
 def test_tune_sets_the_devices_clock_measures_its_energy_and_puts_it_back(toy, tmp_path):
     job = write_toy_job(tmp_path)
     done = subprocess.run(
@@ -106,6 +107,7 @@ def test_tune_sets_the_devices_clock_measures_its_energy_and_puts_it_back(toy, t
         assert record.details["power_source"] == "toy.energy"
 
 
+@pytest.mark.slow
 def test_killed_in_mid_run_the_next_start_puts_the_clock_back(toy, tmp_path, monkeypatch):
     monkeypatch.setenv("BAYESTUNER_RUNTIME_DIR", str(tmp_path / "run"))
     job = write_toy_job(tmp_path, seconds="600")
@@ -125,6 +127,7 @@ def test_killed_in_mid_run_the_next_start_puts_the_clock_back(toy, tmp_path, mon
         assert {r.details["settings"][0]["before"] for r in study.records()} == {"900"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_tuner_that_is_stopped_puts_the_clock_back_itself(toy, tmp_path, number):
     job = write_toy_job(tmp_path, seconds="600")

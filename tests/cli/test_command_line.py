@@ -66,6 +66,7 @@ def test_show_json(study):
     assert form["provenance"][0]["host"] == "here"
 
 
+@pytest.mark.slow
 def test_show_changes_nothing(study):
     before = (study / "study.sqlite").read_bytes()
     for form in ([], ["--json"], ["--markdown"], ["--front"]):
@@ -86,6 +87,7 @@ def test_show_of_a_study_without_a_run(tmp_path):
     assert (form["trials"], form["best"], form["recommendation"]) == ([], None, None)
 
 
+@pytest.mark.slow
 def test_retarget(study):
     done = run_cli("retarget", study, "throughput >= 8", "--json")
     form = json.loads(done.stdout)

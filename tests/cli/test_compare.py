@@ -30,6 +30,7 @@ def run_cli(*args):
     return subprocess.run(bayestuner(*args), capture_output=True, text=True, timeout=WAIT_S, check=False)
 
 
+@pytest.mark.slow
 def test_a_simulated_comparison_says_so_and_gives_each_strategy_the_same_runs(tmp_path):
     arguments = ["compare", "--simulate", "resnet_v2", "--space", "small", "--repeats", 2, "--budget", 6, "--out", tmp_path / "kept"]
     done = run_cli(*arguments, "--plot", tmp_path / "plot.png")
@@ -48,6 +49,7 @@ def test_a_simulated_comparison_says_so_and_gives_each_strategy_the_same_runs(tm
     ]
 
 
+@pytest.mark.slow
 def test_jobs_that_share_the_simulated_server_are_compared_as_one(tmp_path):
     arguments = ["compare", "--simulate", "text_cnn+mobilenet_v2", "--strategies", "random", "--repeats", 1, "--budget", 3]
     done = run_cli(*arguments, "--out", tmp_path / "kept")
@@ -116,6 +118,7 @@ def test_an_interrupted_real_comparison_goes_on_and_an_exhaustive_search_may_hav
     assert sorted(r.trial.row for r in after) == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_measured_table_is_replayed_and_held_against_all_of_it(tmp_path):
     table = write_table(tmp_path)
     arguments = [
@@ -176,6 +179,7 @@ def children_of(pid):
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "to_all", "code"), [(signal.SIGINT, True, 130), (signal.SIGTERM, False, 143), (signal.SIGKILL, False, -signal.SIGKILL)]
 )
@@ -225,6 +229,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing(tmp_path, arguments, says):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_a_table_is_one_sentence(tmp_path):
     missing = run_cli("compare", "--table", tmp_path / "none.csv")
     assert (missing.returncode, missing.stderr.count("\n")) == (4, 1)

@@ -10,7 +10,7 @@ import pytest
 
 import bayestuner
 
-pytestmark = pytest.mark.compiled
+pytestmark = [pytest.mark.compiled, pytest.mark.slow]
 PACKAGE = Path(bayestuner.__file__).parent
 
 # Two functions that compile in a second: one calls code of another file, the other allocates, which needs numba's runtime.

@@ -59,6 +59,7 @@ def test_a_job_whose_neighbour_has_no_cores_behaves_exactly_as_alone(name, first
 # -- together --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [PAIR, ("mobilenet_v2", "resnet_v2"), ("inception_v3", "text_cnn")], ids="+".join)
 def test_no_job_is_faster_with_a_neighbour_than_alone(names):
     """Compared where it has the same kind of cores alone: the first job always, the second unless it is on both packages."""
@@ -135,6 +136,7 @@ def test_the_goal_bounds_every_job_by_a_share_of_table_1(pair):
     assert str(pair.goal) == "minimize power_w subject to text_cnn_throughput >= 3750, mobilenet_v2_throughput >= 37.5"
 
 
+@pytest.mark.slow
 def test_both_bounds_bind(pair):
     power_w = pair.table.metrics["power_w"]
     assert 0.01 < pair.feasible.sum() / len(pair.space) < 0.7
@@ -183,6 +185,7 @@ def test_the_job_that_is_killed_for_memory_is_named():
     assert both.elapsed_s == pytest.approx(6.0)  # the longer start-up
 
 
+@pytest.mark.slow
 def test_readings_are_noisy_where_they_say_so_and_repeat_with_the_seed(pair):
     options = {"noise": 0.02, "drift": 0.01, "transient": 0.2}
     runs = [[SimulatedColocation(PAIR, pair.space, seed=seed, **options).run(CONFIG) for _ in range(2)] for seed in (1, 1, 2)]
@@ -211,6 +214,7 @@ def test_it_can_be_sent_to_another_process():
     assert make(space, seed=3).run(CONFIG).values["power_w"] > 50
 
 
+@pytest.mark.slow
 def test_one_search_divides_the_server_within_a_few_percent_of_the_best_split(pair):
     """CLITE (Patel and Tiwari, HPCA 2020): all jobs' shares are one space for one search."""
     gaps = []

@@ -121,6 +121,7 @@ def test_two_processes_share_a_study(tmp_path):
     b.close()
 
 
+@pytest.mark.slow
 def test_real_processes_share_a_study(tmp_path):
     """Three processes at once: every trial is run by one of them, and all keep to the one budget."""
     create(tmp_path / "s", "bayes", budget=15).close()

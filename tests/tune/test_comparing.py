@@ -93,6 +93,7 @@ def test_an_exhaustive_search_runs_the_whole_space_once(tmp_path):
     assert make.runs == 3 * 3 + 224
 
 
+@pytest.mark.slow
 def test_over_processes_the_curves_are_the_same_and_kept_as_they_come(tmp_path, monkeypatch):
     job = partial(SimulatedJob, "resnet_v2", small_space(), noise=0.01)
     options = {"seeds": range(3), "budget": 6, "what": WHAT}
@@ -118,6 +119,7 @@ def test_where_little_is_left_to_do_no_process_is_started(tmp_path, monkeypatch)
     assert len(compare(job, ["random"], seeds=range(5), budget=3, folder=tmp_path, what=WHAT, parallel=8)) == 5
 
 
+@pytest.mark.slow
 def test_processes_end_with_the_first_mistake_and_at_once_when_left():
     with pytest.raises(ValueError, match="math domain error"):
         list(over_processes(math.sqrt, [1.0, -1.0], processes=2))

@@ -224,6 +224,7 @@ def test_the_incumbent_is_the_reading_without_noise_and_drawn_to_the_model_with_
     assert drawn > 8.5 and noisy.variance > 0.0
 
 
+@pytest.mark.slow
 def test_a_grid_of_a_hundred_million_rows_is_searched_and_said_to_be_approximate():
     space = bt.Space(bt.Integer("a", 1, 600), bt.Integer("b", 1, 600), bt.Integer("c", 1, 300))
     tuner = Tuner(space, bt.Goal(minimize="y", subject_to=["a >= 10"]), seed=0)

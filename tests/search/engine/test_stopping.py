@@ -372,6 +372,7 @@ def test_optimize_says_when_the_space_was_used_up_and_nothing_of_the_budget():
 # -- calibration -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_regret_bound_is_right_as_often_as_it_says_and_saves_runs(long):
     """Smooth problems without noise: of the runs it stopped, at least 85 % (90 % asked) have a regret within the share."""
     share, budget, right, lengths = 0.01, 60, [], []
