@@ -94,3 +94,53 @@ def test_the_real_places_exist():
     found = discover()
     for place in (*found.v1.values(), *filter(None, [found.v2])):
         assert (place.folder / "cgroup.procs").exists()
+
+
+def cgroup_line(number, root, point, options, *, parent=20, version=1):
+    kind, super_options = ("cgroup2", "rw,nsdelegate") if version == 2 else ("cgroup", "rw,cpuset")
+    return f"{number} {parent} 0:30 {root} {point} {options},nosuid,nodev,noexec,relatime - {kind} cgroup {super_options}\n"
+
+
+OWN = "3:cpuset:/docker/abc\n0::/\n"
+CPUSET = "/sys/fs/cgroup/cpuset"
+
+
+@pytest.mark.parametrize("parent", [20, 241], ids=["beside", "upon"])
+def test_the_mount_made_last_over_a_path_counts(parent):
+    under = cgroup_line(241, "/docker/abc", CPUSET, "ro")
+    found = locate(under + cgroup_line(392, "/docker/abc", CPUSET, "rw", parent=parent), OWN)
+    assert not found.v1["cpuset"].mount.read_only
+    whole = locate(under.replace(" ro", " rw") + cgroup_line(392, "/", CPUSET, "rw", parent=parent), OWN)
+    assert whole.v1["cpuset"].folder == Path(CPUSET, "docker/abc")  # else groups would be made at the root of the host's tree
+    v2 = cgroup_line(241, "/", "/sys/fs/cgroup", "ro", version=2)
+    assert not locate(v2 + cgroup_line(392, "/", "/sys/fs/cgroup", "rw", parent=parent, version=2), "0::/\n").v2.mount.read_only
+
+
+def test_a_writable_mount_elsewhere_is_preferred():
+    usual, other = (cgroup_line(n, "/", p, o, version=2) for n, p, o in ((1, "/sys/fs/cgroup", "ro"), (2, "/mnt/cg", "rw")))
+    assert locate(usual + other, "0::/\n").v2.mount.point == Path("/mnt/cg")
+    assert locate(other.replace(" rw,", " ro,", 1) + usual, "0::/\n").v2.mount.read_only
+
+
+def test_what_lies_below_a_mount_made_over_it_is_hidden():
+    """A container engine mounts a fresh tmpfs over the host's folder of hierarchies, then its own ones below that."""
+    host = "31 20 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n" + cgroup_line(33, "/", CPUSET, "rw", parent=31)
+    over = "50 31 0:40 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n"
+    assert locate(host, OWN).v1["cpuset"].folder == Path(CPUSET, "docker/abc")
+    assert locate(host + over, OWN).problems["cpuset"] == "not mounted"
+    own = cgroup_line(51, "/docker/abc", CPUSET, "ro", parent=50)
+    assert locate(host + over + own, OWN).v1["cpuset"].folder == Path(CPUSET)
+
+
+def test_mounts_that_were_moved_onto_a_later_root_can_be_seen():
+    """As after an initramfs: /sys was mounted before the root file system that it is mounted on now."""
+    moved = "30 60 0:5 / /sys rw - sysfs sysfs rw\n31 30 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n"
+    moved += cgroup_line(33, "/", CPUSET, "rw", parent=31)
+    assert "cpuset" in locate(moved + "60 1 8:1 / / rw - ext4 /dev/sda1 rw\n", OWN).v1
+
+
+@pytest.mark.parametrize(
+    "text", ["1 2 0:1 / /a rw - cgroup2 c rw\n2 1 0:1 / /b rw - cgroup2 c rw\n", "7 7 0:1 / /a rw - cgroup2 c rw\n" * 2]
+)
+def test_mounts_that_are_mounted_on_each_other_end(text):
+    assert len(parse_mountinfo(text)) <= 2
