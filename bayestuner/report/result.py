@@ -160,6 +160,7 @@ def _doubts(records: Sequence[Record]) -> list[str]:
         "swapped": "the machine swapped during {} of the runs",
         "throttled": "the processor was slowed for heat during {} of the runs; better cooling gives better figures",
         "thrashing": "in {} of the runs the memory limit was too small for the files the job reads: their figures depend on the disk",
+        "cpu_quota": "in {} of the runs a CPU quota (docker run --cpus) stopped the job for a part of the time",
     }
     return [text.format(flags[flag]) for flag, text in said.items() if flags[flag]]
 

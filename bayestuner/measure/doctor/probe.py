@@ -24,6 +24,7 @@ from bayestuner.measure.energy.select import MEASURED, OPENERS
 from bayestuner.measure.machine.core_order import CorePolicy
 from bayestuner.measure.machine.lock import holder_of_machine, machine_lock
 from bayestuner.measure.machine.noise import Noise, measure_noise
+from bayestuner.measure.machine.quota import CpuQuota, cpu_quota
 from bayestuner.measure.machine.runtime import runtime_folder
 from bayestuner.measure.machine.topology import Topology, read_topology
 
@@ -103,11 +104,13 @@ def probe(*, roots: KernelRoots | None = None, idle_s: float = IDLE_S) -> Doctor
     notices = _put_back(roots)
     topology = read_topology(roots.sysfs, policy=DEFAULT_POLICY)
     meters, boundary = _meters(roots)
-    limits = _limits(topology)
+    quota = cpu_quota(Path(roots.proc))
+    limits = _limits(topology, quota)
+    quota_items = [] if quota is None else [_quota_item(quota)]
     noise = _noise(roots, meters, idle_s) if idle_s > 0 else None
     return DoctorReport(
         machine=_machine(roots, topology),
-        items=(*meters, *limits, *knob_items(roots, topology), *platform_items(), _extension(), *_extras(), _cache()),
+        items=(*meters, *limits, *quota_items, *knob_items(roots, topology), *platform_items(), _extension(), *_extras(), _cache()),
         boundary=boundary,
         covers=BOUNDARIES.get(boundary, boundary),
         outside_load=None if noise is None else noise.outside_load,
@@ -180,7 +183,7 @@ def _meters(roots: KernelRoots) -> tuple[list[Item], str]:
     return items, boundary
 
 
-def _limits(topology: Topology) -> list[Item]:
+def _limits(topology: Topology, quota: CpuQuota | None) -> list[Item]:
     items = []
     for need, what in LIMITS:
         try:
@@ -192,10 +195,18 @@ def _limits(topology: Topology) -> list[Item]:
             )
             continue
         passed_over = "; ".join(f"not {r.what}: {r.reason}" for r in refusals)
-        most = f'; "all" is {topology.max_cores} CPU(s){_kept_free(topology)}' if need == "cores" else ""
+        n_all = topology.max_cores if quota is None else min(topology.max_cores, quota.whole_cpus)
+        most = f'; "all" is {n_all} CPU(s){_kept_free(topology)}' if need == "cores" else ""
         items.append(Item("limit", what, True, isolation.name + most + (f" ({passed_over})" if passed_over else "")))
     weaker = 'CPU cores without memory, which a job may leave; taken only where [measure] isolation = "affinity-allowed"'
     return [*items, Item("limit", "affinity fallback", True, weaker)]
+
+
+def _quota_item(quota: CpuQuota) -> Item:
+    """The line of a CPU quota around this process."""
+    reason = f"{quota.folder} allows the time of {quota.cpus:g} CPUs: jobs that use more are stopped for a part of every period"
+    remedy = 'lift it (docker run without --cpus, no CPU limit in Kubernetes), or count on it: max = "all" does'
+    return Item("limit", "no CPU quota", False, reason=reason, remedy=remedy)
 
 
 def _kept_free(topology: Topology) -> str:

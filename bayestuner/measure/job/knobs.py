@@ -64,7 +64,9 @@ class CoreCount:
     Attributes
     ----------
     n : int
-        The largest number; what ``max = "all"`` means.
+        The largest number.
+    n_all : int or None
+        What ``max = "all"`` means; None: `n`. It is fewer where a CPU quota allows less than all CPUs at once.
     has_siblings : bool
         Whether second threads of cores may be used.
     kept_free : str
@@ -74,6 +76,7 @@ class CoreCount:
     n: int
     has_siblings: bool = True
     kept_free: str = ""
+    n_all: int | None = None
 
 
 def build_knobs(
@@ -202,7 +205,7 @@ def _values(
             report(f"{key}.{missing[0]}", "missing; give min and max (and step), or values")
             return None
         low, high, step = found["min"], found["max"], found["step"]
-        high = cores.n if high == "all" else high
+        high = (cores.n_all or cores.n) if high == "all" else high
         if high < low:
             report(f"{key}.max", f"the range is empty: max, {high!r}, is below min, {low!r}")
             return None

@@ -20,6 +20,7 @@ from bayestuner.measure.job.stop import build_stop
 from bayestuner.measure.job.user import access_problem, user_problem
 from bayestuner.measure.machine.core_order import CorePolicy, order_cores, physical_cores
 from bayestuner.measure.machine.memory import MemoryBound, memory_bound
+from bayestuner.measure.machine.quota import cpu_quota
 from bayestuner.measure.machine.topology import Topology, read_topology
 from bayestuner.measure.platform import Platform, PlatformProblem, knob_offers, load_platforms
 from bayestuner.space import Space
@@ -231,7 +232,8 @@ def _core_count(
     if by_smt and policy.smt == "never":
         report("measure.smt", "'never' stands against the knob of kind smt; leave one of them out")
     kept = f" ({len(order.housekeeping)} more are kept free by measure.housekeeping_cores)" if order.housekeeping else ""
-    return CoreCount(len(order.first_threads if by_smt else order.cpus), bool(order.siblings), kept)
+    n, quota = len(order.first_threads if by_smt else order.cpus), cpu_quota()
+    return CoreCount(n, bool(order.siblings), kept, n if quota is None else min(n, quota.whole_cpus))
 
 
 def _cwd(job: dict[str, Any], path: Path, report: ReportMistake) -> Path:

@@ -222,7 +222,8 @@ _CORE_KEYS = (
     Key(
         "max",
         "number or all",
-        "Most cores; `all` is every CPU this process may use, without `measure.housekeeping_cores`.",
+        "Most cores; `all` is every CPU this process may use, without `measure.housekeeping_cores`, and no more than the whole CPUs of a "
+        "CPU quota (`docker run --cpus`).",
         None,
         "cores",
         low=1,

@@ -15,6 +15,7 @@ from bayestuner.errors import BayesTunerError
 from bayestuner.measure.cgroup.isolation import MemoryStress, RunGroup
 from bayestuner.measure.energy.kernel_files import KernelRoots
 from bayestuner.measure.machine.preflight import throttle_count
+from bayestuner.measure.machine.quota import Periods, cpu_quota
 
 SHORTEST_PERIOD_NS = 250_000_000
 
@@ -28,6 +29,7 @@ class CounterSample:
     swapped_pages: int | None
     stress: MemoryStress
     frequency_mhz: float | None
+    quota_periods: Periods | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class Changes:
         Share of the time in which some process of the job waited for memory (pressure stall information).
     frequency_mhz : tuple of float or None
         Lowest, mean and highest over the samples, each the mean over the job's CPUs.
+    quota_share : float or None
+        Share of the periods in which a CPU quota stopped the job and whatever else the quota holds for; None where there is no quota.
     """
 
     stolen_share: float | None = None
@@ -56,6 +60,7 @@ class Changes:
     refaulted_bytes_per_s: float | None = None
     memory_stall_share: float | None = None
     frequency_mhz: tuple[float, float, float] | None = None
+    quota_share: float | None = None
 
 
 class Conditions:
@@ -75,6 +80,7 @@ class Conditions:
         files = (self._roots.sys_path(f"devices/system/cpu/cpu{cpu}/cpufreq/scaling_cur_freq") for cpu in cpus)
         self._frequencies = [file for file in files if file.exists()]
         self._throttles = throttle_count(self._roots)
+        self._quota = cpu_quota(Path(self._roots.proc))
         self._samples: list[CounterSample] = []
         self.sample()
 
@@ -88,7 +94,8 @@ class Conditions:
         except (BayesTunerError, OSError):  # somebody else removed the group; the sampler reports that
             stress = MemoryStress()
         stolen_s, swapped = _stolen_s(self._roots), _swapped_pages(self._roots)
-        self._samples.append(CounterSample(now_ns, stolen_s, swapped, stress, _mean_mhz(self._frequencies)))
+        periods = None if self._quota is None else self._quota.periods()
+        self._samples.append(CounterSample(now_ns, stolen_s, swapped, stress, _mean_mhz(self._frequencies), periods))
 
     def changes(self, start_ns: int, end_ns: int) -> Changes:
         """How the counters changed from one moment to another."""
@@ -112,11 +119,20 @@ class Conditions:
             refaulted_bytes_per_s=None if refaults is None else refaults * page / seconds,
             memory_stall_share=None if stall is None else stall / seconds,
             frequency_mhz=(min(between), sum(between) / len(between), max(between)) if between else None,
+            quota_share=_stopped_share(first.quota_periods, last.quota_periods),
         )
 
 
 def _increase(last: float | None, first: float | None) -> float | None:
     return None if last is None or first is None else max(last - first, 0)
+
+
+def _stopped_share(first: Periods | None, last: Periods | None) -> float | None:
+    """Share of the periods between two counts in which a quota stopped its group; None where that isn't known."""
+    if first is None or last is None:
+        return None
+    active = last.active - first.active
+    return (last.stopped - first.stopped) / active if active > 0 else 0.0
 
 
 def _stolen_s(roots: KernelRoots) -> float | None:

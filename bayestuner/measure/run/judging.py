@@ -35,6 +35,9 @@ memory more than this share of the time."""
 LOAD_GENERATOR = "bayestuner.measure.http_load"
 """A job whose command runs it reports once its server answers; where none came, that the job should have reported helps nobody."""
 
+QUOTA_SHARE = 0.01
+"""More than this share of the periods in which a CPU quota stopped the job flags a run."""
+
 DISTURBED = frozenset({"contended", "stolen", "swapped", "throttled"})
 """The flags whose cause lies outside the job: another run of the same configuration may be without it."""
 
@@ -212,6 +215,8 @@ def doubts(job: Job, window: Window, span: Span, evidence: Evidence) -> tuple[tu
         extra_relative_sd = math.hypot(extra_relative_sd, _DISTURBED_RELATIVE_SD)
     if thrashes(evidence.changes, evidence.memory_max):
         flags.append("thrashing")
+    if evidence.changes.quota_share is not None and evidence.changes.quota_share > QUOTA_SHARE:
+        flags.append("cpu_quota")
     if evidence.estimated:
         flags.append("estimated_power")
     return tuple(flags), extra_relative_sd

@@ -152,6 +152,13 @@ def test_what_the_machine_does_is_flagged_and_widens_the_figures(changes, flag, 
     assert disturbed.metrics["throughput"].sd >= 0.02 * disturbed.values["throughput"] > quiet.metrics["throughput"].sd
 
 
+def test_a_job_that_a_quota_stopped_is_flagged_and_not_made_again(job):
+    for share, flagged in ((None, False), (0.0, False), (0.01, False), (0.02, True), (1.0, True)):
+        outcome = judge(job, replace(evidence([0.02] * 100), changes=Changes(quota_share=share)))
+        assert ("cpu_quota" in outcome.flags) == flagged
+    assert "cpu_quota" not in DISTURBED  # the quota will be there in the next run too
+
+
 def test_a_thrashing_job_is_flagged_by_refaults_or_by_pressure(job):
     limit = 64 << 20
     assert thrashes(Changes(refaulted_bytes_per_s=0.02 * limit), limit)
