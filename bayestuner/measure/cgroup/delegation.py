@@ -91,16 +91,35 @@ def _is_delegated(base: Path, top: Path, files: CgroupFiles) -> bool:
 
 
 def _enable(base: Path, controllers: list[str], files: CgroupFiles) -> None:
+    """Enable controllers for the groups below `base`, which must hold no process for that.
+
+    The kernel insists on it only for some controllers, such as memory. Others (cpuset, cpu, pids) it enables in a group with processes as
+    well, but makes that group a "threaded domain", below which no process can be started. The root of the hierarchy may hold processes.
+    """
+    kind = _kind(base, files)
+    if kind not in (None, "domain"):
+        remedy = "start BayesTuner in a group of its own, or where systemd runs: systemd-run --scope -p Delegate=yes -- bayestuner ..."
+        raise NotDelegated(f"{base} is of the type {kind!r}, and no process can be started in a group below it", remedy)
     if not controllers:
         return
     request = " ".join(f"+{name}" for name in controllers)
+    if kind is not None and files.read(base / "cgroup.procs").split():
+        _move_to_leaf(base, files)
     try:
         files.write(base / "cgroup.subtree_control", request)
     except OSError as error:
-        if error.errno != errno.EBUSY:
+        if error.errno != errno.EBUSY:  # processes were forked meanwhile
             raise
         _move_to_leaf(base, files)
         files.write(base / "cgroup.subtree_control", request)
+
+
+def _kind(base: Path, files: CgroupFiles) -> str | None:
+    """The type of a group; None for the root of the hierarchy, which has none."""
+    try:
+        return files.read(base / "cgroup.type").strip()
+    except FileNotFoundError:
+        return None
 
 
 def _move_to_leaf(base: Path, files: CgroupFiles) -> None:

@@ -59,6 +59,9 @@ class FakeKernel(CgroupFiles):
     def make(self, path):
         super().make(path)
         self._populate(path, (path.parent / "cgroup.subtree_control").read_text().strip())
+        above = path.parent / "cgroup.type"
+        if above.exists() and above.read_text().strip() != "domain":
+            (path / "cgroup.type").write_text("domain invalid\n")
 
     def remove(self, path):
         if (path / "cgroup.procs").read_text() or any(entry.is_dir() for entry in path.iterdir()):
@@ -84,10 +87,14 @@ class FakeKernel(CgroupFiles):
         if not names <= available:
             raise error(errno.ENOENT, path)
         if path.parent != self.top and (path.parent / "cgroup.procs").read_text():
-            raise error(errno.EBUSY, path)
+            if names - {"cpuset", "cpu", "pids"}:
+                raise error(errno.EBUSY, path)
+            (path.parent / "cgroup.type").write_text("domain threaded\n")
         path.write_text(" ".join(sorted(names | set(path.read_text().split()))) + "\n")
 
     def _cgroup_procs(self, path, value):
+        if (path.parent / "cgroup.type").exists() and "invalid" in (path.parent / "cgroup.type").read_text():
+            raise error(errno.EOPNOTSUPP, path)
         for other in self.top.rglob("cgroup.procs"):
             other.write_text("".join(line for line in other.read_text().splitlines(True) if line.strip() != value))
         path.write_text(path.read_text() + value + "\n")
@@ -240,6 +247,35 @@ def test_we_move_to_a_leaf_where_the_kernel_demands_it(kernel):
     assert (own / "cgroup.procs").read_text() == ""
     again, _ = prepare_base(place(own / SUPERVISOR, kernel), frozenset({"memory"}), kernel, systemd=False)
     assert again == own  # a second tuner, started by one that has moved
+
+
+@pytest.mark.parametrize(
+    ("controllers", "needed"),
+    [("cpuset cpu pids", {"cpuset"}), ("cpuset pids", {"cpuset"}), ("cpuset cpu memory pids", {"cpuset", "memory"})],
+)
+def test_a_process_can_be_started_also_where_there_is_no_memory_controller(tmp_path, controllers, needed):
+    """As on a Raspberry Pi, or with Delegate=cpuset pids: the kernel enables these in a group with processes too, and spoils it thereby."""
+    kernel = FakeKernel(tmp_path / "pi", controllers=controllers)
+    own = kernel.top / "scope"
+    (kernel.top / "cgroup.subtree_control").write_text(controllers + "\n")
+    kernel.make(own)
+    (own / "cgroup.procs").write_text("11\n12\n")
+    base, _ = prepare_base(place(own, kernel), frozenset(needed), kernel, systemd=False)
+    assert (base / "cgroup.type").read_text().strip() == "domain"
+    assert (own / SUPERVISOR / "cgroup.procs").read_text() == "11\n12\n"
+    kernel.make(base / "run")
+    kernel.write(base / "run/cgroup.procs", "99")
+
+
+def test_a_group_that_is_a_threaded_domain_already_is_refused_with_what_to_do(kernel):
+    own = kernel.top / "scope"
+    (kernel.top / "cgroup.subtree_control").write_text("cpuset pids\n")
+    kernel.make(own)
+    (own / "cgroup.procs").write_text("11\n")
+    kernel.write(own / "cgroup.subtree_control", "+cpuset +pids")
+    with pytest.raises(NotDelegated, match="is of the type 'domain threaded', and no process can be started in a group below it") as caught:
+        prepare_base(place(own, kernel), frozenset({"cpuset"}), kernel, systemd=False)
+    assert "group of its own" in caught.value.remedy
 
 
 def test_at_the_top_nobody_is_moved(kernel):
