@@ -93,14 +93,17 @@ class FolderGroup(RunGroup):
             require_cpus(asked, parse_list(text), where)
 
     def pids(self) -> tuple[int, ...]:
-        """Processes inside, now; those in groups that the job made below its own are inside as well."""
+        """Processes inside, now; those in groups that the job made below its own are inside as well.
+
+        The kernel doesn't list the processes of a threaded group (EOPNOTSUPP): they are listed by the group above it that isn't threaded.
+        """
         found: set[int] = set()
         for folder in self.folders:
             for path in subtree(folder):
                 try:
                     found.update(int(line) for line in self.files.read(path / "cgroup.procs").split())
                 except OSError as error:
-                    if error.errno not in _GONE:
+                    if error.errno not in (*_GONE, errno.EOPNOTSUPP):
                         raise
         return tuple(sorted(found - {0}))  # 0: a process of another pid namespace
 

@@ -118,6 +118,34 @@ def test_groups_that_a_job_made_inside_are_removed_too(v2, job, output):
     assert not inner.parent.exists()
 
 
+THREADED = """
+    import os, threading, time
+    pool = {pool!r}
+    os.mkdir(pool)
+    open(pool + "/cgroup.type", "w").write("threaded")
+    def work():
+        open(pool + "/cgroup.threads", "w").write(str(threading.get_native_id()))
+        print("in", flush=True)
+        time.sleep(1000)
+    threading.Thread(target=work, daemon=True).start()
+    time.sleep(1000)
+"""
+
+
+@pytest.mark.parametrize("files", [CgroupFiles(), WithoutKill()], ids=["kill", "freeze"])
+def test_a_job_with_threaded_groups_is_counted_killed_and_removed(v2_place, job, output, files):
+    """As container engines and libvirt make them: the kernel doesn't list the processes of a threaded group."""
+    isolation = V2Isolation(v2_place.folder, v2_place.mount.point, frozenset(), files)
+    with isolation.create(NO_LIMITS) as group:
+        pool = group.folders[0] / "pool"
+        child = group.launch(job(THREADED.format(pool=str(pool))))
+        wait_for(lambda: "in" in output.text)
+        assert (pool / "cgroup.type").read_text().strip() == "threaded"
+        assert group.pids() == (child.pid,)
+    assert child.poll() == -signal.SIGKILL
+    assert not pool.parent.exists()
+
+
 def test_what_a_dead_tuner_left_is_swept_and_what_a_living_one_uses_is_not(v2, job):
     parts = new_name().split("-")
     parts[2] = str(int(parts[2]) - 1)  # our pid, but another start time: somebody who had it before us
