@@ -1,4 +1,11 @@
-"""The exceptions BayesTuner raises; each message says what was given, what was expected and what to do."""
+"""The exceptions BayesTuner raises, and checks of numbers that raise them; messages say what was given, expected, and what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import operator
+from typing import Any
 
 
 class BayesTunerError(Exception):
@@ -76,3 +83,40 @@ class RunFailed(BayesTunerError):
         super().__init__(f"{kind}: {message}" if message else kind)
         self.kind = kind
         self.message = message
+
+
+def finite_number(value: Any, what: str, error: type[BayesTunerError], hint: str = "") -> float:
+    """Return `value` as a float; raise `error` unless it is a finite number. A text is no number, even where it reads as one.
+
+    Parameters
+    ----------
+    value : object
+    what : str
+        What it is, as the message's subject: ``"a reading"``.
+    error : type
+    hint : str
+        Added to the message: what to do instead.
+    """
+    if hasattr(value, "__float__"):
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            number = float(value)
+            if math.isfinite(number):
+                return number
+    raise error(f"{what} must be a finite number, not {_short(value)}{hint}")
+
+
+def whole_number(value: Any, what: str, least: int, error: type[BayesTunerError]) -> int:
+    """Return `value` as an int; raise `error` unless it is a whole number of at least `least` (a bool is none)."""
+    if not isinstance(value, bool):
+        with contextlib.suppress(TypeError):
+            number = operator.index(value)
+            if number >= least:
+                return number
+    raise error(f"{what} is a whole number of at least {least}, not {_short(value)}")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, int) and abs(value) >= 10**20:
+        return "a number too large for a double"
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

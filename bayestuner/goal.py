@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bayestuner.errors import InvalidGoal
+from bayestuner.errors import InvalidGoal, finite_number
 
 _BOUND = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_.]*)\s*(>=|<=)\s*([-+0-9.eE]+)\s*(%?)\s*")
 
@@ -35,8 +35,9 @@ class Bound:
     def __post_init__(self) -> None:
         if self.sense not in (">=", "<="):
             raise InvalidGoal(f"a bound's sense is '>=' or '<=', not {self.sense!r}")
-        if not math.isfinite(self.limit):
-            raise InvalidGoal(f"the bound on {self.metric!r} needs a finite limit, not {self.limit!r}")
+        if not isinstance(self.metric, str) or not self.metric:
+            raise InvalidGoal(f"a bound's metric is a name, not {self.metric!r}")
+        object.__setattr__(self, "limit", finite_number(self.limit, f"the limit of the bound on {self.metric!r}", InvalidGoal))
 
     @classmethod
     def parse(cls, text: str) -> Bound:
@@ -62,12 +63,12 @@ class Bound:
 
 def AtLeast(metric: str, limit: float) -> Bound:  # noqa: N802 - reads as a type at the call
     """The bound ``metric >= limit``."""
-    return Bound(metric, ">=", float(limit))
+    return Bound(metric, ">=", limit)
 
 
 def AtMost(metric: str, limit: float) -> Bound:  # noqa: N802
     """The bound ``metric <= limit``."""
-    return Bound(metric, "<=", float(limit))
+    return Bound(metric, "<=", limit)
 
 
 class Goal:
@@ -103,6 +104,8 @@ class Goal:
             raise InvalidGoal(f"a goal's metric is a name, not {name!r}")
         if isinstance(subject_to, (str, Bound)):
             subject_to = [subject_to]
+        if not isinstance(subject_to, Iterable):
+            raise InvalidGoal(f"subject_to is a list of bounds like ['throughput >= 50'], not {subject_to!r}")
         self.objective: str = name
         self.direction: Literal["minimize", "maximize"] = "minimize" if minimize is not None else "maximize"
         self.bounds: tuple[Bound, ...] = tuple(self._bound(b) for b in subject_to)

@@ -197,6 +197,9 @@ class Space:
         knobs : sequence of Knob
         rows : iterable of dict, or of sequences in the order of `knobs`
         """
+        for what, given, kind in (("knobs", knobs, Sequence), ("rows", rows, Iterable)):
+            if not isinstance(given, kind) or isinstance(given, (str, bytes)):
+                raise InvalidSpace(f"from_rows takes a list of knobs and rows, each a dict or a list of values; its {what} are {given!r}")
         space = cls(*knobs)
         codes = [space._codes_of(given) for given in rows]
         if not codes:
@@ -314,6 +317,8 @@ class Space:
                 raise InvalidSpace(f"the configuration {dict(given)} {' and '.join(wrong)}; the knobs are {', '.join(self.names)}")
             values: Sequence[Any] = [given[n] for n in self.names]
         else:
+            if not isinstance(given, (Sequence, np.ndarray)) or isinstance(given, (str, bytes)):
+                raise InvalidSpace(f"a row is a dict or a list of values of {', '.join(self.names)}, not {given!r}")
             values = given
             if len(values) != len(self.knobs):
                 raise InvalidSpace(f"a row has {len(values)} values, but there are {len(self.knobs)} knobs: {', '.join(self.names)}")

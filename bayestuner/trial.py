@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NoReturn, get_args
 
-from bayestuner.errors import InvalidTell
+from bayestuner.errors import InvalidTell, finite_number
 
 FailureKind = Literal["oom", "timeout", "error", "transient"]
 """``oom``: killed for memory; ``timeout``: too slow to finish; ``error``: the job itself failed;
@@ -19,6 +18,20 @@ Config = dict[str, Any]
 """Knob name -> value."""
 
 
+class FixedConfig(dict[str, Any]):
+    """A configuration that can't be changed, because the strategy that asked it relies on it; `dict` makes a copy that can."""
+
+    __slots__ = ()
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("a trial's config can't be changed; change a copy of it: dict(trial.config)")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[type[FixedConfig], tuple[Config]]:
+        return FixedConfig, (dict(self),)
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One measured metric: its value and, where known, the standard deviation of its noise."""
@@ -27,10 +40,12 @@ class Reading:
     sd: float | None = None
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.value):
-            raise InvalidTell(f"a reading must be a finite number, not {self.value!r}; use tell_failed for a failed run")
-        if self.sd is not None and not (math.isfinite(self.sd) and self.sd >= 0.0):
-            raise InvalidTell(f"a reading's sd must be a finite number >= 0 or None, not {self.sd!r}")
+        object.__setattr__(self, "value", finite_number(self.value, "a reading", InvalidTell, "; use tell_failed for a failed run"))
+        if self.sd is not None:
+            sd = finite_number(self.sd, "a reading's sd", InvalidTell, "; leave it out where it is not known")
+            if sd < 0.0:
+                raise InvalidTell(f"a reading's sd must be a finite number >= 0 or None, not {self.sd!r}")
+            object.__setattr__(self, "sd", sd)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +87,7 @@ class Trial:
     row : int
         Index into the space's grid.
     config : dict
-        Knob name -> value.
+        Knob name -> value; it can't be changed.
     repeat : bool
         True where this runs a configuration again on purpose: because its readings are noisy, or because it failed and that may have been a
         fluke.
@@ -85,6 +100,9 @@ class Trial:
     config: Config = field(hash=False)
     repeat: bool = False
     outcome: Outcome | None = field(default=None, hash=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "config", FixedConfig(self.config))
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bayestuner.errors import RunFailed, SpaceExhausted
+from bayestuner.errors import InvalidGoal, RunFailed, SpaceExhausted, whole_number
 from bayestuner.goal import Goal
 from bayestuner.search.engine.stopping import StoppingRule, first_reason
 from bayestuner.search.strategy import Recommendation, Strategy
@@ -71,6 +71,7 @@ def optimize(
     >>> result.best.config["cores"], len(result.trials) < 50, result.stop_reason[:2]
     (7, True, 'in')
     """
+    budget = whole_number(budget, "budget", 1, InvalidGoal)
     if strategy is None:
         from bayestuner.search.engine.tuner import Tuner
 
@@ -86,7 +87,7 @@ def optimize(
             stop_reason = "every configuration has been tried"
             break
         try:
-            metrics = evaluate(trial.config)
+            metrics = evaluate(dict(trial.config))
         except RunFailed as failure:
             strategy.tell_failed(trial, failure.kind, failure.message)
         else:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, overload
 
-from bayestuner.errors import InvalidGoal, InvalidTell, NoRecommendation, SpaceExhausted
+from bayestuner.errors import InvalidGoal, InvalidSpace, InvalidTell, NoRecommendation, SpaceExhausted, finite_number, whole_number
 from bayestuner.goal import Goal
 from bayestuner.space import Space
 from bayestuner.trial import Config, Failed, Measured, Outcome, Reading, Trial
@@ -51,7 +51,14 @@ class Recommendation:
 
 
 def check_goal(goal: Goal, space: Space) -> None:
-    """Raise `InvalidGoal` for a goal that can't be searched for: a bound is still relative, or no configuration of `space` can meet it."""
+    """Raise `InvalidGoal` for a goal that can't be searched for: a bound is still relative, or no configuration of `space` can meet it.
+
+    Raises `InvalidSpace` for what is no space.
+    """
+    if not isinstance(goal, Goal):
+        raise InvalidGoal(f"a strategy searches for a Goal, not for {goal!r}")
+    if not isinstance(space, Space):
+        raise InvalidSpace(f"a strategy searches a Space, not {space!r}")
     if goal.relative:
         raise InvalidGoal(f"the goal '{goal}' has a relative bound; give it a reference with goal.resolve({{metric: value}}) first")
     problem = goal.impossible({knob.name: knob.values for knob in space.knobs if knob.numeric})
@@ -77,7 +84,7 @@ class Strategy(ABC):
         check_goal(goal, space)
         self.space = space
         self.goal = goal
-        self.seed = int(seed)
+        self.seed = whole_number(seed, "seed", 0, InvalidGoal)
         self._trials: list[Trial] = []
         self._outstanding: dict[int, Trial] = {}
         self._taken: set[int] = set()  # rows tried or outstanding; a set, because an array over all rows could be too large
@@ -105,8 +112,7 @@ class Strategy(ABC):
         with self._lock:
             if n is None:
                 return self._issue(*self._next())
-            if n < 1:
-                raise InvalidTell(f"ask(n) takes a number of configurations of at least 1, not {n!r}")
+            n = whole_number(n, "the number of configurations that ask(n) takes", 1, InvalidTell)
             batch = [self._issue(*self._next())]
             while len(batch) < n and self._n_free:
                 batch.append(self._issue(*self._next()))
@@ -127,6 +133,8 @@ class Strategy(ABC):
             For a value that is not finite, a metric of the goal that is missing, a trial not asked here or told before. The
             state is then unchanged.
         """
+        if metrics is not None and not isinstance(metrics, Mapping):
+            raise InvalidTell(f"tell takes metrics as a dict of name and value, or as name=value, not {metrics!r}")
         given = {**(metrics or {}), **more}
         readings = {name: _reading(name, value, trial) for name, value in given.items()}
         return self.tell_outcome(trial, Measured(readings))
@@ -228,11 +236,16 @@ class Strategy(ABC):
     def _knob_metrics(self) -> list[str]:
         return [k.name for k in self.space.knobs if k.numeric and k.name in self.goal.metrics]
 
-    def _check_tell(self, trial: Trial, outcome: Outcome) -> None:
+    def _check_asked_here(self, trial: Trial, advice: str) -> None:
+        """Raise `InvalidTell` unless this strategy issued the trial, or one that is equal to it."""
         if not isinstance(trial, Trial):
-            raise InvalidTell(f"tell takes the Trial that ask returned, not {trial!r}")
-        if not 0 <= trial.number < len(self._trials) or self._trials[trial.number].row != trial.row:
-            raise InvalidTell(f"trial {trial.number} ({trial.config}) was not asked here; tell the trials that ask returned")
+            raise InvalidTell(f"a trial is what ask returned, not {trial!r}; {advice}")
+        own = self._trials[trial.number] if 0 <= trial.number < len(self._trials) else None
+        if own is None or (own.row, own.config) != (trial.row, trial.config):
+            raise InvalidTell(f"trial {trial.number} ({dict(trial.config)}) was not asked here; {advice}")
+
+    def _check_tell(self, trial: Trial, outcome: Outcome) -> None:
+        self._check_asked_here(trial, "tell the trials that ask returned")
         if trial.number not in self._outstanding:
             raise InvalidTell(f"trial {trial.number} was already told; each trial is told once")
         if isinstance(outcome, Measured):
@@ -251,11 +264,5 @@ def is_transient(trial: Trial) -> bool:
 def _reading(name: str, value: float | Reading, trial: Trial) -> Reading:
     if isinstance(value, Reading):
         return value
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise InvalidTell(f"metric {name!r} of trial {trial.number} is a number or a Reading, not {value!r}") from None
-    try:
-        return Reading(number)
-    except InvalidTell as error:
-        raise InvalidTell(f"metric {name!r} of trial {trial.number}: {error}") from None
+    number = getattr(trial, "number", "?")
+    return Reading(finite_number(value, f"metric {name!r} of trial {number}", InvalidTell, "; use tell_failed for a failed run"))

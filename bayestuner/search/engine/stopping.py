@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bayestuner.errors import InvalidGoal
+from bayestuner.errors import InvalidGoal, finite_number, whole_number
 from bayestuner.search.strategy import Strategy
 from bayestuner.trial import Measured
 
@@ -93,8 +93,7 @@ class RegretBound(StoppingRule):
         _check_share("share", self.share)
         _check_share("confidence", self.confidence)
         _check_after(self.after)
-        if self.draws < 1:
-            raise InvalidGoal(f"draws is a number of joint samples, 1 or more, not {self.draws!r}")
+        whole_number(self.draws, "draws, a number of joint samples,", 1, InvalidGoal)
 
     def reason(self, strategy: Strategy) -> str | None:
         """Why to stop."""
@@ -134,7 +133,7 @@ class WallClock(StoppingRule):
     started: float = field(default_factory=time.monotonic, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not self.limit_s >= 0.0:
+        if finite_number(self.limit_s, "a time limit", InvalidGoal) < 0.0:
             raise InvalidGoal(f"a time limit is a number of seconds, 0 or more, not {self.limit_s!r}")
 
     def reason(self, strategy: Strategy | None = None) -> str | None:
@@ -169,13 +168,12 @@ def _remaining_gain_of(strategy: Strategy, after: int) -> RemainingGain | None:
 
 
 def _check_share(name: str, value: float) -> None:
-    if not 0.0 < value < 1.0:
+    if not 0.0 < finite_number(value, name, InvalidGoal) < 1.0:
         raise InvalidGoal(f"{name} is above 0 and below 1, as 0.01 for 1 %, not {value!r}")
 
 
 def _check_after(value: int) -> None:
-    if value < 1:
-        raise InvalidGoal(f"after is a number of measured runs, 1 or more, not {value!r}")
+    whole_number(value, "after, a number of measured runs,", 1, InvalidGoal)
 
 
 def _percent(share: float) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bayestuner.errors import InvalidGoal, InvalidTell, NoRecommendation
+from bayestuner.errors import InvalidGoal, NoRecommendation, finite_number, whole_number
 from bayestuner.goal import Goal
 from bayestuner.search.engine import warmup
 from bayestuner.search.engine.acquisition import EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE, Scorer
@@ -96,18 +96,18 @@ class Tuner(Strategy):
     ) -> None:
         super().__init__(space, goal, seed=seed)
         for name, share in (("confidence", confidence), ("min_p_feasible", min_p_feasible)):
-            if share is not None and not 0.0 < share < 1.0:
+            if share is not None and not 0.0 < finite_number(share, name, InvalidGoal) < 1.0:
                 raise InvalidGoal(f"{name} is a probability between 0 and 1, not {share!r}")
-        if samples < 0:
-            raise InvalidGoal(f"samples is the number of hyperparameter samples, 0 or more, not {samples!r}")
+        samples = whole_number(samples, "samples", 0, InvalidGoal)
+        threads = whole_number(threads, "threads", 1, InvalidGoal)
         for name, given, known in (("family", family, FAMILIES), ("form", form, FORMS)):
-            if given not in known:
+            if not isinstance(given, str) or given not in known:
                 raise InvalidGoal(f"the covariance's {name} is {' or '.join(map(repr, known))}, not {given!r}")
-        self.budget = int(budget)
+        self.budget = whole_number(budget, "budget", 1, InvalidGoal)
         self.confidence = float(confidence)
         self.min_p_feasible = min_p_feasible
         self._n_first = design_size(self.budget)
-        self._posterior = Posterior(space, self.seed, int(samples), self._modelling(family, form))
+        self._posterior = Posterior(space, self.seed, samples, self._modelling(family, form))
         geometry = self._posterior.geometry
         self._scorer = Scorer(space, geometry.level_starts, geometry.kinds, threads=threads)
         self._candidates = Candidates(space, goal, geometry.level_starts)
@@ -137,8 +137,7 @@ class Tuner(Strategy):
 
     def explain(self, trial: Trial) -> Explanation:
         """Why this trial was asked."""
-        if trial.number not in self._explanations:
-            raise InvalidTell(f"trial {trial.number} was not asked here; explain takes a trial that ask or adopt returned")
+        self._check_asked_here(trial, "explain takes a trial that ask or adopt returned")
         return self._explanations[trial.number]
 
     def recommend(self, *, untried: bool = False) -> Recommendation:

@@ -12,6 +12,7 @@ import math
 
 import numpy as np
 
+from bayestuner.errors import InvalidGoal, whole_number
 from bayestuner.goal import Goal
 from bayestuner.search.strategies.random_search import draw_free
 from bayestuner.search.strategy import Strategy
@@ -43,7 +44,7 @@ class Annealing(Strategy):
 
     def __init__(self, space: Space, goal: Goal, *, seed: int = 0, budget: int = 20) -> None:
         super().__init__(space, goal, seed=seed)
-        self.budget = int(budget)
+        self.budget = whole_number(budget, "budget", 1, InvalidGoal)
         self._rng = np.random.default_rng(self.seed)
         self._energy: dict[int, float] = {}
         self._unit: float | None = None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from bayestuner.errors import InvalidGoal, InvalidSpace
+from bayestuner.errors import InvalidGoal, InvalidSpace, finite_number
 from bayestuner.goal import Goal
 from bayestuner.search.engine.acquisition import Packed
 from bayestuner.search.engine.explanation import Plan
@@ -75,7 +75,7 @@ class TradeOff(Tuner):
         TradeOffGoal.of(goal, space.numeric_names)
         if space.n_rows > MAX_ROWS:
             raise InvalidSpace(f"trade_off takes at most {MAX_ROWS} rows, and the space has {space.n_rows}; make its steps coarser")
-        if not 0.0 < min_limit_share < 1.0:
+        if not 0.0 < finite_number(min_limit_share, "min_limit_share", InvalidGoal) < 1.0:
             raise InvalidGoal(f"min_limit_share is a share above 0 and below 1, not {min_limit_share!r}")
         super().__init__(space, goal, seed=seed, budget=budget)
         self.min_limit_share = float(min_limit_share)
