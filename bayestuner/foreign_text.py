@@ -29,9 +29,11 @@ def harmless(text: str, *, keep_newlines: bool = False) -> str:
     keep_newlines : bool
         Leave line ends as they are: for a text of several lines that are ours. Otherwise the result is one line.
     """
+    if keep_newlines:
+        return "\n".join(map(harmless, text.split("\n")))
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or (keep_newlines and c == "\n") else _visible(c) for c in text)
+    return "".join(c if c.isprintable() else _visible(c) for c in text)
 
 
 def _visible(character: str) -> str:
@@ -53,12 +55,12 @@ def markdown_text(text: str) -> str:
 
 def json_text(text: str) -> str:
     """JSON in which what can't be printed is escaped as JSON does it: the values stay the same, and a terminal can show it."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in "\n " else _json_escape(c) for c in text)
+    return "\n".join(line if line.isprintable() else "".join(map(_json_character, line)) for line in text.split("\n"))
 
 
-def _json_escape(character: str) -> str:
+def _json_character(character: str) -> str:
+    if character.isprintable():
+        return character
     units = character.encode("utf-16-be", "surrogatepass").hex()
     return "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
 

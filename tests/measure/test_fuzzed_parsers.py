@@ -153,10 +153,10 @@ def test_whatever_a_job_reports_is_sound_or_a_fault_however_it_is_cut(data):
     sent = data.draw(reports)
     whole, cut = PipeReports(500), PipeReports(500)
     whole.feed(sent, 5000)
-    whole.finish(5000)
+    whole.finish()
     for piece in data.draw(pieces_of(sent)):
         cut.feed(piece, 5000)
-    cut.finish(5000)
+    cut.finish()
     assert taken(whole) == taken(cut)
     stamps = [s for s in (whole.ready_ns, *whole.stamps_ns) if s is not None]
     assert stamps == sorted(stamps)
@@ -174,7 +174,7 @@ def test_whatever_a_program_prints_is_sound_or_a_fault(pieces):
     made = OutputReports(500, r"([\d.,e]+) img/s")
     for turn, piece in enumerate(pieces):
         made.feed(piece, 1000 + turn)
-    made.finish(10_000)
+    made.finish()
     assert list(made.stamps_ns) == sorted(made.stamps_ns)
     assert all(0 <= items <= MAX_ITEMS for items in made.items)
 

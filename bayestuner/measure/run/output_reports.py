@@ -15,7 +15,7 @@ MAX_SEARCHED_BYTES = 4096
 
 
 class OutputReports(Reports):
-    """Lines of standard output and standard error, searched for numbers; a line's time is when it was read.
+    """Lines of standard output and standard error, searched for numbers; a line's time is when its last byte was read.
 
     Lines end at a newline or a carriage return, and codes for the terminal (colours) are taken out before the search. Once a number was
     found in one of the two streams, the other is no longer searched for numbers: a program that logs to both must not count twice.
@@ -52,17 +52,17 @@ class OutputReports(Reports):
 
     def feed(self, data: bytes, now_ns: int) -> None:
         """Take the next bytes of standard output, read at `now_ns`; a half line waits for its other half."""
-        self._take_all("stdout", self._lines["stdout"].feed(data), len(data), now_ns)
+        self._take_all("stdout", self._lines["stdout"].feed(data, now_ns), len(data))
 
     def feed_errors(self, data: bytes, now_ns: int) -> None:
         """Take the next bytes of standard error."""
-        self._take_all("stderr", self._lines["stderr"].feed(data), len(data), now_ns)
+        self._take_all("stderr", self._lines["stderr"].feed(data, now_ns), len(data))
 
-    def finish(self, now_ns: int) -> None:
+    def finish(self) -> None:
         """Take last lines that have no line end: the streams have ended."""
         was_ready = self.ready_ns is not None
         for name, lines in self._lines.items():
-            self._take_all(name, lines.rest(), 0, now_ns)
+            self._take_all(name, lines.rest(), 0)
         self._ready_at_end = not was_ready and self.ready_ns is not None
 
     def why_not_ready(self) -> str:
@@ -80,15 +80,15 @@ class OutputReports(Reports):
             return f"each of the {self.found} lines that throughput_regex finds in the job's output says 0"
         return f"throughput_regex {self._throughput.pattern!r} finds nothing in the lines of the job's output and errors"
 
-    def _take_all(self, stream: str, lines: list[bytes], n_bytes: int, now_ns: int) -> None:
+    def _take_all(self, stream: str, lines: list[tuple[bytes, int]], n_bytes: int) -> None:
         self.n_bytes += n_bytes
         if self.unusable is not None or not lines:
             return
         with self._search.session():
-            for line in lines:
+            for line, read_ns in lines:
                 text = output_text(line[:MAX_SEARCHED_BYTES])
                 try:
-                    self._take(stream, text, now_ns)
+                    self._take(stream, text, max(read_ns, self._last_ns or 0))
                 except SearchTooLong:
                     self.unusable = (
                         f"the job file's regular expressions take too long on the job's output, at last on the line {text[:80]!r}: "

@@ -65,7 +65,7 @@ class Reports(ABC):
         """Take the next bytes, read at `now_ns`; a half line waits for its other half."""
 
     @abstractmethod
-    def finish(self, now_ns: int) -> None:
+    def finish(self) -> None:
         """Take a last line that has no line end: the stream has ended."""
 
     @abstractmethod
@@ -94,13 +94,13 @@ class PipeReports(Reports):
     def feed(self, data: bytes, now_ns: int) -> None:
         """Take the next bytes, read at `now_ns`; a half line waits for its other half."""
         self.n_bytes += len(data)
-        for line in self._lines.feed(data):
-            self._take(line, now_ns)
+        for line, read_ns in self._lines.feed(data, now_ns):
+            self._take(line, read_ns)
 
-    def finish(self, now_ns: int) -> None:
+    def finish(self) -> None:
         """Take a last line that has no line end: the stream has ended."""
-        for line in self._lines.rest():
-            self._take(line, now_ns)
+        for line, read_ns in self._lines.rest():
+            self._take(line, read_ns)
 
     def why_not_ready(self) -> str:
         """What a job that wasn't ready in time has failed to say."""

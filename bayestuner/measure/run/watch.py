@@ -146,7 +146,7 @@ def watch(
     if status is not None:
         stop = "exited" if stop == "closed" else stop
         drain(streams, _DRAIN_S)
-    reports.finish(time.monotonic_ns())
+    reports.finish()
     return WatchResult(stop, assessment.window(), status, time.monotonic_ns())
 
 

@@ -18,7 +18,7 @@ def read(lines, pattern=RATE, *, ready=None, mark=None, every_ns=S // 10, errors
     for piece in lines:
         (reports.feed_errors if errors else reports.feed)(piece, now_ns)
         now_ns += every_ns
-    reports.finish(now_ns)
+    reports.finish()
     return reports
 
 
@@ -63,6 +63,17 @@ def test_progress_bars_are_read_on_either_stream(bars, errors):
     reports = read(bars, errors=errors)
     assert len(reports.stamps_ns) == 39
     assert find_window(reports.stamps_ns, reports.items).throughput.mean == pytest.approx(41.5, rel=0.02)
+
+
+def test_a_bar_counts_from_when_it_was_drawn():
+    """Its line ends only when the next bar is drawn, and the last one's never."""
+    reports = OutputReports(0, RATE)
+    for k in range(1, 6):
+        reports.feed(b"\r8 it/s", k * S)
+    reports.finish()
+    assert reports.ready_ns == S
+    assert list(reports.stamps_ns) == [2 * S, 3 * S, 4 * S, 5 * S]
+    assert list(reports.items) == [8.0] * 4
 
 
 def test_colours_are_no_part_of_the_text():
@@ -181,6 +192,6 @@ def test_no_bytes_break_it(pieces):
     for k, piece in enumerate(pieces):
         reports.feed(piece, S + k)
         reports.feed_errors(piece, S + k)
-    reports.finish(S + 100)
+    reports.finish()
     assert len(reports.stamps_ns) == len(reports.items) == len(reports.latencies_s)
     assert reports.why_not_ready().isprintable()

@@ -48,15 +48,15 @@ def test_lines_may_come_in_any_pieces(cuts):
 def test_a_last_line_without_newline_counts_at_the_end():
     reports = read(b"ready 100\ndone 4 200")
     assert len(reports.stamps_ns) == 0
-    reports.finish(NOW)
+    reports.finish()
     assert list(reports.stamps_ns) == [200]
 
 
 def test_half_a_line_at_the_end_is_a_fault():
     reports = read(b"ready 100\ndone 4")
-    reports.finish(NOW)
+    reports.finish()
     assert reports.faults == 1
-    reports.finish(NOW)
+    reports.finish()
     assert reports.faults == 1
 
 
@@ -110,5 +110,5 @@ def test_done_before_ready_was_start_up():
 @given(st.binary(max_size=400))
 def test_no_bytes_break_it(data):
     reports = read(data, b"\nready 7\ndone 1 8\n")
-    reports.finish(NOW)
+    reports.finish()
     assert len(reports.stamps_ns) == len(reports.items) == len(reports.latencies_s)
