@@ -241,7 +241,7 @@ def test_a_broken_server_is_named_when_the_time_to_start_is_over(answer, words):
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert errors.startswith("bayestuner.measure.http_load: it was stopped before the server answered GET http://127.0.0.1:")
+    assert errors.startswith("bayestuner.measure.http_load: stopped before GET http://127.0.0.1:")
     assert words in errors
     assert errors.count("\n") == 1
     assert errors[:-1].isprintable()

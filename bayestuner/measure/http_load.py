@@ -191,7 +191,7 @@ def _first_answer(load: _Load, server: subprocess.Popen[bytes]) -> str | None:
         waits_s = time.monotonic() - load.asked_s
         last = load.last_failure if waits_s < _LONG_S and load.last_failure else f"a request without an answer for {waits_s:.1f} s"
         if load.stopping.is_set():
-            return f"it was stopped before the server answered {what} with status 200; at last: {last}"
+            return f"stopped before {what} was answered with status 200; at last: {last}"
         if server.poll() is not None:
             return f"the server ended with {_end_words(server)} before it answered {what} with status 200; at last: {last}"
         if load.refused_since_s is not None and time.monotonic() - load.refused_since_s > _REFUSED_S:

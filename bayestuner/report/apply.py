@@ -85,6 +85,7 @@ def launch_of(summary: Summary, side: Side, records: Sequence[Record]) -> Launch
     """How the configuration was run last; of a study of an older BayesTuner, whose runs say less, as its summary says."""
     runs = (r.details for r in reversed(records) if r.trial.config == side.config and r.details.get("argv"))
     details: Mapping[str, Any] = next(runs, {})
+    confined = details.get("mems") is not None or details.get("isolation", "affinity") == "affinity"  # else there is no knob for cores
     settings = [(str(s["knob"]), str(s["target"]), str(s["asked"])) for s in details.get("settings") or ()]
     return Launch(
         name=summary.name,
@@ -92,7 +93,7 @@ def launch_of(summary: Summary, side: Side, records: Sequence[Record]) -> Launch
         env={str(n): str(v) for n, v in (details.get("env") or summary.env).items()},
         cwd=details.get("cwd"),
         user=details.get("user", summary.user),
-        cpus=side.cpus,
+        cpus=side.cpus if confined else (),
         memory_nodes=tuple(details.get("mems") or ()),
         memory_max_bytes=side.memory_max_bytes,
         settings=tuple(settings),

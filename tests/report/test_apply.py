@@ -139,6 +139,19 @@ def test_an_older_studys_runs_say_less(tmp_path):
     assert launch == Launch("toy", ("/bin/job",), {"A": "1"}, None, None, (0,), (), 2**28)
 
 
+def test_cores_are_only_limited_where_the_runs_were(tmp_path):
+    for mems, isolation, cpus in (([0], "cgroup-v1", (0, 1)), (None, "cgroup-v1", ()), (None, "affinity", (0, 1))):
+        with Study.create(tmp_path / f"s{mems}{isolation}", small_space(), small_goal(), "random", 0, 2, name="toy") as study:
+            details = {"cpus": [0, 1], "memory_max": None, "argv": ["/bin/job"], "mems": mems, "isolation": isolation, "cwd": "/srv"}
+            trial = study.ask()
+            study.tell(trial, Measured({"power_w": Reading(1.0), "throughput": Reading(50.0)}), details)
+            study.set_result({"complete": True, "recommended": trial.config})
+            summary = summarise(study)
+            launch = launch_of(summary, summary.recommended, study.records())
+        assert (launch.cpus, launch.cwd, launch.command) == (cpus, "/srv", ("/bin/job",))
+        assert ("cpuset" in launch.controllers) == bool(cpus)
+
+
 # -- pasted ---------------------------------------------------------------------------------------------------------------
 
 JOB = """

@@ -121,22 +121,22 @@ def failure(job: Job, evidence: Evidence) -> Failed | None:
         first = evidence.reports.first_fault
         return Failed("error", f"{evidence.reports.faults} of the job's report lines make no sense, the first {first}")
     if watched.stop == "not_ready":
-        return Failed("timeout", _not_ready(job, evidence) + _last_words(evidence))
+        return Failed("timeout", _not_ready(job, evidence) + _last_words(job, evidence))
     if watched.stop == "too_slow":
-        return Failed("timeout", _too_slow(job, evidence) + _last_words(evidence))
+        return Failed("timeout", _too_slow(job, evidence) + _last_words(job, evidence))
     if watched.exit_status not in (None, 0):
-        return Failed("error", f"the job ended with {status_words(watched.exit_status)}{_last_words(evidence)}")
+        return Failed("error", f"the job ended with {status_words(watched.exit_status)}{_last_words(job, evidence)}")
     if watched.stop == "neighbour":
         return Failed("transient", "a run made at the same time ended before both were measured")
     if watched.window is None and watched.stop != "fault":
-        return Failed("error", _too_few(job, evidence) + _last_words(evidence))
+        return Failed("error", _too_few(job, evidence) + _last_words(job, evidence))
     return None
 
 
 def _not_ready(job: Job, evidence: Evidence) -> str:
     why = evidence.reports.why_not_ready()
     if LOAD_GENERATOR in job.command and not evidence.reports.n_bytes:
-        why = "the load generator had no answer with status 200 from its server"
+        why = "the server under load did not answer"
     return f"{why} within {job.measure.startup_timeout_s:g} s of its start (measure.startup_timeout_s)"
 
 
@@ -174,9 +174,13 @@ def _too_few(job: Job, evidence: Evidence) -> str:
     return f"the job {what} {reported}{garbage}; it must go on in the foreground until it is stopped by SIGTERM"
 
 
-def _last_words(evidence: Evidence) -> str:
+def _last_words(job: Job, evidence: Evidence) -> str:
     if not evidence.last_lines:
         return "; it printed nothing"
+    if LOAD_GENERATOR in job.command:  # what it says of its server says more than the server's log
+        own = [line for line in evidence.last_lines if line.startswith(f"{LOAD_GENERATOR}: ")]
+        if own:
+            return "; " + own[-1].removeprefix(f"{LOAD_GENERATOR}: ")
     return "; it last printed: " + " | ".join(line.strip() for line in evidence.last_lines[-3:])
 
 

@@ -234,10 +234,16 @@ def test_what_a_job_that_is_not_ready_lacks_agrees_with_what_it_printed(job):
 
 def test_a_server_that_never_answers_is_no_job_that_forgot_to_report(job):
     loaded = replace(job, command=("python", "-m", "bayestuner.measure.http_load", "--url", "http://x/", "--", "./server"))
-    silent = replace(evidence([0.02] * 2, stop="not_ready"), reports=PipeReports(0), last_lines=["at last: status 404 Not Found"])
-    message = judge(loaded, silent).message
-    assert message == (
-        "the load generator had no answer with status 200 from its server within 60 s of its start (measure.startup_timeout_s); "
-        "it last printed: at last: status 404 Not Found"
+    lines = [
+        "127.0.0.1 GET / 404",
+        "bayestuner.measure.http_load: stopped before GET http://x/ was answered with status 200; at last: 404",
+        "log",
+    ]
+    silent = replace(evidence([0.02] * 2, stop="not_ready"), reports=PipeReports(0), last_lines=lines)
+    assert judge(loaded, silent).message == (
+        "the server under load did not answer within 60 s of its start (measure.startup_timeout_s); "
+        "stopped before GET http://x/ was answered with status 200; at last: 404"
     )
     assert "BAYESTUNER_FD" in judge(job, silent).message
+    ended = replace(evidence([0.02] * 2, stop="exited", status=1), last_lines=["bayestuner.measure.http_load: no such path", "log", "log"])
+    assert judge(loaded, ended).message == "the job ended with exit status 1; no such path"
