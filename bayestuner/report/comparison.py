@@ -128,7 +128,7 @@ def plot_comparison(
     handles, labels = by_runs.get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, loc="outside lower center", ncols=min(len(handles), 5), fontsize=8, frameon=False)
-    figure.suptitle("\n".join([*textwrap.wrap(label, 125), _what_is_drawn(searches)]), fontsize=8.5)
+    figure.suptitle("\n".join([*textwrap.wrap(label, 125), _what_is_drawn(searches)]), fontsize=8.5, parse_math=False)
     figure.savefig(path, dpi=140)
     plt.close(figure)
 

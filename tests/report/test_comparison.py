@@ -18,6 +18,11 @@ def plotted(tmp_path, curves, **more):
     return re.findall("<!-- (.*?) -->", (tmp_path / "c.svg").read_text())
 
 
+def test_a_table_may_have_any_name(tmp_path):
+    plot_comparison(CURVES, "power_w", tmp_path / "c.svg", r"replay of table $\nothing{$ <b>", 3)
+    assert "<b>" not in (tmp_path / "c.svg").read_text()
+
+
 def test_the_table_counts_a_search_that_found_nothing_as_infinitely_bad():
     lines = comparison_table(CURVES, "power_w", 3, optimum=100.0).splitlines()
     assert "worse than the optimum" in lines[0]
