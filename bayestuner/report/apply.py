@@ -112,7 +112,7 @@ def way_here(controllers: Sequence[str], *, groups: OwnGroups | None = None, sys
     groups = groups or discover()
     on_systemd = SYSTEMD.exists() if systemd is None else systemd
     own = groups.v2
-    if own is not None and on_systemd and set(controllers) <= _words(own.mount.point / "cgroup.controllers"):
+    if own is not None and on_systemd and set(controllers) <= _words(_managed(own.mount.point) / "cgroup.controllers"):
         return Way("systemd")
     v1 = {name: groups.v1[name].folder for name in controllers if name in groups.v1 and _may_make_groups(groups.v1[name].folder)}
     if len(v1) == len(controllers):
@@ -124,6 +124,12 @@ def way_here(controllers: Sequence[str], *, groups: OwnGroups | None = None, sys
             if set(controllers) <= _words(folder / _ENABLED) and _may_make_groups(folder):
                 return Way("cgroup-v2", dict.fromkeys(controllers, folder))
     return Way("taskset")
+
+
+def _managed(top: Path) -> Path:
+    """The group below which this user's systemd makes scopes: root's makes them anywhere, another user's within what it was given."""
+    uid = os.geteuid()
+    return top if uid == 0 else top / "user.slice" / f"user-{uid}.slice" / f"user@{uid}.service"
 
 
 def _words(path: Path) -> set[str]:

@@ -110,10 +110,22 @@ BOTH = ("cpuset", "memory")
         ({}, False, "taskset"),
     ],
 )
-def test_the_way_of_a_machine(here, systemd, kind, tmp_path):
+def test_the_way_of_a_machine(here, systemd, kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     groups = tree(tmp_path, **here)
     assert way_here(BOTH, groups=groups, systemd=systemd).kind == kind
     assert apply_line(LAUNCH, way_here(BOTH, groups=groups, systemd=systemd))
+
+
+def test_a_users_systemd_limits_only_what_it_was_given(tmp_path, monkeypatch):
+    groups = tree(tmp_path, v2="cpuset memory pids")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    service = tmp_path / "v2" / "user.slice" / "user-1000.slice" / "user@1000.service"
+    service.mkdir(parents=True)
+    for given, kind in (("memory pids", "taskset"), ("cpuset memory pids", "systemd")):
+        (service / "cgroup.controllers").write_text(given)
+        assert way_here(BOTH, groups=groups, systemd=True).kind == kind
+    assert "systemd-run --user --scope" in apply_line(LAUNCH, Way("systemd"))
 
 
 def test_cgroup_v2_is_written_as_the_kernel_wants_it(tmp_path):
