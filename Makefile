@@ -4,8 +4,9 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 CORES := $(shell nproc)
-# Side by side, one more than there are cores, since many tests wait for programs: tests/conftest.py says which stay together.
-PYTEST := $(PY) -m pytest -n $(shell expr $(CORES) + 1)
+# Side by side, one more than there are cores, since many tests wait for programs: tests/side_by_side.py says which stay together.
+PYTEST := $(PY) -m pytest -n
+WORKERS := $(shell expr $(CORES) + 1)
 GUESTS_AT_ONCE ?= $(CORES)
 
 .PHONY: help demo quick test test-all test-vm test-nojit compiled lint types dist check paper clean
@@ -34,13 +35,13 @@ demo: $(STAMP)
 	$(VENV)/bin/bayestuner tune examples/jobs/mobilenet_v2.toml --study demo-study
 
 quick: compiled
-	$(PYTEST) -m "not slow and not cgroup" tests/core tests/surrogate tests/search tests/study tests/simulate tests/report tests/test_*.py
+	$(PYTEST) $(CORES) -m "not slow and not cgroup" tests/core tests/surrogate tests/search tests/study tests/simulate tests/report tests/test_*.py
 
 test: compiled
-	$(PYTEST)
+	$(PYTEST) $(WORKERS)
 
 test-all: compiled
-	$(PYTEST) --long --ignore=tests/packaging # which `make dist` runs
+	$(PYTEST) $(WORKERS) --long --ignore=tests/packaging # which `make dist` runs
 
 # Once, before several workers need it at the same time; a moment where nothing in bayestuner/_core has changed.
 compiled: $(STAMP)

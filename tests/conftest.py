@@ -7,6 +7,7 @@ import signal
 import tempfile
 
 import pytest
+from side_by_side import in_order, together
 
 # Tests run beside other tuners, and several tunes of one session beside each other's: they take no lock of the whole machine.
 os.environ["BAYESTUNER_RUNTIME_DIR"] = _folder = tempfile.mkdtemp(prefix="bayestuner-runtime-")
@@ -45,37 +46,7 @@ def pytest_collection_modifyitems(config, items):
         left_out = [item for item in items if item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
-    # What takes long first: nobody shall have to wait for it in the end.
-    items.sort(key=lambda item: (together(item.nodeid) != item.nodeid, together(item.nodeid) != "zoo"))
-
-
-# -- side by side (pytest -n) ----------------------------------------------------------------------------------------------
-
-SPREAD = {
-    "benchmarks/test_peers.py",
-    "benchmarks/test_paper.py",
-    "cli/test_command_line.py",
-    "cli/test_compare.py",
-    "packaging/test_install.py",
-    "test_examples.py",
-    "test_other_jobs.py",
-    "test_platforms.py",
-    "tune/test_comparing.py",
-    "tune/test_measure_grid.py",
-    "tune/test_tune.py",
-    "tune/test_tune_faults.py",
-    "tune/test_tune_stopping.py",
-    "tune/test_tune_two_at_once.py",
-}
-"""Files whose tests take long, mostly waiting for programs, and share nothing: each of these tests runs wherever there is room."""
-
-
-def together(nodeid):
-    """What a test has to run in one process with, so that fixtures and what tests compile are made once: its file; or the whole zoo."""
-    file = nodeid.partition("::")[0].removeprefix("tests/")
-    if file in SPREAD:
-        return nodeid
-    return "zoo" if file.startswith("zoo/") else file
+    items.sort(key=lambda item: in_order(item.nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -86,5 +57,5 @@ def pytest_xdist_make_scheduler(config, log):
         def _split_scope(self, nodeid):
             return together(nodeid)
 
-    config.option.loadscopereorder = False  # the order is the one above
+    config.option.loadscopereorder = False  # ours is kept
     return Together(config, log)
