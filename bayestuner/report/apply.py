@@ -17,7 +17,7 @@ from typing import Any, Literal
 from bayestuner.measure.cgroup.cpulist import format_list
 from bayestuner.measure.cgroup.hierarchy import OwnGroups, discover
 from bayestuner.measure.http_load import PORT, server_command
-from bayestuner.measure.run.placement import STRIPPED
+from bayestuner.measure.run.placement import sets_threads
 from bayestuner.study.store import Record
 from bayestuner.study.summary import Side, Summary
 
@@ -167,7 +167,7 @@ def left_out(launch: Launch, way: Way) -> str | None:
 def _exec(launch: Launch, starter: Sequence[str]) -> str:
     """The last command of the line: variables, what sets limits and user, and the job; a load generator's server in its place."""
     server = server_command(launch.command)
-    unset = [word for name in STRIPPED if name in os.environ and name not in launch.env for word in ("-u", name)]
+    unset = [word for name in sorted(os.environ) if sets_threads(name) and name not in launch.env for word in ("-u", name)]
     variables = [*unset, *(f"{name}={value}" for name, value in sorted(launch.env.items()))]
     words = [*(["env", *variables] if variables else []), *starter]
     return (

@@ -16,7 +16,7 @@ from patience import wait_for
 from study_doubles import small_goal, small_space
 
 from bayestuner.measure.cgroup.hierarchy import Mount, OwnGroup, OwnGroups
-from bayestuner.measure.run.placement import STRIPPED
+from bayestuner.measure.run.placement import sets_threads
 from bayestuner.report.apply import Launch, Way, apply_line, launch_of, left_out, way_here
 from bayestuner.study.study import Study
 from bayestuner.study.summary import summarise
@@ -38,7 +38,7 @@ MINE = "env BAYESTUNER_CORES=2 'NAME=it'\"'\"'s'"
 
 @pytest.fixture(autouse=True)
 def plain_shell(monkeypatch):
-    for name in STRIPPED:
+    for name in [name for name in os.environ if sets_threads(name)]:
         monkeypatch.delenv(name, raising=False)
 
 

@@ -43,8 +43,9 @@ _PROTOCOL = """\
 
 The job learns its configuration from the placeholders in its command and from its environment: `BAYESTUNER_<KNOB>` for every knob
 (`BAYESTUNER_BATCH_SIZE` for `batch_size`), `BAYESTUNER_CORES` (the number of CPUs it may use) and
-`BAYESTUNER_MEMORY_BYTES` where memory is limited. Variables that place or count threads on their own (`OMP_PLACES`, `KMP_AFFINITY`,
-`GOMP_CPU_AFFINITY`, ...) are taken out and `OMP_NUM_THREADS` is set to that number too, unless `[job.env]` or a knob sets them.
+`BAYESTUNER_MEMORY_BYTES` where memory is limited. Variables of the calling shell that place or count
+threads (every `*_THREADS`, `OMP_PLACES`, `KMP_AFFINITY`, `GOMAXPROCS`, ...) are taken out and `OMP_NUM_THREADS` is set to that number
+too, unless `[job.env]` or a knob sets them.
 
 It reports on the pipe whose descriptor is in `BAYESTUNER_FD`, one line of text each:
 

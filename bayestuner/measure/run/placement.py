@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,22 +14,22 @@ from bayestuner.measure.job.job import Job
 from bayestuner.measure.job.user import credentials_of, environment_for
 from bayestuner.measure.machine.topology import Topology
 
-STRIPPED = (
-    "OMP_NUM_THREADS",
-    "OMP_THREAD_LIMIT",
-    "OMP_PLACES",
-    "OMP_PROC_BIND",
-    "GOMP_CPU_AFFINITY",
-    "KMP_AFFINITY",
-    "KMP_HW_SUBSET",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-    "TF_NUM_INTEROP_THREADS",
+_THREAD_VARIABLES = re.compile(
+    r"\w+_(THREADS|THREAD_LIMIT)"  # OMP_NUM_THREADS, GOTO_NUM_THREADS, KMP_PLACE_THREADS, KMP_DEVICE_THREAD_LIMIT, ...
+    r"|BLIS_[A-Z]{2}_NT"  # BLIS: threads in each of its loops
+    r"|GOMAXPROCS|PYTHON_CPU_COUNT"
+    r"|(OMP|MKL)_DYNAMIC|OMP_PLACES|OMP_PROC_BIND|GOMP_CPU_AFFINITY|KMP_AFFINITY|KMP_HW_SUBSET|KMP_TOPOLOGY_METHOD|KMP_SETTINGS"
+    r"|OMPI_MCA_hwloc_base_binding_policy"
 )
-"""Variables by which the calling shell sets the number or place of threads: they are removed, since a job must go by its run's cores."""
+
+
+def sets_threads(name: str) -> bool:
+    """Whether an environment variable sets the number or the place of a program's threads.
+
+    Those of the calling shell are removed, since a job must go by the cores of its run. By a rule where there is one: a name that ends in
+    ``_THREADS`` says how many, whichever library reads it.
+    """
+    return _THREAD_VARIABLES.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def cpus_of(job: Job, config: Mapping[str, Any], topology: Topology) -> tuple[in
 
 def environment(job: Job, config: Mapping[str, Any], n_cores: int, memory_bytes: int | None, report_fd: int | None) -> dict[str, str]:
     """The whole environment of a test run. What the job file sets takes precedence over what is set for every job here."""
-    env = {name: value for name, value in os.environ.items() if name not in STRIPPED and not name.startswith("BAYESTUNER_")}
+    env = {name: value for name, value in os.environ.items() if not sets_threads(name) and not name.startswith("BAYESTUNER_")}
     if job.user is not None:
         env = environment_for(job.user, env)
     if report_fd is None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bayestuner.measure.job.parser import parse_job
+from bayestuner.measure.run.placement import environment
 from bayestuner.measure.run.runner import Runner
 from bayestuner.trial import Measured
 
@@ -57,3 +59,57 @@ def test_a_run_records_which_nodes_its_memory_may_come_from(make_job, isolation)
     assert isinstance(record.outcome, Measured)
     assert set(record.details["mems_of_cpus"]) <= set(record.details["mems"])
     assert record.details["mems_of_cpus"] == list(runner.topology.memory_nodes_of(record.details["cpus"]))
+
+
+EXPORTED = {
+    "OPENBLAS_NUM_THREADS",
+    "GOTO_NUM_THREADS",
+    "OPENBLAS_DEFAULT_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "MKL_DOMAIN_NUM_THREADS",
+    "MKL_DYNAMIC",
+    "OMP_NUM_THREADS",
+    "OMP_THREAD_LIMIT",
+    "KMP_DEVICE_THREAD_LIMIT",
+    "KMP_ALL_THREADS",
+    "KMP_MAX_THREADS",
+    "OMP_DYNAMIC",
+    "KMP_PLACE_THREADS",
+    "KMP_TOPOLOGY_METHOD",
+    "KMP_AFFINITY",
+    "KMP_HW_SUBSET",
+    "OMP_PLACES",
+    "OMP_PROC_BIND",
+    "GOMP_CPU_AFFINITY",
+    "NUMEXPR_NUM_THREADS",
+    "NUMEXPR_MAX_THREADS",
+    "BLIS_NUM_THREADS",
+    "BLIS_JC_NT",
+    "NUMBA_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+    "GOMAXPROCS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+    "ATEN_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+    "TBB_NUM_THREADS",
+    "JULIA_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "OMPI_MCA_hwloc_base_binding_policy",
+    "PYTHON_CPU_COUNT",
+}
+
+
+def test_no_variable_of_the_shell_that_counts_or_places_threads_reaches_a_job(tmp_path, monkeypatch):
+    for name in EXPORTED:
+        monkeypatch.setenv(name, "1")
+    kept = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "THREADS_OF_LIFE": "3"}
+    for name, text in kept.items():
+        monkeypatch.setenv(name, text)
+    text = (
+        '[job]\ncommand = ["true"]\nenv = { MKL_NUM_THREADS = "7" }\n[knobs]\nn = { kind = "environment", variable = "RAYON_NUM_THREADS", '
+    )
+    job = parse_job(text + 'values = [3] }\n[goal]\nminimize = "cpu_s_per_item"\n', tmp_path / "job.toml")
+    env = environment(job, {"n": 3}, 2, None, None)
+    assert {name: env[name] for name in EXPORTED & env.keys()} == {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "7", "RAYON_NUM_THREADS": "3"}
+    assert kept.items() <= env.items()
