@@ -1,4 +1,4 @@
-"""Strategies beside each other: a table, and the best found against runs and against search time."""
+"""Several strategies compared: a table, and plots of the best found against runs and against search time."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
 def strategies_of(curves: Sequence[Curve]) -> list[str]:
-    """In the order they came."""
+    """The strategies of some curves, in the order of their first curve."""
     return list(dict.fromkeys(c.strategy for c in curves))
 
 
 def best_after(curves: Sequence[Curve], n: int, *, lower: bool) -> FloatArray:
     """Objective of the best found by each search after n runs, (searches,): infinitely bad where nothing met the goal.
 
-    A search that ended keeps its last.
+    A search that ended earlier keeps the best that it had found.
     """
     return np.array([_number(c.best[min(n, len(c.best)) - 1] if c.best else None, lower) for c in curves])
 
@@ -37,11 +37,11 @@ def best_after(curves: Sequence[Curve], n: int, *, lower: bool) -> FloatArray:
 def comparison_table(
     curves: Sequence[Curve], objective: str, budget: int, *, lower: bool = True, optimum: float | None = None, width: int | None = 100
 ) -> str:
-    """One line a strategy: median and quartiles of the best found; with `optimum`, as how many per cent worse than it.
+    """One line for each strategy: median and quartiles of the best found; with `optimum`, by how many per cent it is worse than that.
 
-    A search that has found nothing counts as infinitely bad; a median or quartile that falls on one shows as ``-``. A search of more runs
-    than the budget, such as an exhaustive one, is a reference: what it came to stands in a line below, and of its time which share the
-    others took (as in the paper's Table 2).
+    A search that has found nothing counts as infinitely bad; a median or quartile that is infinite shows as ``-``. A search of more runs
+    than the budget, such as an exhaustive one, is a reference: it has a line of its own below the table, and the table says which share of
+    its search time the other strategies took (as the paper's Table 2 does).
     """
     marks = [n for n in SHOWN_AFTER if n < budget] + [budget]
     strategies = {strategy: [c for c in curves if c.strategy == strategy] for strategy in strategies_of(curves)}
@@ -78,7 +78,7 @@ def comparison_table(
 
 
 def is_reference(own: Sequence[Curve], budget: int) -> bool:
-    """Whether one strategy's curves are of more runs than the budget: the whole space."""
+    """Whether the curves of a strategy have more runs than the budget, since it searched the whole space."""
     return max(len(c.best) for c in own) > budget
 
 
@@ -92,9 +92,9 @@ def plot_comparison(
     lower: bool = True,
     optimum: float | None = None,
 ) -> None:
-    """Draw median and quartiles of the best found against runs and against search time, from where half of the searches have one.
+    """Draw median and quartiles of the best found against runs and against search time, from where half of the searches have found one.
 
-    A reference (see `comparison_table`) is a level line, as is the optimum where there is no reference.
+    A reference (see `comparison_table`) is drawn as a level line, and so is the optimum where there is no reference.
     """
     import matplotlib as mpl
 
@@ -160,7 +160,7 @@ def _draw(axes: Any, x: FloatArray, values: FloatArray, strategy: str, look: Map
 
 
 def _time_unit(longest_s: float) -> tuple[float, str]:
-    """Seconds in the unit that times are drawn in, and its name."""
+    """The unit that times are drawn in: its length in seconds, and its name."""
     return next(((s, name) for s, name in ((3600.0, "hours"), (60.0, "minutes")) if longest_s >= 3.0 * s), (1.0, "seconds"))
 
 

@@ -18,12 +18,12 @@ _TITLES = {
     "extra": "extras",
 }
 _COMMAND = re.compile(r"\b(sudo|systemd-run|docker run|pip install|taskset)\b")
-"""A remedy with one of these is copied into a shell: it stays one line, however long."""
+"""A remedy with one of these commands is made to be copied into a shell: it is not wrapped, however long it is."""
 _BOUNDARY = {"model": "estimate", "": "none"}
 
 
 def doctor_text(report: DoctorReport, *, width: int = 100) -> str:
-    """Machine, what is usable, what is not with reason and remedy, and what follows from it."""
+    """The machine, what of it is usable, what is not and why and how to change that, and what follows for measuring."""
     m = report.machine
     virtual = ", a virtual machine" if m["virtual"] else ""
     parts = [f"{m['cpu']}: {m['packages']} package(s), {m['cores']} cores, {m['cpus']} usable CPUs{virtual}; Linux {m['kernel']}"]

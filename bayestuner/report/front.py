@@ -12,7 +12,7 @@ from bayestuner.trial import Trial
 
 
 def front_text(judge: Judge, goal: Goal, trials: Sequence[Trial], unit: str, *, estimated: bool, width: int | None = 100) -> str:
-    """One line for each configuration run that no other beats in both metrics; raises `InvalidGoal` as `front_of`."""
+    """One line for each measured run that no other beats in both metrics; raises `InvalidGoal` as `front_of` does."""
     front = front_of(judge, goal, trials)
     if not front:
         return "no run was measured yet that could be on the front"

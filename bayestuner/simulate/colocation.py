@@ -7,8 +7,8 @@ assumed, not measured:
 * Cores are handed out in order, the first job's from core 0 on; a job's pages lie on the package of its first core.
 * A package has one frequency, settled by how busy all cores on it are. A job on both packages holds both to the slower one's.
 * The L3 cache of a package is shared in proportion to cores.
-* Jobs whose pages lie on one package share its memory bandwidth. Where they want more than there is, DRAM takes longer for each by one
-  factor: who computes meanwhile feels nothing of it.
+* Jobs whose pages lie on one package share its memory bandwidth. Where together they want more than there is, DRAM takes longer by the same
+  factor for each of them; a job that is busy computing meanwhile is not slowed by that.
 * A job's memory is its own; power is the whole server's.
 """
 
@@ -31,19 +31,19 @@ from bayestuner.space import Integer, Knob, Ordinal, Space
 from bayestuner.trial import Config
 
 MEMORY_GIB = 8
-"""What all jobs together may have: what the paper's single jobs take at most. Assumed."""
+"""What all jobs together may have: the most that a single job of the paper may. Assumed."""
 
 LOAD = 0.75
 """Share of the paper's throughput that each job has to reach beside others."""
 
 KNOBS = ("cores", "memory_gib", "batch_size")
 METRICS = ("throughput", "latency_p50_s", "cpu_s_per_item", "memory_peak_bytes")
-"""Of each job, behind its name; ``power_w`` is the server's."""
+"""The metrics of each job, whose names have the job's name in front; ``power_w`` is that of the server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one job has of the server in m configurations: cores, memory_gib and batch, (m,) each. Without cores it doesn't run."""
+    """The part of the server that one job has in m configurations: cores, memory_gib, batch (m,). Without cores it does not run."""
 
     cores: FloatArray
     memory_gib: FloatArray
@@ -51,7 +51,7 @@ class Share:
 
 
 def prefixes(names: Sequence[str]) -> tuple[str, ...]:
-    """What the knobs and metrics of each job begin with: its name, numbered where a job runs more than once."""
+    """The text that the knobs and metrics of each job begin with: its name, with a number where a job runs more than once."""
     return tuple(name if names.count(name) == 1 else f"{name}_{names[: i + 1].count(name)}" for i, name in enumerate(names))
 
 
@@ -88,14 +88,14 @@ def shared_space(names: tuple[str, ...], server: Server = E5_2680_V4) -> Space:
 
 
 def behaviour_together(jobs: Sequence[Profile], shares: Sequence[Share], server: Server = E5_2680_V4) -> tuple[Behaviour, list[BoolArray]]:
-    """Work out the model for m configurations at once, and which job (m,) each is killed for memory in.
+    """Compute the model for m configurations at once, and for each job in which of them (m,) it is killed for memory.
 
-    The metrics are `METRICS` behind the jobs' `prefixes`, and ``power_w``. A job without cores does nothing; all others behave as if it
-    weren't there.
+    The metrics are `METRICS` with the jobs' `prefixes` in front, and ``power_w``. A job without cores does nothing; all others behave as if
+    it did not exist.
     """
     cores, at_home = _placed([share.cores for share in shares], server)
     active = cores.sum(axis=0)
-    part = cores / np.maximum(active, 1.0)  # of each package's cores, (jobs, 2, m)
+    part = cores / np.maximum(active, 1.0)  # share of each package's cores, (jobs, 2, m)
     works = []
     for j, (job, share) in enumerate(zip(jobs, shares, strict=True)):
         home = np.where(at_home[j] == 0, cores[j, 0], cores[j, 1])

@@ -1,7 +1,7 @@
-"""A job on the paper's server, SIMULATED: what every configuration gives, and test runs that read it with noise, drift and failures.
+"""A job on the paper's server, SIMULATED: the figures of every configuration, and test runs that read them with noise, drift and failures.
 
-How long a batch takes stands in `bayestuner.simulate.work`; here the frequency that the first package settles at under its power limit is
-found together with how busy its cores are.
+How long a batch takes is computed in `bayestuner.simulate.work`. Here the frequency at which the first package settles under its power
+limit is found together with how busy its cores are, since each depends on the other.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def small_space() -> Space:
 
 
 def behaviour(job: Profile, cores: FloatArray, memory_gib: FloatArray, batch: FloatArray, server: Server = E5_2680_V4) -> Behaviour:
-    """Work out the model for m configurations at once: cores, memory_gib, batch (m,).
+    """Compute the model for m configurations at once: cores, memory_gib, batch (m,).
 
     Cores are taken from the first socket until it is full, as the runner takes them.
     """
@@ -64,22 +64,22 @@ class SimulatedJob(SimulatedRuns):
     space : Space, optional
         With the knobs cores, memory_gib and batch_size; by default `large_space`.
     noise : float
-        Standard deviation of throughput and power from run to run, as a share; every reading tells it.
+        Standard deviation of throughput and power from run to run, as a share of them; every reading has it as its `sd`.
     drift : float
-        What power rises by over an hour of searching, as a share (a machine warming up).
+        Share by which power rises within an hour of searching, as on a machine that warms up.
     transient : float
-        The chance that a run fails for no reason of its own.
+        Probability that a run fails because of the machine.
     seed : int
-        Same seed, same configurations in the same order: same outcomes.
+        The same configurations in the same order have the same outcomes with the same seed.
 
     Attributes
     ----------
     goal : Goal
-        The least power at the throughput of the paper's Table 1.
+        The least power at the throughput that the paper's Table 1 demands.
     table : Behaviour
         Of every row of the space.
     duration_s : ndarray, (n_rows,)
-        How long a test run takes; one that is killed for memory takes the start-up.
+        How long a test run takes; one that is killed for memory takes as long as the start.
     elapsed_s : float
         Simulated time that the runs made so far took.
     """
@@ -106,7 +106,7 @@ class SimulatedJob(SimulatedRuns):
 
 
 def items_per_run(job: Profile, server: Server = E5_2680_V4) -> float:
-    """Items of a test run: so many that all of the small space take as long as the paper's Table 2 says."""
+    """Items of a test run: as many as let all runs of the small space together take as long as the paper's Table 2 says."""
     small = behaviour(job, *_columns(small_space()), server)
     seconds = float(np.nansum(1.0 / small.metrics["throughput"]))
     return (job.exhaustive_s - job.startup_s * small.oom.size) / seconds

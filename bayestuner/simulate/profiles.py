@@ -1,7 +1,7 @@
 """The paper's eight jobs as profiles for the simulated server.
 
-What is measured or published says so; what is assumed was chosen so that the constraint of Table 1 is feasible yet binding, and that the
-times of Table 2 come out.
+Each figure says whether it is counted, measured, published or assumed. What is assumed was chosen so that the constraint of Table 1 can be
+met but not by every configuration, and so that the times of Table 2 come out.
 """
 
 from __future__ import annotations
@@ -21,31 +21,32 @@ class Profile:
     name, unit : str
         As in the zoo.
     gmac : float
-        Billions of multiply-adds an item: of the zoo's graph, counted.
+        Billions of multiply-adds per item, counted in the zoo's graph.
     weights_mib : float
-        Read once a batch: the zoo's file, counted.
+        Weights, which are read once per batch: the size of the zoo's file.
     memory_mib : tuple of float
-        Memory a run needs: the first plus the second times the batch. Lines through the peaks measured of the zoo's nets in a cgroup
-        (`zoo.registry`), where batch 1 and 32 stand.
+        Memory that a run needs: the first number plus the second times the batch size. A line through the peaks that were measured of
+        the zoo's nets in a cgroup, at batch sizes 1 and 32 (`zoo.registry`).
     activations_mib : float
-        Working set of one item between layers; what is beyond the L3 cache is written to and read from DRAM. The slope of memory over
-        batch, halved: measured, roughly.
+        Data of one item between layers; what does not fit in the L3 cache is written to and read from DRAM. Half the slope of memory over
+        batch size: roughly measured.
     efficiency : float
         Share of a core's AVX2 peak (32 flop a cycle) that the framework reaches while it computes. Assumed.
     stall : float
-        How much longer the computing takes on data that comes from DRAM, as a share, all cores busy with waiting. Assumed.
+        Share by which computing takes longer on data that comes from DRAM; the cores are busy waiting meanwhile. Assumed.
     serial_s, batch_s : float
-        Seconds on one core, at 2.4 GHz, an item and a batch take whatever cores there are: decoding, feeding, dispatching. Assumed.
+        Seconds that an item and a batch take on one core at 2.4 GHz, however many cores there are: decoding, feeding, dispatching.
+        Assumed.
     grain : float
-        Cores that one item keeps busy; a batch of b keeps at most that many times sqrt(b) busy. Assumed.
+        Number of cores that one item keeps busy; a batch of b items keeps at most sqrt(b) times as many busy. Assumed.
     remote : float
-        What a core of the second socket adds, of what one of the first does: weights and activations lie on the first. Assumed.
+        Speed of a core of the second socket as a share of one of the first, where weights and activations are stored. Assumed.
     startup_s : float
-        From launch to ready. Assumed: a session's creation as measured, and a framework's import.
+        Time from launch to ready. Assumed: the measured creation of a session, and the import of a framework.
     constraint : float
-        Items per second: the paper's Table 1.
+        Items per second that the paper's Table 1 demands.
     exhaustive_s : float
-        Seconds that all 224 test runs took the paper: its Table 2. It sets how many items a test run has.
+        Seconds that all 224 test runs took in the paper (Table 2). They determine how many items a test run has.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A job whose test runs are read from a table of real ones: a search meets what it would have met on that machine, in no time."""
+"""A job whose test runs are read from a table of real ones: a search sees at once what it would have seen on that machine."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ BoolArray = npt.NDArray[np.bool_]
 class TableJob:
     """A job that replays a measured table; its ``run`` makes a test run for `bayestuner.tune.comparing.compare`.
 
-    A failed run is replayed as the failure it was, and each run takes what it took. Who runs a configuration again reads the same figures
-    again: the table holds one run of each, with the standard deviation that was measured within it.
+    A failed run is replayed as the failure it was, and each run takes as long as it took. A configuration that is run again gives the same
+    figures again: the table holds one run of each, with the standard deviation that was measured within that run.
 
     Parameters
     ----------
     table : MeasuredTable
     goal : Goal
-        Over the table's metrics and the knobs that are numbers; relative bounds are shares of what the largest configuration (every ordered
-        knob at its last value, every other at its first) reaches, as for `tune`.
+        In terms of the table's metrics and the knobs that are numbers. Relative bounds are shares of what the largest configuration reaches
+        (every ordered knob at its last value, every other at its first), as for `tune`.
     seed : int
-        Changes nothing: a table holds no chance.
+        Has no effect: nothing here is random.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Simulated test runs: a table of what every configuration gives, read with noise, drift and failures."""
+"""Simulated test runs: they are read from a table of all configurations' figures, with noise, drift and failures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FLAG = "simulated"
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What m configurations do, without noise; nan where one is killed for memory.
+    """The figures of m configurations without noise; nan where one is killed for memory.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class SimulatedRuns:
     ----------
     space : Space
     goal : Goal
-        With lower bounds alone.
+        With lower bounds only.
     table : Behaviour
         Of every row of the space; one of its metrics is ``power_w``.
     duration_s : ndarray, (n_rows,)
@@ -89,7 +89,7 @@ class SimulatedRuns:
         return Measured({name: self._reading(name, value) for name, value in values.items()}, (FLAG,))
 
     def __call__(self, config: Config) -> dict[str, Reading]:
-        """As `run`; raises `RunFailed` for a run that fails."""
+        """Make one simulated test run, as an `evaluate` function of `bayestuner.optimize`; raises `RunFailed` for one that fails."""
         outcome = self.run(config)
         if isinstance(outcome, Failed):
             raise RunFailed(outcome.kind, outcome.message)
@@ -112,7 +112,7 @@ class SimulatedRuns:
         return int(np.where(feasible, self.table.metrics["power_w"], np.inf).argmin())
 
     def _killed(self, row: int) -> str:
-        """Who is killed for memory, as the beginning of a message; empty where there is one job only."""
+        """The job that is killed for memory, to begin a message with; empty where there is only one job."""
         return ""
 
     def _reading(self, name: str, value: float) -> Reading:

@@ -1,4 +1,4 @@
-"""What a name on the command line is: one of the paper's jobs, or several that share its server."""
+"""From a name on the command line to a simulation: of one of the paper's jobs, or of several that share its server."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from bayestuner.space import Space
 
 
 def simulation(name: str, size: str | None = None) -> tuple[Callable[..., SimulatedRuns], Space]:
-    """What makes the simulation, given a space, and its space.
+    """Return a function that makes the simulation of a space, and that space.
 
     Parameters
     ----------
     name : str
-        As ``mobilenet_v2``, or ``text_cnn+mobilenet_v2`` for jobs that share the server.
+        A job, such as ``mobilenet_v2``, or several that share the server, such as ``text_cnn+mobilenet_v2``.
     size : {"large", "small"}, optional
-        Of one job's space.
+        Size of the space of a single job.
 
     Raises
     ------
     InvalidSpace
-        For an unknown job, or a size where jobs share.
+        The job is unknown, or a size is given for jobs that share the server.
     """
     names = tuple(part.strip() for part in name.split("+"))
     if len(names) == 1:

@@ -1,8 +1,9 @@
-"""Reading a table that ``bayestuner measure-grid`` wrote: real test runs, one a row, to be replayed.
+"""Reading a table that ``bayestuner measure-grid`` wrote: real test runs, one in each row, to be replayed.
 
-The knobs' kinds, and which part of the grid was asked for, stand in the JSON file beside the CSV file. Of an older table, where they don't,
-this is inferred: numbers are an ordered knob, anything else is not; a knob called ``memory...`` is one of memory; a table that is neither
-a whole product of its knobs' values nor in the grid's order, which it is put into once its part is whole, is half measured.
+The JSON file beside the CSV file says of what kind the knobs are and which part of the grid was asked for. Where an older one does not, it
+is inferred: a knob whose values are numbers is ordered, any other is not; a knob whose name begins with ``memory`` is one of memory. A
+finished table is either the whole product of its knobs' values or sorted in the order of the grid; one that is neither is not wholly
+measured.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ Row = Mapping[str, str]
 VERSION = 1
 FLAG = "replayed"
 ESTIMATED = "estimated_"
-"""How the columns of an estimate begin."""
+"""What the names of columns begin with whose figures are estimates."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,19 @@ class MeasuredTable:
     Attributes
     ----------
     path : Path
-        Of the CSV file.
+        Path of the CSV file.
     digest : str
-        Of its text: another one, another table.
+        Digest of its text, to tell tables apart.
     job, unit : str
-        Whose runs they were, and what it counts.
+        The job that was run, and what one of its items is called.
     metrics : tuple of str
-        Its columns of figures; those of an estimate begin with ``estimated_``.
+        Names of the columns with figures; those of estimates begin with ``estimated_``.
     space : Space
-        Its configurations: a grid, or where it isn't a whole one exactly its rows.
+        Its configurations: a grid, or exactly the rows of the table where they are not a whole grid.
     outcomes : tuple of Outcome, (n_rows,)
-        By the space's row.
+        In the order of the space's rows.
     duration_s : ndarray, (n_rows,)
-        What each run took, from launch to end; 0 where the table doesn't say.
+        How long each run took, from launch to end; 0 where the table does not say.
     """
 
     path: Path
@@ -73,7 +74,7 @@ def read_table(path: Path) -> MeasuredTable:
     Raises
     ------
     StoreError
-        There is none, it is damaged, or not all of it is measured yet.
+        There is no such table, it is damaged, or it is not wholly measured.
     """
     about = _read_about(path)
     try:
@@ -136,7 +137,7 @@ def _read_rows(text: bytes, columns: Sequence[str]) -> list[dict[str, str]]:
 
 
 def _knob_of_grid(entry: Mapping[str, Any], rows: Sequence[Row]) -> Knob:
-    """A knob as the JSON file describes it, with those of its values that occur."""
+    """The knob that the JSON file describes, with those of its values that occur in the table."""
     name = entry["name"]
     seen = {row[name] for row in rows}
     values = [value for value in entry["values"] if _text_of(value) in seen]
@@ -163,7 +164,7 @@ def _space_of(knobs: Sequence[Knob], rows: Sequence[Row]) -> tuple[Space, list[i
     """The configurations of rows, and for each row of the space its place in `rows`."""
     by_text = [{_text_of(value): value for value in knob.values} for knob in knobs]
     configs = [{knob.name: texts[_text_in(row[knob.name], texts)] for knob, texts in zip(knobs, by_text, strict=True)} for row in rows]
-    listed = Space.from_rows(knobs, configs)  # which refuses a configuration that stands twice
+    listed = Space.from_rows(knobs, configs)  # raises where the table has a configuration twice
     grid = Space(*knobs)
     if grid.n_rows != len(rows):
         return listed, list(range(len(rows)))
@@ -171,7 +172,7 @@ def _space_of(knobs: Sequence[Knob], rows: Sequence[Row]) -> tuple[Space, list[i
 
 
 def _missing(space: Space, knobs: Sequence[Knob], rows: Sequence[Row], grid: Sequence[Mapping[str, Any]] | None) -> tuple[int, int]:
-    """How many configurations of the part last asked for are missing, and of how many."""
+    """Number of configurations that are missing of the part asked for last, and number of configurations in that part."""
     if grid:
         wanted = set(product(*([_text_of(value) for value in entry["part"]] for entry in grid)))
         have = {tuple(row[entry["name"]] for entry in grid) for row in rows}
@@ -212,7 +213,7 @@ def _numeral(text: str) -> int | float:
 
 
 def _text_in(text: str, known: Mapping[str, Any]) -> str:
-    """A number may be written in other ways (``1.50``) than it is told."""
+    """The text of a known value that means the same number: 1.50 is 1.5."""
     return text if text in known else _text_of(_numeral(text))
 
 

@@ -1,11 +1,11 @@
-"""How fast a job's batches go on given cores of the paper's server, SIMULATED: the part of the model that knows no frequency's cause.
+"""How long a job's batches take on given cores of the paper's server at given frequencies, SIMULATED.
 
 The model of a batch of b items (all times in seconds):
 
     t = (batch_s + b serial_s) (base / f)  +  max(b 2 gmac / (32 f efficiency width) (1 + stall spill),  traffic / bandwidth)
 
-with f the frequency, `width` the cores that a batch keeps busy (a core of the second socket adds less) and `spill` the part of its working
-set beyond the L3 cache.
+where f is the frequency, `width` the number of cores that a batch keeps busy (a core of the second socket counts less) and `spill` the
+share of its working set that does not fit in the L3 cache.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FIRST_ACTIVITY = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A job's batches in m configurations: what doesn't depend on how fast its cores run.
+    """The work of a job's batches in m configurations: everything that does not depend on the frequency of its cores.
 
     Attributes
     ----------
@@ -39,13 +39,13 @@ class Work:
     server : Server
     cores, batch : ndarray, (m,)
     width : ndarray, (m,)
-        Cores that a batch keeps busy.
+        Number of cores that a batch keeps busy.
     spill : ndarray, (m,)
-        Part of its working set beyond the L3 cache.
+        Share of its working set that does not fit in the L3 cache.
     traffic_gb : ndarray, (m,)
-        What a batch reads from and writes to DRAM.
+        Data that a batch reads from and writes to DRAM.
     bandwidth_gb_per_s : ndarray, (m,)
-        Of the DRAM that its pages lie in, where no other job wants it.
+        Bandwidth of the DRAM that holds the job's pages, where no other job uses it.
     """
 
     job: Profile
@@ -59,15 +59,15 @@ class Work:
 
     @classmethod
     def of(cls, job: Profile, home: FloatArray, away: FloatArray, batch: FloatArray, l3_mib: FloatArray, server: Server) -> Work:
-        """Work out m configurations.
+        """Compute the work of m configurations.
 
         Parameters
         ----------
         home, away : ndarray, (m,)
-            Cores on the socket where the job's pages lie (that of its first core), and on the other.
+            Number of cores on the socket that holds the job's pages (that of its first core), and on the other one.
         batch : ndarray, (m,)
         l3_mib : ndarray, (m,)
-            Cache that it has.
+            Size of the L3 cache that the job has.
         """
         wanted = job.grain * np.sqrt(batch)
         width = np.minimum(home, wanted) + job.remote * np.minimum(away, np.maximum(wanted - home, 0.0))
@@ -83,9 +83,9 @@ class Work:
         Parameters
         ----------
         ghz : ndarray, (m,)
-            Frequency of its cores.
+            Frequency of the job's cores.
         stretch : ndarray, (m,)
-            How much longer DRAM takes than where the job has it to itself.
+            Factor by which DRAM takes longer than where the job has it to itself.
         """
         job = self.job
         serial_s = (job.batch_s + self.batch * job.serial_s) * self.server.base_ghz / ghz

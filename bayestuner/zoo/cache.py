@@ -1,7 +1,8 @@
-"""Built models in the user's cache folder: content-addressed, written atomically, checked when used, safe between processes.
+"""Built models in the user's cache folder: written atomically, checked when used, safe between processes.
 
-A file's name holds the digest of its graph's description and of the writer's version, so a changed net never meets an old file.
-Beside ``NAME-DIGEST.onnx`` stand ``NAME-DIGEST.json`` (its size and SHA-256) and ``NAME-DIGEST.lock`` (held by whoever builds).
+The name of a file contains a digest of its graph's description and of the writer's version, so that a changed network never uses an old
+file. Beside ``NAME-DIGEST.onnx`` there are ``NAME-DIGEST.json`` (its size and SHA-256) and ``NAME-DIGEST.lock`` (locked by the process that
+builds it).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class CacheUnusable(BayesTunerError, OSError):
 
 
 def folder() -> Path:
-    """Where models are kept: ``zoo`` below ``$BAYESTUNER_CACHE``, else ``$XDG_CACHE_HOME/bayestuner``, else ``~/.cache/bayestuner``."""
+    """Folder of the models: ``zoo`` below ``$BAYESTUNER_CACHE``, else ``$XDG_CACHE_HOME/bayestuner``, else ``~/.cache/bayestuner``."""
     own = os.environ.get("BAYESTUNER_CACHE")
     if own:
         return Path(own).expanduser().absolute() / "zoo"
@@ -43,7 +44,7 @@ def folder() -> Path:
 
 
 def path_of(graph: Graph) -> Path:
-    """Where the graph's file is or will be."""
+    """The path that the graph's file has, or will have once it is built."""
     digest = hashlib.sha256(f"{_WRITER_VERSION} {graph.digest()}".encode()).hexdigest()
     return folder() / f"{graph.name}-{digest[:16]}.onnx"
 
@@ -63,29 +64,29 @@ def fetch(graph: Graph, *, rebuild: bool = False) -> Path:
     ----------
     graph : Graph
     rebuild : bool
-        Build even if a file is there that looks sound.
+        Build it even if there is a file that looks undamaged.
 
     Raises
     ------
     CacheUnusable
-        One sentence: the folder, what went wrong, what to do.
+        The folder can't be made or written.
     """
     path = path_of(graph)
     if not rebuild and _is_sound(path):
         return path
-    with _translated(path):
+    with _clear_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(path.with_suffix(".lock")):
-            if rebuild or not _is_sound(path):  # another process may have built it while we waited
+            if rebuild or not _is_sound(path):  # another process may have built it while this one waited
                 _build(graph, path)
     return path
 
 
 def _is_sound(path: Path) -> bool:
-    """True where the file has the size and the digest its sidecar names.
+    """True where the file has the size and the digest that its JSON file says.
 
-    The digest is only computed when the file was touched since it was last found right (its time of change is in the sidecar, as git does
-    with its index): hashing 350 MB before each test run would cost more than loading them.
+    The digest is only computed where the file was changed since it was last checked (the JSON file has the time of its last change):
+    hashing 350 MB before each test run would take longer than loading them.
     """
     try:
         seen = json.loads(path.with_suffix(".json").read_text())
@@ -98,29 +99,29 @@ def _is_sound(path: Path) -> bool:
             return False
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
-    with contextlib.suppress(OSError):  # a read-only cache is as good, only slower
+    with contextlib.suppress(OSError):  # a cache that can't be written works too, only slower
         _write_sidecar(path, seen["sha256"])
     return True
 
 
 def _build(graph: Graph, path: Path) -> None:
-    """Write beside, flush to disk, rename: whoever sees the name sees a whole file. The caller holds the lock, so that name is free."""
+    """Write a temporary file, flush it to disk and rename it, so that no process ever sees half a file. The caller holds the lock."""
     from bayestuner.zoo.export import serialised
 
-    beside = path.with_suffix(".part")
+    temporary = path.with_suffix(".part")
     digest = hashlib.sha256()
     try:
-        with beside.open("wb") as file:
+        with temporary.open("wb") as file:
             for piece in serialised(graph):
                 file.write(piece)
                 digest.update(piece)
             file.flush()
             os.fsync(file.fileno())
         path.with_suffix(".json").unlink(missing_ok=True)
-        beside.replace(path)
+        temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         raise
     _write_sidecar(path, digest.hexdigest())
     _sync_folder(path.parent)
@@ -129,21 +130,21 @@ def _build(graph: Graph, path: Path) -> None:
 def _write_sidecar(path: Path, sha256: str) -> None:
     status = path.stat()
     stamp = [status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-    beside = path.with_suffix(f".json.{os.getpid()}")
+    temporary = path.with_suffix(f".json.{os.getpid()}")
     try:
-        with beside.open("w") as file:
+        with temporary.open("w") as file:
             json.dump({"size": status.st_size, "sha256": sha256, "stamp": stamp}, file)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path.with_suffix(".json"))
+        temporary.replace(path.with_suffix(".json"))
     except BaseException:
         with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         raise
 
 
 def _sync_folder(path: Path) -> None:
-    with contextlib.suppress(OSError):  # not every file system can; the file's own data are on disk
+    with contextlib.suppress(OSError):  # not every file system can do this; the data of the file are on disk already
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -161,15 +162,15 @@ def _sha256(path: Path) -> str:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock; the kernel gives it back if we are killed."""
+    """Hold an exclusive lock; the kernel releases it if this process is killed."""
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 @contextlib.contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """Turn what the operating system says into one sentence a user can act on."""
+def _clear_errors(path: Path) -> Iterator[None]:
+    """Turn errors of the operating system into one sentence that says what to do."""
     try:
         yield
     except BayesTunerError:

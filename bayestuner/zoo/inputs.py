@@ -1,4 +1,4 @@
-"""What a net is fed: seeded batches made once, so that a test run measures inference and nothing else."""
+"""What a network is fed: random batches that are made once, so that a test run measures inference and nothing else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bayestuner.zoo.graph import Graph
 Feeds = dict[str, npt.NDArray[Any]]
 
 _MOST_BATCHES = 8
-_BATCHES_BYTES = 4 << 20  # several batches, so that caches see fresh data, but no memory to speak of
+_BATCHES_BYTES = 4 << 20  # several batches, so that caches meet new data, but little memory
 
 
 def make_batches(graph: Graph, batch_size: int, seed: int = 0) -> list[Feeds]:
@@ -65,5 +65,5 @@ def _one_batch(graph: Graph, batch_size: int, rng: np.random.Generator) -> Feeds
 
 
 def carried(graph: Graph) -> dict[str, str]:
-    """Output name -> name of the input it feeds in the next batch."""
+    """Name of each output that is fed to the next batch -> name of the input it is fed to."""
     return {i.fed_by: i.name for i in graph.inputs if i.fed_by is not None}

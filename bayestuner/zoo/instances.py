@@ -1,9 +1,10 @@
 """Several instances of one net in a run, as serving systems keep them: one parent, n processes that share the granted cores.
 
-The parent starts the instances, waits until all have loaded, says ``ready`` once and lets all go at the same moment. From then on every
-instance writes its own ``done`` lines to the one report pipe. A lock is held from taking a stamp to writing it, so that reports never
-overtake each other; it is a record lock on an unnamed file, which the kernel lets go of when its holder dies. Nothing passes through the
-parent, which sleeps until an instance ends. The parent ends when all have ended; the instances end when the parent has gone.
+The parent starts the instances, waits until all have loaded their model, reports ``ready`` once and lets all begin at the same moment. From
+then on every instance writes its own ``done`` lines to the one report pipe. It holds a lock from taking a stamp until it is written, so
+that reports come in the order of their stamps; the lock is a record lock on an unnamed file, which the kernel releases when its holder
+dies. Nothing passes through the parent, which sleeps until an instance ends. The parent ends when all have ended; the instances end when
+the parent has gone.
 """
 
 from __future__ import annotations

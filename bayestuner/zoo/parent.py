@@ -1,4 +1,4 @@
-"""The parent of several instances: inside BayesTuner it only starts and ends them; alone it reads their reports and prints the result."""
+"""The parent of several instances: inside BayesTuner it only starts and ends them; by hand it also reads and prints their figures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bayestuner.zoo import registry, session
 from bayestuner.zoo.instances import Instances, threads_per_instance
 from bayestuner.zoo.tally import Tally, own_peak_bytes, show
 
-_PARENTS_OWN = ("--instances", "--threads", "--seconds")
+_NOT_PASSED_ON = ("--instances", "--threads", "--seconds")
 
 
 def run_instances(options: argparse.Namespace, arguments: Sequence[str], seconds_alone: float) -> bool:
@@ -34,7 +34,7 @@ def run_instances(options: argparse.Namespace, arguments: Sequence[str], seconds
     """
     net = registry.spec(options.name)
     threads = options.threads or session.granted_cores()
-    passed_on = _without(arguments, _PARENTS_OWN)
+    passed_on = _without(arguments, _NOT_PASSED_ON)
     if "BAYESTUNER_FD" in os.environ:
         if options.seconds:
             passed_on += ["--seconds", str(options.seconds)]
@@ -70,7 +70,7 @@ def _run(arguments: Sequence[str], threads: Sequence[int], report_fd: int) -> No
         if instances.all_loaded():
             ready()
         instances.go()
-        os.close(report_fd)  # that its end is the instances' end
+        os.close(report_fd)  # so that the pipe closes when the instances have ended
         instances.wait()
 
 

@@ -1,8 +1,8 @@
 """The step before inference, off by default: turning what a client sends into what a net is fed, with numpy and the standard library.
 
-Images come as deflated rows (PNG's compression, filter "up") a seventh larger than the net's input, are inflated, cut and scaled to floats;
-audio comes as 16-bit PCM at 16 kHz and becomes a log spectrogram of 20 ms frames; sentences come as text and become word numbers. Encoded
-items are seeded and made once, decoding is done anew for every batch.
+Images are compressed as in PNG (deflated rows, filter "up") and a seventh larger than the network's input: they are inflated, cropped and
+scaled to floats. Audio is 16-bit PCM at 16 kHz and becomes a log spectrogram of 20 ms frames. Sentences are text and become word numbers.
+The encoded items are random and made once; they are decoded anew for every batch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from bayestuner.zoo.graph import Graph, Input
 from bayestuner.zoo.inputs import Feeds
 
-_KINDS_OF_ITEM = 8
+_DIFFERENT_ITEMS = 8
 _MARGIN = 1.15
 _RATE_HZ = 16_000
 _LONGEST_WINDOW = 2048
@@ -32,7 +32,7 @@ class Pipeline:
     graph : Graph
     batch_size : int
     seed : int
-        Of the encoded items, eight different ones for each input.
+        Seed of the encoded items, of which there are eight different ones for each input.
     """
 
     def __init__(self, graph: Graph, batch_size: int, seed: int = 0) -> None:
@@ -43,7 +43,7 @@ class Pipeline:
         for needed in graph.inputs:
             if needed.kind != "state":
                 encode, decode = _codec(needed, rng)
-                self._sources.append((needed, [encode() for _ in range(_KINDS_OF_ITEM)], decode))
+                self._sources.append((needed, [encode() for _ in range(_DIFFERENT_ITEMS)], decode))
 
     def next_batch(self) -> Feeds:
         """Decode one batch: the feeds of every input but carried states."""

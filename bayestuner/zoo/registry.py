@@ -31,11 +31,11 @@ class Spec:
     ----------
     name : str
     title : str
-        For people.
+        Name and input size, for people.
     module, function : str
-        Where its graph is described, below ``bayestuner.zoo``.
+        Module of ``bayestuner.zoo`` and function in it that describe the graph.
     unit : str
-        What an item is.
+        What one item is called.
     paper_job : str
         The job's name in Table 1 of BayesTuner's paper.
     paper_throughput : float
@@ -44,7 +44,7 @@ class Spec:
         Batch size -> peak memory of the job's process, measured once as its cgroup's peak with two threads and the arena. Where the model's
         file isn't in the page cache yet, reading it is charged to the job too: up to 150 MiB more, which the kernel takes back at need.
     arguments : mapping
-        Of the function, besides ``scale``.
+        Arguments of the function besides ``scale``.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Spec:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def graph(self, scale: float = 1.0) -> Graph:
-        """Describe the net; milliseconds, allocates no weights.
+        """Describe the network, in milliseconds and without allocating weights.
 
         Parameters
         ----------
@@ -110,7 +110,7 @@ def spec(name: str) -> Spec:
 
 
 def describe(name: str, scale: float = 1.0) -> dict[str, Any]:
-    """What is known of a net without building it.
+    """What is known of a network before it is built.
 
     Returns
     -------

@@ -1,7 +1,8 @@
 """An onnxruntime session that stays inside the cores it was granted.
 
-Left alone, onnxruntime starts a thread per core of the machine and pins each to one, past affinity masks and cpusets (``taskset -c 0`` and
-a worker on CPU 1), and its idle threads spin, which costs power. With an explicit thread count it pins nothing and inherits the mask.
+By default onnxruntime starts a thread for each core of the machine and pins each to one, regardless of affinity masks and cpusets (under
+``taskset -c 0`` there is a worker on CPU 1), and its idle threads spin, which costs power. With an explicit number of threads it pins none,
+and they inherit the mask.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def import_onnxruntime() -> Any:
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """Every kind of exception onnxruntime raises of its own."""
+    """Every class of exception that onnxruntime defines."""
     state = import_onnxruntime().capi.onnxruntime_pybind11_state
     kinds = (getattr(state, name) for name in dir(state))
     return tuple(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Exception))
@@ -63,9 +64,10 @@ def open_session(path: Path, *, threads: int, spin: bool = False, arena: bool = 
     threads : int
         Threads inside an operator, the calling one included; operators run one after the other.
     spin : bool
-        Let idle threads spin for work: a little lower latency on free cores, more power, and a collapse on shared ones.
+        Let idle threads spin while they wait for work: latency is a little lower on free cores, power is higher, and on shared cores
+        throughput collapses.
     arena : bool
-        Keep freed memory for the next batch; without it a run needs less memory and allocates more often.
+        Keep freed memory for the next batch; without that a run needs less memory and allocates more often.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What a run alone came to, and how it is told."""
+"""The figures of a job process that is run by hand, and how they are printed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 @dataclass
 class Tally:
-    """What a run did since its warm batch.
+    """What a run has done since its first batch, which is not counted.
 
     Attributes
     ----------
     batch_size, threads, instances : int
         Threads of all instances together.
     latencies_s : array of float
-        Of each batch.
+        Latency of each batch.
     duration_s : float
         Wall time.
     decoding_s : float or None
@@ -36,7 +36,7 @@ class Tally:
     memory_peak_bytes: int = 0
 
     def as_dict(self, name: str, unit: str) -> dict[str, Any]:
-        """Figures of the run; times in seconds, memory in bytes."""
+        """The figures of the run: times in seconds, memory in bytes."""
         import numpy as np
 
         batches = len(self.latencies_s)
