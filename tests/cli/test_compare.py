@@ -251,6 +251,6 @@ def test_real_runs_whose_power_was_estimated_say_so(tmp_path, estimated):
     job = load_job(write_job(tmp_path, minimize="memory_mib"))
     subject = compare.Subject("toy", "real", goal, 48, "toy, 48 configurations, real runs; goal: x", {}, job=job)
     curve = Curve("random", 0, (40.0,), (2.0,), 0)
-    said = compare._saying_estimated(subject, [curve], tmp_path)
+    said = compare._labelled_if_estimated(subject, [curve], tmp_path)
     assert said.estimated is estimated
     assert ("real runs, power ESTIMATED by a model and not measured; goal" in said.label) is estimated
