@@ -49,6 +49,7 @@ retries = 0
 reference_every = 0
 housekeeping_cores = 0
 repeats = {repeats}
+max_outside_load = 1
 """
 
 
