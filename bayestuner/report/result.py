@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,7 +45,7 @@ def result_markdown(summary: Summary, study_path: Path, records: Sequence[Record
 
 def trials_table(summary: Summary, records: Sequence[Record], *, width: int | None = 100) -> str:
     """Every run of a study, one line each."""
-    header, rows = _run_rows(summary, records)
+    header, rows = _run_rows(summary, records, room=None if width is None else 60)
     return plain_table(header, rows, width=width)
 
 
@@ -208,7 +209,7 @@ def _run_counts(summary: Summary, records: Sequence[Record]) -> str:
     return f"{summary.n_runs}{failed}{again}{repeats}; {duration(summary.duration_s)} of running{search}"
 
 
-def _run_rows(summary: Summary, records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
+def _run_rows(summary: Summary, records: Sequence[Record], room: int | None = None) -> tuple[list[str], list[list[str]]]:
     goal = summary.search_goal
     knobs = list(records[0].trial.config) if records else []
     metrics = [m for m in dict.fromkeys([*summary.goal.metrics, "power_w", "throughput"]) if m not in knobs]
@@ -223,18 +224,18 @@ def _run_rows(summary: Summary, records: Sequence[Record]) -> tuple[list[str], l
                 r.role,
                 *(str(r.trial.config[k]) for k in knobs),
                 *cells,
-                came_to(r.trial.outcome, r.trial.config, goal, orphaned=r.orphaned),
+                came_to(r.trial.outcome, r.trial.config, goal, orphaned=r.orphaned, room=room),
             ]
         )
     return header, rows
 
 
-def came_to(outcome: Any, config: dict[str, Any], goal: Goal | None, *, orphaned: bool = False, room: int = 60) -> str:
-    """How a run ended, in a word or two; a failure's message in at most `room` characters."""
+def came_to(outcome: Any, config: dict[str, Any], goal: Goal | None, *, orphaned: bool = False, room: int | None = 60) -> str:
+    """How a run ended, in a word or two; the first line of a failure's message, in at most `room` characters where that is given."""
     if outcome is None:
         return "interrupted; will be run again" if orphaned else "running"
     if isinstance(outcome, Failed):
-        return f"{outcome.kind}: {first_line(outcome.message, room)}" if outcome.message else outcome.kind
+        return f"{outcome.kind}: {first_line(outcome.message, room or sys.maxsize)}" if outcome.message else outcome.kind
     if not isinstance(outcome, Measured):
         return ""
     doubts = [f.replace("_", " ") for f in outcome.flags if f != "estimated_power"]  # an estimate is named where its figure stands

@@ -8,7 +8,7 @@ from study_doubles import small_goal, small_space
 from bayestuner.cli.main import make_parser
 from bayestuner.cli.progress import Lines, Live, table_width
 from bayestuner.cli.tune import _resume_command
-from bayestuner.report.result import trials_table
+from bayestuner.report.result import result_markdown, trials_table
 from bayestuner.study.study import Study
 from bayestuner.study.summary import summarise
 from bayestuner.trial import Failed, Measured, Reading
@@ -66,8 +66,11 @@ def test_in_a_pipe_nothing_is_cut_or_wrapped(study):
     begun(Lines(stream), study).run_finished(finished(0, 1, 3, "search", study.space.config(0), Failed("error", message)))
     assert stream.getvalue().splitlines()[-1].endswith(f"error: {message}")
     trial = study.ask()
-    study.tell(trial, Failed("error", message[:50]))
-    assert message[:50] in trials_table(summarise(study), study.records(), width=table_width(stream))
+    study.tell(trial, Failed("error", message))
+    assert message in trials_table(summarise(study), study.records(), width=table_width(stream))
+    assert message in result_markdown(summarise(study), study.folder, study.records())
+    assert f"{message[:30]}" in (narrow := trials_table(summarise(study), study.records(), width=90))
+    assert max(map(len, narrow.splitlines())) <= 90
 
 
 def test_on_a_narrow_terminal_what_does_not_fit_stands_below(study, monkeypatch):
