@@ -39,13 +39,13 @@ class BusyGuard:
     Parameters
     ----------
     max_outside_load : float
-        Share of the machine's CPU time that others may use.
+        Share of the machine's CPU time that others may use; with 1 nothing is ended, although clock ticks may add up to more.
     """
 
     def __init__(self, max_outside_load: float) -> None:
         self._limit = max_outside_load
         self._loads: list[float] = []
-        self._done = False
+        self._done = max_outside_load >= 1
 
     def check(self, details: Mapping[str, Any]) -> None:
         """Take a run's details; raises `MachineBusy` after the last of the first runs where all were made on a busy machine."""
@@ -55,7 +55,7 @@ class BusyGuard:
             return
         self._loads.append(float(load))
         if len(self._loads) == HOPELESS_RUNS:
-            low, high = (round(100 * load) for load in (min(self._loads), max(self._loads)))
+            low, high = (min(round(100 * load), 100) for load in (min(self._loads), max(self._loads)))
             raise MachineBusy(
                 f"other programs used {low} to {high} % of this machine's CPU time during each of the first {HOPELESS_RUNS} runs, so that "
                 "their figures say little: stop those programs, or start again at a quiet time (what was measured is kept); "

@@ -54,6 +54,7 @@ def test_of_two_disturbed_runs_the_quieter_one_counts(make):
         ([0.8, 0.5, 0.85, 0.9, 0.9], 0.75, None),  # it was quieter for a while
         ([0.8, 0.9, None, 0.9, 0.9], 0.75, None),  # not known of a run that failed
         ([0.8, 0.9, 0.85, 0.9], 1, None),
+        ([1.01, 1.02, 1.01, 1.01], 1, None),  # by the resolution of clock ticks
         ([0.3, 0.4, 0.35], 0.25, 3),
     ],
 )
