@@ -48,7 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     prepare_streams()
     with harmless_output():
-        return _main(argv)
+        code = _main(argv)
+        if output_failure() is not None:  # of a command that ended with an error of its own
+            discard_output()
+    return code
 
 
 def _main(argv: Sequence[str] | None) -> int:

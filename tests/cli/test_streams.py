@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from jobs import bayestuner
@@ -70,6 +71,28 @@ def test_a_full_output_is_one_sentence_and_an_exit_code_of_its_own(study, name, 
     done = shell("> /dev/full", *COMMANDS[name](study), env={**os.environ, "PYTHONUNBUFFERED": unbuffered})
     assert done.returncode == exit_codes.SYSTEM_REFUSED == 74, done.stderr
     assert done.stderr == "bayestuner: the output can't be written: No space left on device; direct it to where there is room\n"
+
+
+FAILS_AFTER_PRINTING = """
+import sys
+from bayestuner.cli import show
+from bayestuner.errors import StoreError
+def run(args):
+    print("lost", end="")
+    raise StoreError("the study is no more")
+show.run = run
+from bayestuner.cli.main import main
+sys.exit(main(["show", "x"]))
+"""
+
+
+def test_an_error_of_the_command_comes_before_that_of_a_full_output():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", FAILS_AFTER_PRINTING], stdout=full, stderr=subprocess.PIPE, text=True, timeout=WAIT_S, check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": ""},
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (exit_codes.STUDY_TROUBLE, "bayestuner: the study is no more\n")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
