@@ -95,7 +95,14 @@ def test_a_job_that_is_killed_for_memory_is_named_and_ends_the_other(tmp_path, w
 
 @needs_two
 def test_a_job_that_ends_by_itself_is_named(tmp_path):
-    with open_colocation(jobs(tmp_path, spin(tmp_path), "raise SystemExit('no model')"), GOAL) as machine:
+    ends_once_the_other_works = (
+        "import os, time\n"
+        "end = time.monotonic() + 60\n"
+        f"while not os.path.exists({str(tmp_path / 'pids')!r}) and time.monotonic() < end:\n"
+        "    time.sleep(0.01)\n"
+        "raise SystemExit('no model')\n"
+    )
+    with open_colocation(jobs(tmp_path, spin(tmp_path), ends_once_the_other_works), GOAL) as machine:
         outcome = machine.run(config())
     assert isinstance(outcome, Failed)
     assert (outcome.kind, outcome.message[:5]) == ("error", "two: ")
