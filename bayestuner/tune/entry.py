@@ -20,7 +20,15 @@ from bayestuner.study.stopping import Rule
 from bayestuner.study.study import Study
 from bayestuner.study.summary import Summary, summarise
 from bayestuner.tune.machine import open_machine
-from bayestuner.tune.matching import DEFAULT_STRATEGY, changed_programs, check_same, create_study, set_budget, wanted_budget
+from bayestuner.tune.matching import (
+    DEFAULT_STRATEGY,
+    changed_programs,
+    check_same,
+    check_same_meter,
+    create_study,
+    set_budget,
+    wanted_budget,
+)
 from bayestuner.tune.programs import fingerprints
 from bayestuner.tune.progress import Progress
 from bayestuner.tune.rules import is_complete, nothing_was_run, rules_of
@@ -113,6 +121,7 @@ def tune(
             stack.callback(meter.close)
         knobs = open_knobs(job, cpus_of(job, job.all_max_config(), topology))
         if resumed:
+            check_same_meter(study, facts)
             set_budget(study, job, wanted, progress)
             study.add_provenance({**facts, "programs": fingerprints(job)})
         else:

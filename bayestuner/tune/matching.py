@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 
 from bayestuner.errors import StoreError
 from bayestuner.measure.job.job import Job
-from bayestuner.study.codec import goal_to_json, space_to_json
+from bayestuner.measure.metrics import POWER_METRICS
+from bayestuner.space import Knob
+from bayestuner.study.codec import dump, goal_to_json, plain, space_to_json
 from bayestuner.study.study import Study
 from bayestuner.tune.programs import changed, fingerprints, latest_of
 from bayestuner.tune.progress import Progress
@@ -47,7 +50,11 @@ def _job_facts(job: Job) -> dict[str, Any]:
         "throughput_regex": job.throughput_regex,
         "ready_regex": job.ready_regex,
         "decimal_mark": job.decimal_mark,
+        "cwd": str(job.cwd),
+        "cwd_from_file": os.path.relpath(job.cwd, job.path.parent),
         "knobs": {k.name: k.kind for k in job.knobs},
+        "knob_variables": {k.name: k.variable for k in job.knobs},
+        "knob_units": {k.name: [k.unit_bytes, k.scale] for k in job.knobs},
         "all_max": job.all_max_config(),
         "measure": asdict(job.measure),
     }
@@ -68,6 +75,30 @@ def check_same(study: Study, job: Job, seed: int | None, strategy: str | None) -
             f"the study in {study.folder} was begun for another job than {job.path.name} describes now ({'; '.join(differences)}): "
             "change the file back or name a new folder with --study"
         )
+
+
+def check_same_meter(study: Study, facts: Mapping[str, Any]) -> None:
+    """Raise `StudyMismatch` where power would now be measured otherwise than in the runs that the study has.
+
+    Parameters
+    ----------
+    study : Study
+    facts : dict
+        Of this start, see `bayestuner.tune.machine.open_machine`.
+    """
+    now = facts["meter"]
+    then = next((start["meter"] for start in study.provenance() if start.get("meter")), None)
+    has_power = any(set(r.trial.metrics) & POWER_METRICS for r in study.records())
+    if then is None or now is None or then == now or not has_power:
+        return
+    raise StudyMismatch(
+        f"power was measured by {_meter_text(then)} in the study in {study.folder}, and would now be by {_meter_text(now)}: figures of two "
+        "meters can't be compared; make the first one usable again (see bayestuner doctor), or name a new folder with --study"
+    )
+
+
+def _meter_text(meter: Mapping[str, Any]) -> str:
+    return f"{meter['source']} ({'an estimate' if meter['estimated'] else meter['boundary']})"
 
 
 def changed_programs(study: Study, job: Job) -> list[str]:
@@ -104,15 +135,24 @@ def _budget_in_file(study: Study, otherwise: int) -> int:
 
 
 def _space_differences(study: Study, job: Job) -> list[str]:
-    if space_to_json(study.space) == space_to_json(job.space):
+    # as text, in which 1, 1.0 and true differ, as they do to a job
+    if dump(space_to_json(study.space)) == dump(space_to_json(job.space)):
         return []
     then, now = ({k.name: k for k in s.knobs} for s in (study.space, job.space))
-    out = [
-        f"knob {name} was {then[name].describe()} and is {now[name].describe()}" for name in then if name in now and then[name] != now[name]
-    ]
+    out = []
+    for name in then:
+        if name in now and then[name] != now[name]:
+            out.append(f"knob {name} was {then[name].describe()} and is {now[name].describe()}")
+        elif name in now and (before := _values_text(then[name])) != (after := _values_text(now[name])):
+            out.append(f"knob {name} had the values {before} and has {after}")
     out += [f"knob {name} is gone" for name in then if name not in now]
     out += [f"knob {name} is new" for name in now if name not in then]
     return out or ["the knobs stand in another order"]
+
+
+def _values_text(knob: Knob) -> str:
+    """The values of a knob as they are written in JSON and in a job file."""
+    return dump([plain(value) for value in knob.values])
 
 
 def _other_differences(study: Study, job: Job) -> list[str]:
@@ -123,6 +163,11 @@ def _other_differences(study: Study, job: Job) -> list[str]:
     for key in ("command", "env", "unit", "user", "throughput_regex", "ready_regex", "decimal_mark"):
         if key in then and then[key] != now[key]:
             out.append(f"job.{key} was {then[key]!r} and is {now[key]!r}")
+    if "cwd" in then and then["cwd"] != now["cwd"] and then["cwd_from_file"] != now["cwd_from_file"]:
+        out.append(f"job.cwd was {then['cwd']} and is {now['cwd']}")  # a job file that was moved with its folder is the same job
+    for key, what in (("knobs", "kind"), ("knob_variables", "variable"), ("knob_units", "unit")):
+        before, after = then.get(key, {}), now[key]
+        out += [f"the {what} of knob {k} was {before[k]} and is {after[k]}" for k in before if k in after and before[k] != after[k]]
     for key in ("placement", "smt", "housekeeping_cores"):
         measured, measures = then.get("measure", {}), now["measure"]
         if key in measured and measured[key] != measures[key]:

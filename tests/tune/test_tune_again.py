@@ -11,7 +11,8 @@ from bayestuner.measure.job.parser import load_job
 from bayestuner.measure.run.runner import Runner
 from bayestuner.study.registry import UnknownStrategy
 from bayestuner.study.study import Study
-from bayestuner.tune import entry, grid, tune
+from bayestuner.trial import Reading
+from bayestuner.tune import StudyMismatch, entry, grid, tune
 
 JOB = """
 [job]
@@ -39,10 +40,14 @@ class Machine:
 
     def __init__(self, monkeypatch):
         self.runs, self.error, self.refuses = 0, None, None
+        self.meter, self.power = None, False
         for module in (entry, grid):
             monkeypatch.setattr(module, "machine_lock", self._lock)
-            monkeypatch.setattr(module, "open_machine", lambda job, allow, progress: (Isolation(), None, {"preflight": {}, "meter": None}))
+            monkeypatch.setattr(module, "open_machine", self._open)
         monkeypatch.setattr(Runner, "run", self._run)
+
+    def _open(self, job, allow_affinity, progress):
+        return Isolation(), None, {"preflight": {}, "meter": self.meter}
 
     @contextlib.contextmanager
     def _lock(self, path, **how):
@@ -54,7 +59,10 @@ class Machine:
         if self.error is not None:
             raise self.error
         self.runs += 1
-        return measured(100.0)
+        record = measured(100.0)
+        if self.power:
+            record.outcome.metrics["power_w"] = Reading(50.0, 0.1)
+        return record
 
 
 @pytest.fixture
@@ -216,6 +224,31 @@ def test_a_program_that_changed_between_the_parts_of_a_table_is_said(machine, wr
     assert [note.partition(",")[0] for note in again.notes] == [
         f"{tmp_path / 'program.py'} has changed since rows of {tmp_path / 't.csv'} were measured"
     ]
+
+
+METERS = [
+    ({"source": "perf", "estimated": False, "boundary": "pkg+dram"}, {"source": "model", "estimated": True, "boundary": "model"}),
+    ({"source": "perf", "estimated": False, "boundary": "pkg+dram"}, {"source": "powercap", "estimated": False, "boundary": "pkg"}),
+    ({"source": "perf", "estimated": False, "boundary": "pkg"}, {"source": "perf", "estimated": False, "boundary": "pkg+dram"}),
+]
+
+
+@pytest.mark.parametrize(("first", "second"), METERS)
+def test_another_meter_is_refused_where_power_was_measured(machine, write, tmp_path, first, second):
+    job = write()
+    for power, refused in ((True, True), (False, False)):
+        study = tmp_path / f"s{power}"
+        machine.meter, machine.power = first, power
+        tune(job, study_path=study, strategy="random", budget=2)
+        machine.meter = second
+        if refused:
+            with pytest.raises(StudyMismatch, match=r"power was measured by perf \(.*, and would now be by .* figures of two"):
+                tune(job, study_path=study, budget=4)
+            machine.meter = first
+        tune(job, study_path=study, budget=4)
+        with Study.open(study, read_only=True) as opened:
+            assert opened.info.budget == 4
+            assert sum(r.role != "repeat" for r in opened.records()) == 4
 
 
 def test_the_interpreter_and_the_script_are_both_watched(write):
