@@ -32,6 +32,7 @@ MeanAndVariance = tuple[FloatArray, FloatArray]
 """Of several rows, (m,) each."""
 
 TINY = 1e-300
+MIN_AT_LIMIT = 2  # exact readings at a limit from which on the metric is taken to be discrete or to saturate there
 MISSED = 1e-6  # standard deviations by which an exact reading misses a bound, at least: its probability to meet it is then 0
 
 
@@ -177,15 +178,29 @@ class Posterior:
         return [bound for bound in goal.bounds if not is_knob(self.space, bound.metric)]
 
     def limits(self, goal: Goal, max_distance: float = math.inf) -> list[tuple[str, float, float]]:
-        """The goal's bounds on modelled metrics: metric, sign (1: at least, -1: at most), and limit in its model's units.
+        """The bounds on modelled metrics for rows not measured: metric, sign (1: at least, -1: at most), and limit in the model's units.
 
         Those units are standard deviations of the readings from their mean; a limit beyond `max_distance` is taken to lie there.
         """
         out = []
         for bound in self.modelled_bounds(goal):
-            limit = self.models[bound.metric].transform.forward_limit(bound.limit)
-            out.append((bound.metric, 1.0 if bound.sense == ">=" else -1.0, min(max(limit, -1e300, -max_distance), max_distance)))
+            model, sign = self.models[bound.metric], 1.0 if bound.sense == ">=" else -1.0
+            limit = model.transform.forward_limit(bound.limit - sign * self._continuity_correction(bound))
+            out.append((bound.metric, sign, min(max(limit, -1e300, -max_distance), max_distance)))
         return out
+
+    def _continuity_correction(self, bound: Bound) -> float:
+        """By how much, in the metric's unit, a bound is relaxed for the continuous model of a discrete metric; 0 for most metrics.
+
+        Where several readings without noise lie exactly at the limit, the metric is discrete or saturates there, and half of a continuous
+        model's probability at such rows would be on the wrong side. The next value on that side is taken to be as far away as the two
+        readings that are nearest to each other, and the limit is moved half way towards it.
+        """
+        model = self.models[bound.metric]
+        if np.count_nonzero((model.values == bound.limit) & (model.known_noise == 0.0)) < MIN_AT_LIMIT:
+            return 0.0
+        distinct = np.unique(model.values)
+        return 0.5 * float(np.diff(distinct).min()) if distinct.size > 1 else 0.0
 
     def objective_at(self, goal: Goal, rows: IntArray) -> FloatArray:
         """Expected objective, to be minimised, of a noise-free run at rows (m,), (m,); the hyperparameters are integrated out."""
@@ -228,9 +243,10 @@ class Posterior:
         bound itself, in the metric's own unit (see `exactly_met`): the margin is then inf, or `MISSED` at least on the wrong side.
         """
         out = []
-        for (metric, sign, limit), bound in zip(self.limits(goal), self.modelled_bounds(goal), strict=True):
-            mean, variance = estimates.metrics[metric]
-            margin = sign * (mean - limit)
+        for bound in self.modelled_bounds(goal):
+            mean, variance = estimates.metrics[bound.metric]
+            limit = max(self.models[bound.metric].transform.forward_limit(bound.limit), -1e300)
+            margin = (1.0 if bound.sense == ">=" else -1.0) * (mean - limit)
             exact, met = self.exactly_met(bound)
             out.append((np.where(exact, np.where(met, np.inf, np.minimum(margin, -MISSED)), margin), np.sqrt(variance)))
         return out

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import bayestuner as bt
+from bayestuner.search.engine import posterior
 from bayestuner.search.strategies.trade_off import TradeOff
 from bayestuner.surrogate.transform import Transform
 
@@ -95,3 +96,62 @@ def test_a_trade_off_keeps_rows_exactly_at_its_other_bounds():
     search = told(goal, {(c, c): {"p": 5.0 + c, "t": 4.0 * c, "errors": float(c < 3)} for c in (1, 2, 4, 8)}, TradeOff)
     assert search.explain(search.ask()).reason == "hypervolume improvement"
     assert sorted(t.config["cores"] for t in search.front) == [4, 8]
+
+
+# -- metrics that are discrete or saturate at the limit ---------------------------------------------------------------
+
+GRID = bt.Space(bt.Integer("cores", 1, 14), bt.Integer("batch", 1, 12))
+
+
+def saturating(config):
+    raw = 18.0 * config["cores"] ** 0.8 * config["batch"] / (config["batch"] + 2)
+    return {"p": 25 + 6 * config["cores"] + 0.7 * config["batch"] + 3 * math.sin(config["cores"]), "t": min(100.0, raw)}
+
+
+def counting(config):
+    metrics = saturating(config)
+    return {"p": metrics["p"], "t": float(max(0, round(6 - metrics["t"] / 12)))}
+
+
+def search(evaluate, bound, runs, **options):
+    tuner = bt.Tuner(GRID, bt.Goal(minimize="p", subject_to=[bound]), **options)
+    for _ in range(runs):
+        trial = tuner.ask()
+        tuner.tell(trial, evaluate(trial.config))
+    return tuner
+
+
+def test_the_limit_of_a_discrete_metric_is_moved_half_a_step_for_rows_not_measured():
+    def limit(*readings):
+        tuner = told(bt.Goal(minimize="p", subject_to=["t <= 2"]), {(n + 1, n + 1): {"p": 5.0 + n, "t": t} for n, t in enumerate(readings)})
+        ((_, _, limit),) = tuner._posterior.limits(tuner.goal)
+        return tuner._posterior.models["t"].transform.backward(limit)
+
+    assert limit(0.0, 2.0, 2.0, 5.0) == pytest.approx(3.0)
+    assert limit(0.0, 2.0, 5.0) == pytest.approx(2.0)  # one reading there may be chance
+    assert limit(0.0, 2.0, bt.Reading(2.0, sd=0.1), 5.0) == pytest.approx(2.0)
+    assert limit(2.0, 2.0, 2.0) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(("evaluate", "bound"), [(saturating, "t >= 100"), (counting, "t <= 0")], ids=["saturates", "counts"])
+def test_a_safe_search_goes_on_to_improve_on_a_plateau_at_the_limit(monkeypatch, evaluate, bound):
+    best = min(m["p"] for m in map(evaluate, GRID) if bt.Goal(minimize="p", subject_to=[bound]).feasible(m))
+
+    def searches():
+        """Mean distance from the optimum, and the share of choices that were made to improve instead of to be feasible at all."""
+        tuners = [search(evaluate, bound, 20, seed=seed, min_p_feasible=0.9) for seed in range(6)]
+        reasons = [tuner.explain(t).reason for tuner in tuners for t in tuner.trials[3:]]
+        return np.mean([t.best_feasible.metrics["p"] / best - 1 for t in tuners]), reasons.count("expected improvement") / len(reasons)
+
+    distance, improving = searches()
+    monkeypatch.setattr(posterior, "MIN_AT_LIMIT", 1000)
+    distance_before, improving_before = searches()
+    assert distance < 0.9 * distance_before
+    assert improving > 0.5 > improving_before
+
+
+def test_an_untried_row_of_the_plateau_can_be_recommended():
+    tuner = search(saturating, "t >= 100", 10, seed=2)
+    found = tuner.recommend(untried=True)
+    assert found.p_feasible >= 0.9
+    assert saturating(found.config)["t"] >= 99.0
