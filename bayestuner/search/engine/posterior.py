@@ -16,6 +16,7 @@ import numpy.typing as npt
 from bayestuner.goal import Bound, Goal
 from bayestuner.search.engine.acquisition import log_ndtr
 from bayestuner.search.engine.knob_metrics import infeasible_levels, is_knob, knob_values
+from bayestuner.search.engine.measured import Incumbent, NoiseFreeEstimates
 from bayestuner.search.engine.packed import ModelBound
 from bayestuner.space import Space
 from bayestuner.surrogate.gp import GaussianProcess
@@ -28,8 +29,6 @@ from bayestuner.trial import Failed, Measured, Outcome, Reading, Trial
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
-MeanAndVariance = tuple[FloatArray, FloatArray]
-"""Of several rows, (m,) each."""
 
 TINY = 1e-300
 MIN_AT_LIMIT = 2  # exact readings at a limit from which on the metric is taken to be discrete or to saturate there
@@ -58,49 +57,6 @@ class Scoring:
     bounds: list[ModelBound]
     objective: int | list[int]
     viability: int = -1
-
-
-@dataclass(frozen=True, slots=True)
-class Incumbent:
-    """The measured row that new ones are to improve on.
-
-    Attributes
-    ----------
-    value : float
-        Its objective without noise, to be minimised, in the units of the objective's model.
-    feasible : bool
-        False where no measured row meets the goal.
-    row : int
-    lead : float
-        By how much the next best feasible row is worse; inf where there is none.
-    variance : float
-        Of `value`, because the row's readings are noisy.
-    """
-
-    value: float
-    feasible: bool
-    row: int
-    lead: float
-    variance: float
-
-
-@dataclass(frozen=True, slots=True)
-class NoiseFreeEstimates:
-    """Estimates of what the measured rows would read without noise, in the models' units.
-
-    Attributes
-    ----------
-    rows : ndarray of int, (n,)
-    objective, variance : ndarray, (n,)
-        The objective, to be minimised, and its variance.
-    metrics : dict
-        Modelled metric -> its mean and variance, (n,) each.
-    """
-
-    rows: IntArray
-    objective: FloatArray
-    variance: FloatArray
-    metrics: dict[str, MeanAndVariance]
 
 
 class Posterior:

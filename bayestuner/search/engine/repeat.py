@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from bayestuner.search.engine.posterior import Incumbent
+from bayestuner.search.engine.measured import Incumbent
 
 MAX_READINGS = 4  # of one configuration during the search
 

@@ -16,8 +16,9 @@ from bayestuner.search.engine.candidates import Candidates
 from bayestuner.search.engine.design import Excluded, choose_first, design_size
 from bayestuner.search.engine.explanation import Explanation, Plan
 from bayestuner.search.engine.knob_metrics import knob_objective
+from bayestuner.search.engine.measured import Incumbent
 from bayestuner.search.engine.packed import NO_MIN_LOG_P, Exclusions, Packed
-from bayestuner.search.engine.posterior import Incumbent, Posterior
+from bayestuner.search.engine.posterior import Posterior
 from bayestuner.search.engine.predictions import predictions, predictions_and_log_feasible
 from bayestuner.search.engine.recheck import row_to_recheck
 from bayestuner.search.engine.repeat import MAX_READINGS, log_repeat_gain

@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 import bayestuner as bt
 from bayestuner.errors import InvalidGoal, InvalidTell, SpaceExhausted
-from bayestuner.search.engine.posterior import Incumbent
+from bayestuner.search.engine.measured import Incumbent
 from bayestuner.search.engine.repeat import MAX_READINGS, log_repeat_gain
 from bayestuner.search.engine.tuner import Tuner
 
