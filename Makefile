@@ -54,7 +54,8 @@ test-vm: $(STAMP)
 # The compiled loops as plain Python: numpy warns where compiled code does not, so its warnings are no errors here.
 test-nojit: $(STAMP)
 	NUMBA_DISABLE_JIT=1 $(PY) -m coverage run -m pytest -m "not compiled" -W ignore::RuntimeWarning tests/core tests/surrogate \
-	  tests/search/engine/test_design.py tests/search/engine/test_tuner.py tests/search/test_laws.py tests/search/strategies/test_annealing.py tests/search/strategies/test_batching.py \
+	  tests/search/engine/test_design.py tests/search/engine/test_tuner.py tests/search/engine/test_exact_limits.py tests/search/engine/test_recheck.py \
+	  tests/search/engine/test_calibration.py tests/search/test_laws.py tests/search/test_bad_input.py tests/search/strategies/test_annealing.py tests/search/strategies/test_batching.py \
 	  tests/search/strategies/test_published.py tests/search/strategies/test_trade_off.py
 	$(PY) -m coverage report
 

@@ -39,6 +39,7 @@ def told(seed, n):
     return tuner, metrics, rng
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 @pytest.mark.parametrize("n", [8, 16])
 def test_intervals_of_rows_not_measured_hold_the_value_in_95_of_100(n):

@@ -133,6 +133,7 @@ def test_the_limit_of_a_discrete_metric_is_moved_half_a_step_for_rows_not_measur
     assert limit(2.0, 2.0, 2.0) == pytest.approx(2.0)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize(("evaluate", "bound"), [(saturating, "t >= 100"), (counting, "t <= 0")], ids=["saturates", "counts"])
 def test_a_safe_search_goes_on_to_improve_on_a_plateau_at_the_limit(monkeypatch, evaluate, bound):
     best = min(m["p"] for m in map(evaluate, GRID) if bt.Goal(minimize="p", subject_to=[bound]).feasible(m))

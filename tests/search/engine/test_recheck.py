@@ -41,6 +41,7 @@ def search(seed, runs, fluke_at=None):
     return tuner
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("seed", range(6))
 def test_one_fluke_does_not_hide_the_optimum(seed):
     tuner = search(seed, 20, fluke_at=optimum()["cores"])
@@ -49,6 +50,7 @@ def test_one_fluke_does_not_hide_the_optimum(seed):
     assert tuner.best_feasible.metrics["power_w"] <= 1.02 * server(optimum())["power_w"]
 
 
+@pytest.mark.compiled
 def test_a_failure_is_run_again_where_it_hides_the_best_and_says_so():
     tuner = search(1, 20, fluke_at=optimum()["cores"])
     again = [t for t in tuner.trials if tuner.explain(t).reason == "recheck"]
@@ -59,6 +61,7 @@ def test_a_failure_is_run_again_where_it_hides_the_best_and_says_so():
     assert again[0].state == "measured"
 
 
+@pytest.mark.compiled
 def test_real_failures_are_hardly_ever_run_again():
     rechecks = [sum(tuner.explain(t).reason == "recheck" for t in tuner.trials) for tuner in (search(seed, 20) for seed in range(8))]
     assert np.mean(rechecks) <= 0.5
