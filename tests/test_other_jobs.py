@@ -213,7 +213,10 @@ def test_what_is_no_http_url_is_refused(url):
 
 
 def test_a_wrong_path_is_said_in_the_words_of_http():
-    process = load(server=[sys.executable, "-c", SERVER, "@PORT@", "0.01", "200", "/infer"])
+    code = "import sys; from bayestuner.measure import http_load; http_load._REFUSED_S = 1.0; sys.exit(http_load.main())"
+    server = ["--", sys.executable, "-c", SERVER, "@PORT@", "0.01", "200", "/infer"]
+    command = [sys.executable, "-c", code, "--url", "http://127.0.0.1:@PORT@/", *server]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert re.fullmatch(

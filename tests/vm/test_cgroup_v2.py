@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ from bayestuner.measure.cgroup.select import open_isolation
 from bayestuner.measure.cgroup.v2 import V2Isolation
 from bayestuner.measure.job.parser import parse_job
 from bayestuner.measure.run.runner import Runner
+from bayestuner.report.apply import Launch as Launched
+from bayestuner.report.apply import apply_line, way_here
 from bayestuner.trial import Failed, Measured
 
 pytestmark = pytest.mark.vm
@@ -324,3 +327,25 @@ def test_what_a_killed_tuner_left_is_swept_by_the_next(isolation):
     assert done.returncode == -signal.SIGKILL
     assert done.stdout.strip() in isolation.sweep()
     assert not (discover().v2.folder / done.stdout.strip()).exists()
+
+
+# -- the line that applies a recommendation ----------------------------------------------------------------------------------
+
+
+def test_the_line_to_apply_with_limits_what_is_pasted(isolation, tmp_path):
+    """As `bayestuner show` prints it on a machine with cgroup v2 and without systemd."""
+    way = way_here(("cpuset", "memory"), systemd=False)
+    assert way.kind == "cgroup-v2"
+    code = "import os; print(sorted(os.sched_getaffinity(0)), os.getcwd(), open('/proc/self/cgroup').read().strip()[-4:])"
+    launch = Launched("test", (sys.executable, "-I", "-S", "-c", code), {}, str(tmp_path), None, (1, 2), (0,), 64 * MIB)
+    for _ in range(2):
+        done = subprocess.run(["sh", "-c", apply_line(launch, way)], capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == f"[1, 2] {tmp_path} test\n"
+    group = way.folders["memory"] / "test"
+    assert (group / "memory.max").read_text() == f"{64 * MIB}\n"
+    assert (group / "cpuset.mems").read_text() == "0\n"
+    hungry = replace(launch, command=(sys.executable, "-I", "-S", "-c", f"x = bytearray({96 * MIB}); print(len(x))"))
+    done = subprocess.run(["sh", "-c", apply_line(hungry, way)], capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+    assert (done.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), done.stdout) == (True, "")
+    group.rmdir()

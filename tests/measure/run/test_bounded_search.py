@@ -7,10 +7,19 @@ import time
 
 import pytest
 
-from bayestuner.measure.run.bounded_search import FREE_S, SHARE, BoundedSearch, SearchTooLong
+from bayestuner.measure.run import bounded_search
+from bayestuner.measure.run.bounded_search import BoundedSearch, SearchTooLong
 from bayestuner.measure.run.output_reports import OutputReports
 
 HOPELESS = r"(?:a+)+b (?P<rate>\d+)"
+MOST_S = 1.0
+"""CPU time that a hopeless search may take in these tests, where 0.1 s are free; by itself it would take years."""
+
+
+@pytest.fixture(autouse=True)
+def little_is_free(monkeypatch):
+    assert (bounded_search.FREE_S, bounded_search.SHARE) == (1.0, 0.1)
+    monkeypatch.setattr(bounded_search, "FREE_S", 0.1)
 
 
 def test_a_search_without_end_is_ended():
@@ -18,7 +27,7 @@ def test_a_search_without_end_is_ended():
     began = time.thread_time()
     with bounded.session(), pytest.raises(SearchTooLong):
         bounded.search(re.compile(HOPELESS), "a" * 60)
-    assert time.thread_time() - began < 2 * FREE_S
+    assert time.thread_time() - began < MOST_S
 
 
 def test_ordinary_searches_are_left_alone():
@@ -49,7 +58,7 @@ def test_in_another_thread_the_sum_is_bounded():
     thread.start()
     thread.join(60)
     assert len(ended) == 1
-    assert ended[0] < 3 * FREE_S
+    assert ended[0] < MOST_S
 
 
 def test_a_hostile_line_ends_the_run_in_one_sentence():
@@ -57,10 +66,6 @@ def test_a_hostile_line_ends_the_run_in_one_sentence():
     began = time.thread_time()
     reports.feed(b"aaab 5\n" + b"a" * 5000 + b"\n" + b"aaab 6\n", 10**9)
     reports.feed(b"a" * 5000 + b"\n", 2 * 10**9)
-    assert time.thread_time() - began < 2 * FREE_S
+    assert time.thread_time() - began < MOST_S
     assert "regular expressions take too long on the job's output, at last on the line 'aaaa" in reports.unusable
     assert (reports.ready_ns, len(reports.stamps_ns)) == (10**9, 0)
-
-
-def test_the_share_is_small():
-    assert 0 < SHARE <= 0.1
