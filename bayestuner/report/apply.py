@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from bayestuner.errors import StoreError
 from bayestuner.measure.cgroup.cpulist import format_list
 from bayestuner.measure.cgroup.hierarchy import OwnGroups, discover
 from bayestuner.measure.http_load import PORT, server_command
@@ -82,19 +83,34 @@ class Way:
 
 
 def launch_of(summary: Summary, side: Side, records: Sequence[Record]) -> Launch:
-    """How the configuration was run last; of a study of an older BayesTuner, whose runs say less, as its summary says."""
-    runs = (r.details for r in reversed(records) if r.trial.config == side.config and r.details.get("argv"))
-    details: Mapping[str, Any] = next(runs, {})
+    """How the configuration was run last; of a study of an older BayesTuner, whose runs say less, as its summary says.
+
+    Raises
+    ------
+    StoreError
+        What the study says of its runs has another form than BayesTuner writes.
+    """
+    try:
+        return _launch(
+            summary, side, next((r.details for r in reversed(records) if r.trial.config == side.config and r.details.get("argv")), {})
+        )
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise StoreError(
+            f"the study {summary.name} is damaged: how a run was started can't be read ({error!r}); take it from a copy"
+        ) from error
+
+
+def _launch(summary: Summary, side: Side, details: Mapping[str, Any]) -> Launch:
     confined = details.get("mems") is not None or details.get("isolation", "affinity") == "affinity"  # else there is no knob for cores
     settings = [(str(s["knob"]), str(s["target"]), str(s["asked"])) for s in details.get("settings") or ()]
     return Launch(
         name=summary.name,
         command=tuple(map(str, details.get("argv") or summary.command)),
         env={str(n): str(v) for n, v in (details.get("env") or summary.env).items()},
-        cwd=details.get("cwd"),
-        user=details.get("user", summary.user),
-        cpus=side.cpus if confined else (),
-        memory_nodes=tuple(details.get("mems") or ()),
+        cwd=None if details.get("cwd") is None else str(details["cwd"]),
+        user=None if details.get("user", summary.user) is None else str(details.get("user", summary.user)),
+        cpus=tuple(map(int, side.cpus)) if confined else (),
+        memory_nodes=tuple(map(int, details.get("mems") or ())),
         memory_max_bytes=side.memory_max_bytes,
         settings=tuple(settings),
     )

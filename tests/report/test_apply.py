@@ -15,6 +15,7 @@ from jobs import bayestuner, processes_of, write_job
 from patience import wait_for
 from study_doubles import small_goal, small_space
 
+from bayestuner.errors import StoreError
 from bayestuner.measure.cgroup.hierarchy import Mount, OwnGroup, OwnGroups
 from bayestuner.measure.run.placement import sets_threads
 from bayestuner.report.apply import Launch, Way, apply_line, launch_of, left_out, way_here
@@ -162,6 +163,18 @@ def test_cores_are_only_limited_where_the_runs_were(tmp_path):
             launch = launch_of(summary, summary.recommended, study.records())
         assert (launch.cpus, launch.cwd, launch.command) == (cpus, "/srv", ("/bin/job",))
         assert ("cpuset" in launch.controllers) == bool(cpus)
+
+
+@pytest.mark.parametrize("wrong", [{"mems": ["x"]}, {"env": [1]}, {"settings": [{"knob": "a"}]}, {"argv": 3}, {"cpus": [None]}])
+def test_details_of_another_form_are_a_damaged_study(wrong, tmp_path):
+    with Study.create(tmp_path / "s", small_space(), small_goal(), "random", 0, 2, name="toy") as study:
+        trial = study.ask()
+        details = {"cpus": [0], "argv": ["/bin/job"], "mems": [0], "isolation": "cgroup-v2"} | wrong
+        study.tell(trial, Measured({"power_w": Reading(1.0), "throughput": Reading(50.0)}), details)
+        study.set_result({"complete": True, "recommended": trial.config})
+        summary = summarise(study)
+        with pytest.raises(StoreError, match="toy is damaged"):
+            launch_of(summary, summary.recommended, study.records())
 
 
 # -- pasted ---------------------------------------------------------------------------------------------------------------
