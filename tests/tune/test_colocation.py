@@ -77,7 +77,7 @@ def test_busy_neighbours_both_have_a_core(tmp_path):
 
 @needs_two
 def test_no_window_begins_before_every_job_is_warm(tmp_path):
-    with open_colocation(jobs(tmp_path, spin(tmp_path), spin(tmp_path, delay=1.5)), GOAL) as machine:
+    with open_colocation(jobs(tmp_path, spin(tmp_path), spin(tmp_path, delay=3.0)), GOAL) as machine:
         assert isinstance(machine.run(config()), Measured)
     assert machine.details[0]["warmup_s"] > 1.0  # it had been ready long before the other
 
