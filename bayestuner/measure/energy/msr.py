@@ -7,7 +7,6 @@ and units a CPU has.
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -51,8 +50,8 @@ def package_cpus(roots: KernelRoots, cpu: CpuModel) -> dict[str, int]:
 def _open_remedy(error: OSError, cpu: CpuModel, number: int) -> str:
     if isinstance(error, FileNotFoundError):
         return HIDDEN_BY_VM if cpu.hypervisor else LOAD_MODULE
-    if isinstance(error, PermissionError):  # the device asks for both: the file's permission and the capability
-        return f"sudo chown $USER /dev/cpu/*/msr && sudo setcap cap_sys_rawio+ep {os.path.realpath(sys.executable)}"
+    if isinstance(error, PermissionError):  # a capability of the interpreter's file would do too, but give it to every user of the machine
+        return "run as root and give the job a user ([job] user), or use another meter"
     return f"bring the CPU online: echo 1 | sudo tee /sys/devices/system/cpu/cpu{number}/online"
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -114,7 +113,7 @@ def _open_event(pmu_type: int, config: int, cpu: int) -> int:
 def _open_remedy(error: OSError, otherwise: str) -> str:
     if not isinstance(error, PermissionError):
         return otherwise
-    return f"sudo sysctl kernel.perf_event_paranoid=0, or: sudo setcap cap_perfmon+ep {os.path.realpath(sys.executable)}"
+    return "sudo sysctl kernel.perf_event_paranoid=0 (until the next boot), or run as root and give the job a user ([job] user)"
 
 
 def open_perf(roots: KernelRoots) -> CountingMeter:
