@@ -188,7 +188,7 @@ def _range_problem(value: float, key: Key) -> str | None:
     if key.low is not None and (value < key.low or (key.exclusive_low and value == key.low)):
         return f"expected {'more than' if key.exclusive_low else 'at least'} {key.low:g}{unit}, not {value!r}"
     if key.high is not None and value > key.high:
-        return f"expected at most {key.high:g}{unit}, not {value!r}"
+        return f"expected at most {key.high:.12g}{unit}, not {value!r}"
     return None
 
 

@@ -115,7 +115,7 @@ def _value_words(key: Key) -> str:
     if key.low is not None and (key.low > 0 or key.exclusive_low):
         words += f", {'> ' if key.exclusive_low else '>= '}{key.low:g}"
     if key.high is not None:
-        words += f", <= {key.high:g}"
+        words += f", <= {key.high:.12g}"
     return words
 
 

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 
 from bayestuner.measure.job.keys import Key
 
+HOUR_S, DAY_S = 3600, 86_400
+"""Times above these are slips: a search of which one run, or one wait, takes so long is no search."""
+
 JOB_KEYS = (
     Key("name", "text", "What the job is called in results; by default the file's name without its ending.", None),
     Key(
@@ -76,7 +79,7 @@ GOAL_KEYS = (
 )
 
 MEASURE_KEYS = (
-    Key("budget", "integer", "How many test runs the search may take.", 20, "runs", low=1),
+    Key("budget", "integer", "How many test runs the search may take.", 20, "runs", low=1, high=1_000_000),
     Key(
         "stop",
         "texts",
@@ -86,8 +89,17 @@ MEASURE_KEYS = (
         "the goal. `time > 2h` (or `s`, `min`): no run of the search starts later than that after `bayestuner tune` did.",
         [],
     ),
-    Key("min_seconds", "number", "Shortest measuring window.", 5.0, "s", low=0, exclusive_low=True),
-    Key("max_seconds", "number", "Longest window; a run that isn't tight by then is flagged.", 30.0, "s", low=0, exclusive_low=True),
+    Key("min_seconds", "number", "Shortest measuring window.", 5.0, "s", low=0, exclusive_low=True, high=DAY_S),
+    Key(
+        "max_seconds",
+        "number",
+        "Longest window; a run that isn't tight by then is flagged.",
+        30.0,
+        "s",
+        low=0,
+        exclusive_low=True,
+        high=DAY_S,
+    ),
     Key(
         "relative_error",
         "number",
@@ -98,7 +110,16 @@ MEASURE_KEYS = (
         exclusive_low=True,
         high=1,
     ),
-    Key("startup_timeout_s", "number", "How long the job may take from its start until it is ready.", 60.0, "s", low=0, exclusive_low=True),
+    Key(
+        "startup_timeout_s",
+        "number",
+        "How long the job may take from its start until it is ready.",
+        60.0,
+        "s",
+        low=0,
+        exclusive_low=True,
+        high=DAY_S,
+    ),
     Key(
         "warmup_seconds",
         "number",
@@ -107,6 +128,7 @@ MEASURE_KEYS = (
         None,
         "s",
         low=0,
+        high=HOUR_S,
     ),
     Key(
         "idle_seconds",
@@ -116,6 +138,7 @@ MEASURE_KEYS = (
         10.0,
         "s",
         low=0,
+        high=HOUR_S,
     ),
     Key(
         "cooldown_seconds",
@@ -124,6 +147,7 @@ MEASURE_KEYS = (
         15.0,
         "s",
         low=0,
+        high=HOUR_S,
     ),
     Key(
         "retries",
@@ -153,6 +177,7 @@ MEASURE_KEYS = (
         10,
         "runs",
         low=0,
+        high=1_000_000,
     ),
     Key(
         "energy",
@@ -211,9 +236,18 @@ MEASURE_KEYS = (
         "auto",
         "cores",
         low=0,
+        high=65535,
     ),
-    Key("repeats", "integer", "Interleaved repeats of the best and the all-max configuration behind the final figures.", 3, "runs", low=0),
-    Key("seed", "integer", "Same seed and same results give the same search.", 0, low=0),
+    Key(
+        "repeats",
+        "integer",
+        "Interleaved repeats of the best and the all-max configuration behind the final figures.",
+        3,
+        "runs",
+        low=0,
+        high=1000,
+    ),
+    Key("seed", "integer", "Same seed and same results give the same search.", 0, low=0, high=2**32 - 1),
 )
 
 _RANGE = "Either min and max (and step), or values."

@@ -1,5 +1,6 @@
 """The job file: what a good one becomes, and that every mistake in a bad one is named with its key."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from bayestuner.goal import Goal
 from bayestuner.measure.job.command import program_problem
 from bayestuner.measure.job.parser import MistakesInJob, load_job, parse_job
 from bayestuner.measure.job.reference import reference_markdown
+from bayestuner.measure.job.schema import MEASURE_KEYS
 from bayestuner.measure.machine.memory import MemoryBound
 from bayestuner.space import Categorical, Integer, Ordinal
 
@@ -355,3 +357,13 @@ def test_with_goal(tmp_path):
 def test_the_reference_is_up_to_date():
     committed = Path(__file__).parents[3] / "docs" / "job-file.md"
     assert committed.read_text() == reference_markdown(), "run: python -m bayestuner.measure.job.reference > docs/job-file.md"
+
+
+@pytest.mark.parametrize(
+    "key", [key for key in MEASURE_KEYS if key.type in ("integer", "number", "number or auto")], ids=lambda key: key.name
+)
+def test_every_number_of_measure_has_an_upper_end(key, tmp_path):
+    """A search whose single run takes 1e300 s would never end, and a seed of 70 bits fits into no study."""
+    huge = "1e300" if key.type == "number" else str(2**70)
+    text = re.sub(rf"^{key.name} = .*\n", "", GOOD, flags=re.MULTILINE).replace("[measure]", f"[measure]\n{key.name} = {huge}")
+    assert "expected at most" in mistakes(text, tmp_path)[f"measure.{key.name}"]
