@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bayestuner.errors import StoreError
+from bayestuner.study.owner import LOCK_NAME
 
 FILE_NAME = "study.sqlite"
 _BUSY_TIMEOUT_S = 60.0
@@ -19,7 +20,7 @@ def make_private_file(folder: Path) -> None:
     """Make the folder (0700) and the file (0600); raise `StoreError` where the folder can't hold a study."""
     if folder.exists() and not folder.is_dir():
         raise StoreError(f"{folder} is a file, not a folder; name a folder for the study")
-    if folder.is_dir() and not (folder / FILE_NAME).exists() and any(folder.iterdir()):
+    if folder.is_dir() and not (folder / FILE_NAME).exists() and any(entry.name != LOCK_NAME for entry in folder.iterdir()):
         raise StoreError(f"{folder} holds other things and no study; name a new or empty folder with --study")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(folder / FILE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -41,8 +42,8 @@ def connect_read_only(folder: Path) -> sqlite3.Connection:
 
 def remove_file(folder: Path) -> None:
     """Remove the file and what SQLite keeps beside it, then the folder where it is empty."""
-    for ending in ("", "-wal", "-shm", "-journal"):
-        (folder / f"{FILE_NAME}{ending}").unlink(missing_ok=True)
+    for name in (FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm", f"{FILE_NAME}-journal", LOCK_NAME):
+        (folder / name).unlink(missing_ok=True)
     with suppress(OSError):
         folder.rmdir()
 

@@ -265,7 +265,7 @@ class Store:
                 "WHERE t.ask_seq > ? OR o.tell_seq > ? ORDER BY t.number",
                 (after_seq, after_seq),
             ).fetchall()
-            return tuple(_record(*row) for row in rows)
+            return tuple(_record(self.folder, *row) for row in rows)
 
     def provenance(self) -> tuple[Json, ...]:
         """What was recorded about machine, versions and meter, one entry per start of `tune`."""
@@ -333,11 +333,11 @@ def utc_now() -> str:
 
 
 def _record(
-    number: int, row: int, config: str, is_repeat: int, ask_seq: int, adopted: int, role: Role, owner: str, asked_utc: str,
+    folder: Path, number: int, row: int, config: str, is_repeat: int, ask_seq: int, adopted: int, role: Role, owner: str, asked_utc: str,
     outcome: str | None, tell_seq: int | None, told_utc: str | None, details: str | None,
 ) -> Record:  # fmt: skip
     values: Config = json.loads(config)
     told = None if outcome is None else outcome_from_json(json.loads(outcome))
     trial = Trial(number, row, values, bool(is_repeat), told)
-    by = Owner.from_json(json.loads(owner))
+    by = Owner.from_json(json.loads(owner), folder)
     return Record(trial, ask_seq, bool(adopted), role, by, asked_utc, tell_seq, told_utc, json.loads(details) if details else {})

@@ -46,7 +46,7 @@ class Study:
         self.folder = store.folder
         self.space: Space = space_from_json(row.space)
         self.goal: Goal = goal_from_json(row.goal)
-        self._owner = Owner.this_process()
+        self._owner = Owner.this_process(None if read_only else self.folder)
         self._replayed = ReplayedStrategy(store, self.space)
         self._transients_in_a_row = 0
 
