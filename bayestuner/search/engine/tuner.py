@@ -283,7 +283,7 @@ class Tuner(Strategy):
             if row >= 0:
                 if self._worth_repeating(incumbent, value):
                     return Plan(incumbent.row, True, self._explain(incumbent.row, "repeat"))
-                if incumbent.feasible and not self._outstanding:
+                if incumbent.feasible and self.min_p_feasible is None and not self._outstanding:  # a safe search doubts no failure
                     doubtful = row_to_recheck(self._candidates, self._posterior, self._scorer, packed, scoring, value, **options)
                     if doubtful is not None:
                         return Plan(doubtful, True, self._explain(doubtful, "recheck"))

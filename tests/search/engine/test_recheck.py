@@ -24,9 +24,9 @@ def optimum():
     return min((c for c in SPACE if c["memory_gib"] >= 2 and GOAL.feasible(server(c))), key=lambda c: server(c)["power_w"])
 
 
-def search(seed, runs, fluke_at=None):
+def search(seed, runs, fluke_at=None, **options):
     """A search in which the first run with so many cores is killed for memory, whatever it has of it."""
-    tuner, flukes = bt.Tuner(SPACE, GOAL, seed=seed), 0
+    tuner, flukes = bt.Tuner(SPACE, GOAL, seed=seed, **options), 0
     for _ in range(runs):
         trial = tuner.ask()
         try:
@@ -65,6 +65,14 @@ def test_a_failure_is_run_again_where_it_hides_the_best_and_says_so():
 def test_real_failures_are_hardly_ever_run_again():
     rechecks = [sum(tuner.explain(t).reason == "recheck" for t in tuner.trials) for tuner in (search(seed, 20) for seed in range(8))]
     assert np.mean(rechecks) <= 0.5
+
+
+@pytest.mark.compiled
+def test_a_safe_search_doubts_no_failure():
+    cores = optimum()["cores"]
+    tuners = [search(seed, 20, fluke_at=cores, min_p_feasible=0.5) for seed in range(4)]
+    assert any(t.state == "failed" and t.config["cores"] == cores for tuner in tuners for t in tuner.trials)
+    assert all(tuner.explain(t).reason != "recheck" for tuner in tuners for t in tuner.trials)
 
 
 def test_a_failure_that_happens_again_is_believed():
