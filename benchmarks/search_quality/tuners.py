@@ -26,14 +26,17 @@ def _bayes(patches: dict[str, Any] | None = None, **options: Any) -> Maker:
     def make(problem: Problem, seed: int, budget: int) -> Any:
         for target, value in (patches or {}).items():
             module, _, name = target.partition(":")
-            setattr(import_module(module), name, value)
+            owner = import_module(module)
+            if not hasattr(owner, name):  # setting a name that nothing reads would replay the default under another name
+                raise AttributeError(f"the variant sets {target}, which is not there")
+            setattr(owner, name, value)
         return bt.Tuner(problem.space, problem.goal, seed=seed, budget=budget, **options)
 
     return make
 
 
 def _prior(**values: tuple[float, float]) -> Maker:
-    return _bayes({"bayestuner.surrogate.gp:Priors": functools.partial(Priors, **values)})
+    return _bayes({"bayestuner.surrogate.modelling:Priors": functools.partial(Priors, **values)})
 
 
 def _random(problem: Problem, seed: int, budget: int) -> Any:
@@ -47,7 +50,7 @@ def _annealing(problem: Problem, seed: int, budget: int) -> Any:
 class _Unwarped(Geometry):
     @classmethod
     def of(cls, *args: Any, **options: Any) -> Geometry:
-        return Geometry.of(*args, warp=False, **options)
+        return Geometry.of(*args, **{**options, "warp": False})
 
 
 TUNERS: dict[str, Maker] = {
@@ -60,9 +63,9 @@ TUNERS: dict[str, Maker] = {
     "design-4": _bayes({"bayestuner.search.engine.design:N_DESIGN": 4}),
     "design-5": _bayes({"bayestuner.search.engine.design:N_DESIGN": 5}),
     "far-limits": _bayes({"bayestuner.search.engine.tuner:MAX_LIMIT_DISTANCE": 1e300}),
-    "price-first": _bayes({"bayestuner.search.engine.tuner:FEASIBILITY_FIRST": 1}),
+    "price-first": _bayes({"bayestuner.search.engine.tuner:FEASIBILITY_POWER": 1}),
     "log-only": _bayes({"bayestuner.surrogate.metric:COMPARE_AT": frozenset()}),
-    "no-warp": _bayes({"bayestuner.search.engine.posterior:Geometry": _Unwarped}),
+    "no-warp": _bayes({"bayestuner.surrogate.modelling:Geometry": _Unwarped}),
     "ard": _bayes(form="ard"),
     "matern32": _bayes(family="matern32"),
     "rbf": _bayes(family="rbf"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.search_quality import store
+from benchmarks.search_quality import store, tuners
 from benchmarks.search_quality.figures import Figures, Run, close, found_feasible, random_regret, regrets, relative_regret, score
 from benchmarks.search_quality.problems import load
 from benchmarks.search_quality.replay import replay
@@ -112,3 +112,33 @@ def test_the_simulated_jobs_are_problems_like_any_other():
     assert [(p.name, p.family, len(p.configs)) for p in problems] == [("simulated-small-mobilenet_v2", "simulated-small", 224)]
     run = replay("bayes", TUNERS["bayes"], problems[0], 0, 20)
     assert regrets(problems[0], run.rows)[-1] <= 0.02 * problems[0].optimum
+
+
+@pytest.fixture
+def restored(monkeypatch):
+    """Constants that a variant sets are put back after the test."""
+    monkeypatch.setattr(tuners, "setattr", monkeypatch.setattr, raising=False)
+
+
+@pytest.mark.parametrize("name", sorted(TUNERS))
+def test_every_variant_sets_what_is_there(tables, restored, name):
+    problem = load(tables)[0]
+    if name in ("batch_sizer", "aimd"):  # for spaces with a batch size
+        return
+    assert TUNERS[name](problem, 0, 9).ask().row >= 0
+
+
+def test_variants_of_the_priors_and_of_the_warp_reach_the_models(tables, restored):
+    problem = load(tables)[0]
+
+    def model_of(name):
+        tuner = TUNERS[name](problem, 0, 9)
+        for row in (4, 11, 20, 27):
+            tuner.tell(tuner.adopt(problem.space.config(row)), objective=1.0 + row, constraint=2.0 + row)
+        tuner.predict(problem.space.config(0))
+        return tuner._posterior.models["objective"]
+
+    default = model_of("bayes")
+    for name in ("short-scales", "long-scales", "little-noise", "much-noise", "weak-trend"):
+        assert (model_of(name).gp.prior_mean != default.gp.prior_mean).any(), name
+    assert (model_of("no-warp").gp.geometry.kinds != default.gp.geometry.kinds).any()
