@@ -17,7 +17,6 @@ from typing import Any, Literal
 from bayestuner.errors import StoreError
 from bayestuner.measure.cgroup.cpulist import format_list
 from bayestuner.measure.cgroup.hierarchy import OwnGroups, discover
-from bayestuner.measure.http_load import PORT, server_command
 from bayestuner.measure.run.placement import sets_threads
 from bayestuner.study.store import Record
 from bayestuner.study.summary import Side, Summary
@@ -182,6 +181,8 @@ def left_out(launch: Launch, way: Way) -> str | None:
 
 def _exec(launch: Launch, starter: Sequence[str]) -> str:
     """The last command of the line: variables, what sets limits and user, and the job; a load generator's server in its place."""
+    from bayestuner.measure.http_load import server_command  # here, since it loads http.client, which nothing else in `tune` needs
+
     server = server_command(launch.command)
     unset = [word for name in sorted(os.environ) if sets_threads(name) and name not in launch.env for word in ("-u", name)]
     variables = [*unset, *(f"{name}={value}" for name, value in sorted(launch.env.items()))]
@@ -194,6 +195,8 @@ def _exec(launch: Launch, starter: Sequence[str]) -> str:
 
 
 def _server_word(word: str) -> str:
+    from bayestuner.measure.http_load import PORT
+
     return SERVER_PORT.join(shlex.quote(part) if part else "" for part in word.split(PORT)) or "''"
 
 
