@@ -182,7 +182,7 @@ def test_a_server_program_that_is_missing_is_one_sentence():
 
 
 def test_alone_it_prints_what_it_measured():
-    process = load("--clients", "2", "--seconds", "1", server=[sys.executable, "-c", SERVER, "@PORT@", "0.05"])
+    process = load("--clients", "2", "--seconds", "2", server=[sys.executable, "-c", SERVER, "@PORT@", "0.05"])
     out, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")
     start, figures, latency = out.splitlines()
