@@ -64,6 +64,7 @@ def test_maximising_works_as_minimising(goal):
     assert result.best.metrics["throughput"] >= 0.98 * optimum(goal)
 
 
+@pytest.mark.compiled  # whole searches, none of whose lines the others leave out
 def test_several_bounds_in_both_directions_on_the_same_metric():
     goal = bt.Goal(minimize="power_w", subject_to=["throughput >= 90", "throughput <= 120", "power_w >= 40"])
     result = run(Tuner(SPACE, goal, seed=0))
@@ -206,6 +207,7 @@ def test_retarget_costs_no_run_and_no_fit():
         tuner.retarget(bt.Goal(minimize="latency"))
 
 
+@pytest.mark.compiled  # whole searches, none of whose lines the others leave out
 def test_explain_says_why():
     tuner = Tuner(SPACE, GOAL, seed=0)
     result = run(tuner)
@@ -218,6 +220,7 @@ def test_explain_says_why():
     assert tuner.explain(tuner.adopt(SPACE.config(0))).reason == "own choice"
 
 
+@pytest.mark.compiled  # whole searches, none of whose lines the others leave out
 def test_recommend_gives_intervals_that_hold_the_truth():
     tuner = Tuner(SPACE, GOAL, seed=0)
     run(tuner)
@@ -235,6 +238,7 @@ def test_parallel_asks_spread_out():
     assert len(set(rows)) == 6
 
 
+@pytest.mark.compiled  # whole searches, none of whose lines the others leave out
 def test_tiny_budgets_keep_the_design_below_a_third():
     for budget, first in ((3, 1), (6, 2), (20, 3)):
         tuner = Tuner(SPACE, GOAL, seed=0, budget=budget)
