@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from patience import wait_for
 from study_doubles import pretend_run, small_goal, small_space
 
 from bayestuner.study.study import Study
@@ -77,7 +78,7 @@ def test_a_trial_of_a_dead_container_is_run_again(worker, folder):
     process.kill()
     process.communicate(timeout=60)
     with Study.open(folder, read_only=True) as study:
-        assert [r.orphaned for r in study.records()] == [True]
+        wait_for(lambda: [r.orphaned for r in study.records()] == [True])  # the kernel closes its files one after another
     again, same = worker(*CONTAINER)  # as after a container was started again
     assert same == number
     again.communicate("\n", timeout=60)
