@@ -19,7 +19,7 @@ from bayestuner.study.study import Study
 with Study.open(sys.argv[1]) as study:
     trial = study.ask()
     print(json.dumps(trial.number), flush=True)
-    sys.stdin.readline()
+    assert sys.stdin.readline() == "\\n"
     study.tell(trial, pretend_run(trial.config))
 """
 CONTAINER = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
@@ -76,7 +76,7 @@ def test_two_containers_are_given_two_trials_and_both_can_tell(worker, folder):
 def test_a_trial_of_a_dead_container_is_run_again(worker, folder):
     process, number = worker(*CONTAINER)
     process.kill()
-    process.communicate(timeout=60)
+    process.stdout.read()  # to its end: what ran inside is dead too
     with Study.open(folder, read_only=True) as study:
         wait_for(lambda: [r.orphaned for r in study.records()] == [True])  # the kernel closes its files one after another
     again, same = worker(*CONTAINER)  # as after a container was started again
