@@ -3,6 +3,9 @@
 import sys
 from pathlib import Path
 
+RECOMMENDED = (0, 6)
+"""Exit codes of `tune` with a recommendation: whether it was shown to be better than the default too depends on how busy the machine is."""
+
 PROGRAM = """
 import sys, time
 from bayestuner.measure.reporter import done, ready

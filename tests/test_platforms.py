@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from jobs import PROGRAM, bayestuner, processes_of
+from jobs import PROGRAM, RECOMMENDED, bayestuner, processes_of
 from patience import wait_for
 from topology_trees import broadwell
 
@@ -91,7 +91,7 @@ def test_tune_sets_the_devices_clock_measures_its_energy_and_puts_it_back(toy, t
     done = subprocess.run(
         bayestuner("tune", job, "--study", tmp_path / "s", "--json"), capture_output=True, text=True, timeout=WAIT_S, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode in RECOMMENDED, done.stderr
     result = json.loads(done.stdout)
     assert result["recommended"]["config"]["clock_mhz"] == 300
     assert result["estimated"] is True  # nobody measured anything
@@ -120,7 +120,7 @@ def test_killed_in_mid_run_the_next_start_puts_the_clock_back(toy, tmp_path, mon
     assert (toy / "clock").read_text() == "600\n"
     job.write_text(text.replace("seconds = 600", "seconds = 0.3"))
     done = subprocess.run(bayestuner("tune", job, "--study", tmp_path / "s2"), capture_output=True, text=True, timeout=WAIT_S, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode in RECOMMENDED, done.stdout + done.stderr
     assert f"clock is 900 again; a BayesTuner that was killed (process {tuner.pid}) had left 600" in " ".join(done.stdout.split())
     assert (toy / "clock").read_text() == "900\n"
     with Study.open(tmp_path / "s2", read_only=True) as study:

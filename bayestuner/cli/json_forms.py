@@ -9,6 +9,7 @@ from typing import Any
 
 from bayestuner.cli.streams import is_unicode
 from bayestuner.foreign_text import json_text
+from bayestuner.report.verdict import explanation, why_not_best_reading
 from bayestuner.search.strategy import Recommendation
 from bayestuner.study.store import Record
 from bayestuner.study.study import Study
@@ -49,12 +50,33 @@ def recommendation_form(advice: Recommendation | None) -> dict[str, Any] | None:
     if advice is None:
         return None
     expected = {name: {"mean": p.mean, "low": p.low, "high": p.high} for name, p in advice.expected.items()}
-    return {"config": advice.config, "expected": expected, "p_feasible": advice.p_feasible}
+    return {"config": advice.config, "expected": expected, "p_feasible": advice.p_feasible, "by": "model"}
+
+
+def launched_form(summary: Summary) -> dict[str, Any] | None:
+    """What a finished study recommends, with that configuration's own figures; None where it recommends nothing."""
+    side = summary.recommended
+    if side is None:
+        return None
+    contender = None if summary.decision is None else summary.decision.contender(side.config)
+    expected: dict[str, Any] = {}
+    for metric in summary.goal.metrics:
+        if metric in side.figures:
+            expected[metric] = side.figures[metric].as_dict()
+        elif metric in side.config:
+            expected[metric] = dict.fromkeys(("mean", "low", "high"), side.config[metric])
+    chance = float(bool(side.meets_goal)) if contender is None else contender.chance_holds
+    return {"config": side.config, "expected": expected, "p_feasible": chance, "by": "launches" if side.repeated else "search"}
 
 
 def summary_form(path: Path, summary: Summary) -> dict[str, Any]:
     """What `tune --json` prints."""
-    return {"version": VERSION, "study": str(path), **summary.as_dict()}
+    return {"version": VERSION, "study": str(path), **result_form(summary)}
+
+
+def result_form(summary: Summary) -> dict[str, Any]:
+    """What a study came to, with the sentences that explain it."""
+    return {**summary.as_dict(), "explanation": explanation(summary), "best_reading_explanation": why_not_best_reading(summary)}
 
 
 def study_form(study: Study, summary: Summary, best: Record | None, recommendation: dict[str, Any] | None) -> dict[str, Any]:
@@ -74,7 +96,7 @@ def study_form(study: Study, summary: Summary, best: Record | None, recommendati
         "trials": [trial_form(r) for r in study.records()],
         "best": None if best is None else trial_form(best),
         "recommendation": recommendation,
-        "result": summary.as_dict(),
+        "result": result_form(summary),
         "provenance": list(study.provenance()),
         "job": info.job,
     }

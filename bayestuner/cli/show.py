@@ -30,20 +30,19 @@ def run(args: argparse.Namespace) -> int:
     """Print the study."""
     import sys
 
+    from bayestuner.study.sides import ranked_rows
     from bayestuner.study.study import Study
-    from bayestuner.study.summary import ranked_rows, summarise
+    from bayestuner.study.summary import summarise
 
     with Study.open(args.study, read_only=True) as study:
         summary, records = summarise(study), study.records()
         if args.json:
-            from bayestuner.cli.json_forms import emit, recommendation_form, study_form
+            from bayestuner.cli.json_forms import emit, launched_form, recommendation_form, study_form
 
             goal = study.resolved_goal
             rows = [] if goal is None else ranked_rows(study, records, goal)
             best = next((r for r in records if rows and r.trial.row == rows[0] and r.trial.metrics), None)
-            advice = recommendation_form(_advice(study))
-            if summary.recommended is not None:
-                advice = {**(advice or {}), "config": summary.recommended.config}
+            advice = launched_form(summary) if summary.complete else recommendation_form(_advice(study))
             emit(study_form(study, summary, best, advice))
         elif args.front:
             from bayestuner.cli.progress import table_width

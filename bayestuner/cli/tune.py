@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         from bayestuner.report.result import result_text
 
         print("\n" + result_text(result.summary, path, records, width=screen_width(sys.stdout)))
-    return exit_codes.OK if result.found else exit_codes.NO_CONFIGURATION
+    return exit_codes.of_summary(result.summary)
 
 
 def _resume_command(args: argparse.Namespace) -> str:

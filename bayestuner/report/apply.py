@@ -18,8 +18,9 @@ from bayestuner.errors import StoreError
 from bayestuner.measure.cgroup.cpulist import format_list
 from bayestuner.measure.cgroup.hierarchy import OwnGroups, discover
 from bayestuner.measure.run.placement import sets_threads
+from bayestuner.study.sides import Side
 from bayestuner.study.store import Record
-from bayestuner.study.summary import Side, Summary
+from bayestuner.study.summary import Summary
 
 SYSTEMD = Path("/run/systemd/system")
 """There where systemd runs this machine."""

@@ -14,12 +14,17 @@ from bayestuner.goal import Goal
 from bayestuner.measure.metrics import POWER_METRICS
 from bayestuner.report.apply import apply_line, launch_of, left_out, way_here
 from bayestuner.report.tables import facts, markdown_facts, markdown_table, plain_table
+from bayestuner.report.verdict import explanation, next_steps, verdict_title, why_not_best_reading
 from bayestuner.report.words import config_text, duration, first_line, label, quantity, with_interval
+from bayestuner.study.sides import Side
 from bayestuner.study.store import Record
-from bayestuner.study.summary import Side, Summary
+from bayestuner.study.summary import Summary
 from bayestuner.trial import Failed, Measured
 
 ALWAYS_SHOWN = ("power_w", "throughput", "energy_j_per_item", "latency_p50_s", "cpu_s_per_item", "memory_peak_bytes")
+
+UNTELLABLE = 0.25
+"""Noise from which on "within noise" would say nothing."""
 
 
 def result_text(summary: Summary, study_path: Path, records: Sequence[Record], *, width: int = 100) -> str:
@@ -56,15 +61,12 @@ def _title(summary: Summary) -> str:
 
 
 def _headline(summary: Summary) -> list[str]:
-    goal = f"goal: {_goal_text(summary)}"
+    title, goal = f"{summary.name}: {verdict_title(summary)}", f"goal: {_goal_text(summary)}"
     if summary.recommended is not None:
-        return [f"{summary.name}: recommended configuration", config_text(summary.recommended.config), goal]
-    if not summary.complete:
-        return [f"{summary.name}: not finished yet", goal]
-    if summary.n_runs and summary.n_failed == summary.n_runs:
-        reason = [summary.stop_reason] if summary.stop_reason else []
-        return [f"{summary.name}: every run failed, so there is nothing to recommend", *reason]
-    return [f"{summary.name}: no configuration that meets the goal was found", goal]
+        return [title, config_text(summary.recommended.config), goal]
+    if summary.complete and summary.n_runs and summary.n_failed == summary.n_runs:
+        return [title, *([summary.stop_reason] if summary.stop_reason else [])]
+    return [title, goal]
 
 
 def _goal_text(summary: Summary) -> str:
@@ -113,7 +115,9 @@ def _verdict(side: Side, goal: Goal) -> str:
 
 
 def _closing(summary: Summary, study_path: Path, records: Sequence[Record]) -> list[tuple[str, str]]:
-    pairs = []
+    said = (("verdict", explanation(summary)), ("best read", why_not_best_reading(summary)))
+    pairs = [(name, text) for name, text in said if text is not None]
+    pairs += [("to do", text) for text in next_steps(summary, study_path)]
     saving = _saving(summary)
     if saving:
         pairs.append(("saving", saving))
@@ -124,7 +128,8 @@ def _closing(summary: Summary, study_path: Path, records: Sequence[Record]) -> l
     shown = summary.recommended
     if shown is not None and shown.repeated:
         n = max((f.n for f in shown.figures.values()), default=0)
-        pairs.append(("figures", f"means of {n} launches, alternating with the all-max default; ± is a 95 % Student-t interval"))
+        beside = "" if summary.baseline is None or not summary.baseline.repeated else ", in rounds with the all-max default"
+        pairs.append(("figures", f"means of {n} launches{beside}; ± is a 95 % Student-t interval"))
     elif shown is not None or summary.nearest is not None:
         pairs.append(("figures", "from the search run alone; no repeats"))
     pairs.append(("runs", _run_counts(summary, records)))
@@ -147,8 +152,13 @@ def _drift(summary: Summary) -> str:
     """How far the all-max configuration has moved since its first run."""
     moved = ", ".join(f"{label(d.metric, summary.unit, estimated=summary.estimated)} {100.0 * d.change:+.1f} %" for d in summary.drift)
     beyond = [label(d.metric, summary.unit, estimated=summary.estimated) for d in summary.drift if d.beyond_noise]
-    noise = 100.0 * max(d.noise for d in summary.drift)
-    verdict = f"more than noise: {', '.join(beyond)}" if beyond else f"within noise ({noise:.1f} %)"
+    noise = max(d.noise for d in summary.drift)
+    if beyond:
+        verdict = f"more than noise: {', '.join(beyond)}"
+    elif noise > UNTELLABLE:
+        verdict = f"no drift could be told: single launches differ too much among themselves (up to {100.0 * noise:.0f} % would be chance)"
+    else:
+        verdict = f"within noise ({100.0 * noise:.1f} %)"
     return f"the all-max configuration, its last launches against its first run: {moved}; {verdict}"
 
 

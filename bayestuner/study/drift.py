@@ -26,8 +26,8 @@ class Drift:
     change : float
         As a share of the first figure.
     noise : float
-        What chance alone may do, as a share of it: `SPREADS` standard deviations of the difference, by the spread inside the launches or
-        between them, whichever is larger; `NOISE_SHARE` at least.
+        What chance alone may do, as a share of it: `SPREADS` standard deviations of the difference, by the spread between the later
+        launches, or inside the launches where there is one alone; `NOISE_SHARE` at least.
     n : int
         Later launches that were averaged.
     """
@@ -77,8 +77,9 @@ def _drift(metric: str, first: Reading, later: Sequence[Reading]) -> Drift | Non
         return None
     mean = math.fsum(r.value for r in later) / len(later)
     n = len(later)
-    variance = (first.sd or 0.0) ** 2 + math.fsum((r.sd or 0.0) ** 2 for r in later) / n**2
-    if n > 1:  # what launches differ by, the first one included
-        variance = max(variance, math.fsum((r.value - mean) ** 2 for r in later) / (n - 1) * (1 + 1 / n))
+    if n > 1:  # what launches differ by, the first one included; what they tell of themselves is widened by guesses on a busy machine
+        variance = math.fsum((r.value - mean) ** 2 for r in later) / (n - 1) * (1 + 1 / n)
+    else:
+        variance = (first.sd or 0.0) ** 2 + (later[0].sd or 0.0) ** 2
     noise = max(NOISE_SHARE, SPREADS * math.sqrt(variance) / abs(first.value))
     return Drift(metric, (mean - first.value) / first.value, noise, n)

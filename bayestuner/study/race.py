@@ -82,6 +82,8 @@ class Contest:
     frugality : callable
         Row -> sort key; the lower of two takes less of the machine.
     rules : RaceRules
+    fits : callable
+        Row -> whether it may be recommended, as far as no launch is needed to say so (memory left free, for example).
     """
 
     goal: Goal
@@ -90,6 +92,7 @@ class Contest:
     knobs: Callable[[int], Mapping[str, float]]
     frugality: Callable[[int], tuple[float, ...]]
     rules: RaceRules
+    fits: Callable[[int], bool] = lambda row: True
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,6 @@ class _Race:
         self.candidates, self.rounds = candidates, rounds
         self.figures = Figures(contest.goal, contest.resolved, contest.default, contest.knobs, rounds)
         self.standings = {row: self.figures.standing(row) for row in self.figures.rows}
-        self.entered = [row for row in candidates if row in self.standings]
         self.left = max(self.rules.launches, 2 * self.rules.repeats) - sum(map(len, rounds))
         share = len(LOOKS) * max(sum(row != self.default for row in self.standings), 1)
         self.sure = 1.0 - (1.0 - self.rules.confidence) / share
@@ -163,7 +165,7 @@ class _Race:
         """Verdict, the recommended row and the leader."""
         frugality, confidence = self.contest.frugality, self.rules.confidence
         ready = [row for row in looked_at if row != self.default and self.figures.launches(row) >= self.rules.repeats]
-        held = [row for row in ready if self.standings[row].shown_to_hold(confidence)]
+        held = [row for row in ready if self.standings[row].shown_to_hold(confidence) and self.contest.fits(row)]
         better = [row for row in held if self.standings[row].p_better >= self.sure]
         if better:
             leader = min(better, key=lambda row: (self.figures.cost(row), frugality(row)))
@@ -176,9 +178,11 @@ class _Race:
 
     def _further(self) -> tuple[int, ...]:
         """Rows that a further round would launch; none where no arm is left or the launches are used up."""
-        racing = [row for row in self.entered if not self._is_out(row)]
-        if not racing:
-            racing = [row for row in self.candidates if row not in self.standings][:MAX_ABREAST]
+        racing: list[int] = []
+        for first in range(0, len(self.candidates), MAX_ABREAST):  # the next ones only where none of these is left
+            racing = [row for row in self.candidates[first : first + MAX_ABREAST] if row not in self.standings or not self._is_out(row)]
+            if racing:
+                break
         rows = list(racing)
         if self.default is not None and not self._failed(self.default) and (racing or self._lacks_launches(self.default)):
             rows.append(self.default)
@@ -189,7 +193,7 @@ class _Race:
         racing = [row for row in rows if row != self.default]
         if not racing:
             return not rows
-        if any(self._lacks_launches(row) for row in rows if row == self.default):
+        if any(row not in self.standings or (row == self.default and self._lacks_launches(row)) for row in rows):
             return False
         if recommended is not None:
             rivals = [row for row in racing if row != recommended and self._is_rival(row, recommended)]
@@ -198,11 +202,14 @@ class _Race:
 
     def _is_out(self, row: int) -> bool:
         """Whether an arm has nothing to win any more: it failed, misses a bound, or is worse than one that holds."""
-        if self._failed(row) or self.standings[row].p_holds < HOPELESS:
+        if self._failed(row) or self.standings[row].p_holds < HOPELESS or not self.contest.fits(row):
             return True
-        rank = {r: (self.contest.frugality(r), place) for place, r in enumerate([*self.figures.rows, *self.entered])}
-        holding = [r for r, s in self.standings.items() if r != row and s.shown_to_hold(1.0 - HOPELESS)]
+        rank = {r: (self.contest.frugality(r), place) for place, r in enumerate([*self.figures.rows, *self.candidates])}
+        holding = [r for r, s in self.standings.items() if r != row and s.shown_to_hold(1.0 - HOPELESS) and self._may_stay(r)]
         return any(self._chance_worse(row, r, 0.0 if rank[r] <= rank[row] else EQUIVALENCE) > 1.0 - HOPELESS for r in holding)
+
+    def _may_stay(self, row: int) -> bool:
+        return row == self.default or self.contest.fits(row)
 
     def _is_rival(self, row: int, leader: int) -> bool:
         better = self.figures.loss(row, leader).chance_below(-self.figures.margin(EQUIVALENCE))
@@ -225,9 +232,6 @@ class _Race:
         return row in self.standings and self.standings[row].failures > 0
 
     def _rotated(self, rows: tuple[int, ...]) -> tuple[int, ...]:
-        """The round's order: each begins with another arm, and with one of the last round, so that rounds can be told from the order."""
-        before = [row for row in rows if self.rounds and row in self.rounds[-1]]
-        if not before:
-            return rows
-        shift = len(self.rounds) % len(before)
-        return (*before[shift:], *before[:shift], *(row for row in rows if row not in self.rounds[-1]))
+        """The round's order: each begins with another arm, so that none is always launched into the same place."""
+        shift = len(self.rounds) % max(len(rows), 1)
+        return (*rows[shift:], *rows[:shift])

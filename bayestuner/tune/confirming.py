@@ -1,98 +1,146 @@
-"""Final figures: launches of the recommended and the default configuration in alternation, until one candidate holds its bounds."""
+"""The final launches: candidates and the default configuration race each other, in rounds that go on where an earlier call was stopped."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
-from bayestuner.errors import NoRecommendation
 from bayestuner.goal import Goal
-from bayestuner.study.summary import judging_goal, ranked_rows, side_of
-from bayestuner.trial import Config, Failed, Measured, Outcome
+from bayestuner.study.decision import decide
+from bayestuner.study.finals import candidates_of, contest_of, rules_of_settings
+from bayestuner.study.race import Contest, judge
+from bayestuner.study.rounds import DETAIL, rounds_of
+from bayestuner.study.sides import judging_goal, ranked_rows
+from bayestuner.study.stopping import costs_budget
+from bayestuner.study.store import Record
+from bayestuner.study.study import Study
+from bayestuner.trial import Config, Failed
 from bayestuner.tune.rules import HOPELESS_RUNS
 from bayestuner.tune.trial_runner import TrialRunner
 
-MAX_CANDIDATES = 3
-_SURE_ENOUGH = 0.5
+RACE_KEYS = ("candidates", "searched", "launched_before", "rules")
+"""What of a stored result a later call needs to go on with its race."""
 
 
 @dataclass(slots=True)
 class Confirmed:
-    """What the repeats came to; `recommended` is None where no candidate held the goal."""
+    """What the final launches came to, as stored; `recommended` is None where no configuration was shown to meet the goal."""
 
     recommended: Config | None = None
+    verdict: str | None = None
+    nearest: Config | None = None
     rejected: list[Config] = field(default_factory=list)
+    candidates: list[Config] = field(default_factory=list)
+    searched: int = 0
+    launched_before: int = 0
+    rules: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
 class Confirmation:
-    """The final phase of a study."""
+    """The final phase of a study.
 
-    def __init__(self, launcher: TrialRunner) -> None:
-        self.launcher = launcher
-        self.job = launcher.job
-        self.study = launcher.study
+    Parameters
+    ----------
+    trial_runner : TrialRunner
+    stored : dict
+        What an earlier call stored as the study's result: its candidates are raced on where nothing was searched since.
+    goal : Goal, optional
+        Another goal than the study's.
+    """
+
+    def __init__(self, trial_runner: TrialRunner, stored: Mapping[str, Any] | None = None, goal: Goal | None = None) -> None:
+        self.trial_runner = trial_runner
+        self.study = trial_runner.study
+        self.goal = goal
+        self._stored = stored or {}
+        self._transients = 0
 
     def run(self) -> Confirmed:
-        """Launch candidates and the default configuration in alternation until one candidate holds its bounds."""
-        found = Confirmed()
-        rejected: list[int] = []
-        goal = self.study.resolved_goal
-        if goal is None:
-            return found
-        for attempt in range(MAX_CANDIDATES):
-            row = self._candidate(goal, rejected)
-            if row is None:
-                break
-            self._repeat(row, attempt)
-            records = self.study.records()
-            config = self.study.space.config(row)
-            if side_of(self.study, records, row, judging_goal(self.study, records)).meets_goal:
-                found.recommended = config
-                break
-            rejected.append(row)
-            found.rejected.append(config)
-            found.notes.append(f"{_config_text(config)} was promising in the search but did not hold the goal in the repeats")
-            self.launcher.progress.note(found.notes[-1])
+        """Launch until the race is decided, or `measure.launches` are made; `measure.repeats = 0` leaves it out."""
+        records = self.study.records()
+        contest = contest_of(self.study, records, self.goal)
+        if contest is None:
+            return Confirmed()
+        found = Confirmed(searched=sum(map(costs_budget, records)), launched_before=_n_launches(records))
+        going_on = self._stored.get("searched") == found.searched and self.goal is None
+        if going_on:
+            found.candidates, found.launched_before = self._stored["candidates"], self._stored["launched_before"]
+        else:
+            rows = candidates_of(self.study, records, contest, self._advice)
+            found.candidates = [self.study.space.config(row) for row in rows]
+        candidates = [self.study.space.row(config) for config in found.candidates]
+        rules = rules_of_settings(asdict(self.trial_runner.job.measure), found.launched_before)
+        found.rules = asdict(rules)
+        if self.trial_runner.job.measure.repeats == 0:
+            return self._without_launches(found, candidates, contest)
+        if self.goal is None:  # so that a later call races the same ones
+            kept = {name: getattr(found, name) for name in RACE_KEYS}
+            self.study.set_result({**(self.study.info.result or {}), **kept})
+        self._race(replace(contest, rules=rules), candidates, found.launched_before, going_on=going_on)
+        return confirmed(self.study, found, candidates, self.goal)
+
+    def _advice(self) -> tuple[int, float]:
+        advice = self.study.recommend()
+        return advice.row, advice.p_feasible
+
+    def _without_launches(self, found: Confirmed, candidates: Sequence[int], contest: Contest) -> Confirmed:
+        """The search's own choice, where that met the goal."""
+        feasible = ranked_rows(self.study, self.study.records(), contest.resolved)
+        row = next((row for row in [*candidates, *feasible] if row in feasible), None)
+        found.recommended = None if row is None else self.study.space.config(row)
         return found
 
-    def _candidate(self, goal: Goal, rejected: Sequence[int]) -> int | None:
-        records = self.study.records()
-        feasible = [row for row in ranked_rows(self.study, records, goal) if row not in rejected]
-        try:
-            advice = self.study.recommend()
-        except NoRecommendation:
-            return None
-        if advice.row not in rejected and (advice.row in feasible or advice.p_feasible >= _SURE_ENOUGH):
-            return advice.row
-        return feasible[0] if feasible else None
+    def _race(self, contest: Contest, candidates: Sequence[int], launched_before: int, *, going_on: bool) -> None:
+        launched = False
+        while self._transients < HOPELESS_RUNS:
+            rounds = rounds_of(self.study.records())
+            number = max(rounds, default=0)
+            before = [r for k, r in rounds.items() if k != number]
+            begun = judge(contest, candidates, before).wanted if going_on and rounds else ()
+            wanted = [row for row in begun if row not in rounds[number]] if rounds and set(rounds[number]) <= set(begun) else []
+            if not wanted:
+                wanted, number = list(judge(contest, candidates, list(rounds.values())).wanted), number + 1
+            if not wanted:
+                if self.goal is not None and not launched:
+                    self.trial_runner.progress.note("nothing had to be launched: the launches that the study holds decide it")
+                return
+            launched = True
+            going_on = False
+            self._launch(wanted, number, launched_before)
 
-    def _repeat(self, row: int, attempt: int) -> None:
-        repeats = self.job.measure.repeats
-        first = next((r for r in self.study.records() if r.role == "baseline"), None)
-        against = first.trial.row if first is not None and isinstance(first.trial.outcome, Measured) and first.trial.row != row else None
-        rows = [row] if against is None else [row, against]
-        for k in range(repeats):
-            for which in rows if k % 2 == 0 else reversed(rows):
-                wanted = k + 1 + (attempt * repeats if which == against else 0)
-                while self._launches(which) < wanted:
-                    trial = self.study.adopt(self.study.space.config(which), "repeat")
-                    done = sum(min(max(self._launches(r) - (attempt * repeats if r == against else 0), 0), repeats) for r in rows)
-                    self.launcher.run(trial, "repeat", (done + 1, repeats * len(rows)))
-                    if self._transients() >= HOPELESS_RUNS:
+    def _launch(self, rows: Sequence[int], number: int, before: int) -> None:
+        """Make the launches of one round; one that the machine made fail is made again."""
+        made = _n_launches(self.study.records()) - before
+        for k, row in enumerate(rows):
+            while row not in rounds_of(self.study.records()).get(number, {}):
+                trial = self.study.adopt(self.study.space.config(row), "repeat")
+                least = self.trial_runner.job.measure.repeats * len(rows)
+                told = self.trial_runner.run(trial, "repeat", (made + k + 1, max(least, made + len(rows))), {DETAIL: number})
+                if isinstance(told, Failed) and told.kind == "transient":
+                    self._transients += 1
+                    if self._transients >= HOPELESS_RUNS:
                         return
 
-    def _launches(self, row: int) -> int:
-        told = (r for r in self.study.records() if r.role == "repeat" and r.trial.row == row and r.trial.outcome is not None)
-        return sum(not _is_transient(r.trial.outcome) for r in told)
 
-    def _transients(self) -> int:
-        return sum(_is_transient(r.trial.outcome) for r in self.study.records() if r.role == "repeat")
+def confirmed(study: Study, found: Confirmed, candidates: Sequence[int], goal: Goal | None = None) -> Confirmed:
+    """Fill in what the launches made so far come to."""
+    records = study.records()
+    decided = decide(study, records, candidates, judging_goal(study, records, goal), goal)
+    if decided is None:
+        return found
+    decision, judgement = decided
+    found.verdict = decision.verdict
+    found.recommended = _config(study, judgement.recommended)
+    found.nearest = _config(study, judgement.nearest)
+    found.rejected = [c.side.config for c in decision.contenders if not c.is_default and c.side.meets_goal is False]
+    return found
 
 
-def _is_transient(outcome: Outcome | None) -> bool:
-    return isinstance(outcome, Failed) and outcome.kind == "transient"
+def _n_launches(records: Sequence[Record]) -> int:
+    return sum(len(r) for r in rounds_of(records).values())
 
 
-def _config_text(config: Config) -> str:
-    return ", ".join(f"{name}={value}" for name, value in config.items())
+def _config(study: Study, row: int | None) -> Config | None:
+    return None if row is None else study.space.config(row)

@@ -19,7 +19,7 @@ from bayestuner.search.strategy import check_goal
 from bayestuner.study.stopping import Rule, costs_budget
 from bayestuner.study.study import Study
 from bayestuner.trial import Config, Failed, Measured
-from bayestuner.tune.confirming import Confirmation
+from bayestuner.tune.confirming import RACE_KEYS, Confirmation, Confirmed
 from bayestuner.tune.drift_monitor import DriftMonitor
 from bayestuner.tune.programs import changed_within
 from bayestuner.tune.progress import Progress
@@ -54,25 +54,21 @@ class TuningSession:
 
     def run(self) -> None:
         """Run baseline, search and repeats, then store the result."""
-        self.study.set_result(stored_decision(self.study, self.job))
+        stored = self.study.info.result or {}
+        self.study.set_result({**(stored_decision(self.study, self.job) or {}), **{k: stored[k] for k in RACE_KEYS if k in stored}} or None)
         self._compile()
         self.drift_monitor.measure_idle()
         self._baseline()
         stop_reason = self._search() if self.study.resolved_goal is not None else self._why_no_goal()
-        confirmed = Confirmation(self.trial_runner).run()
+        confirmed = Confirmation(self.trial_runner, stored).run()
         self.drift_monitor.measure_idle()
         confirmed.notes += self.drift_monitor.report("repeat")
         confirmed.notes += [
             f"{path} was changed while the study was made: runs from before and after may not be comparable"
             for path in changed_within(self.study.provenance())
         ]
-        result: dict[str, Any] = {**(self.study.info.result or {}), "complete": True, "stop_reason": stop_reason}
-        result |= asdict(confirmed)
-        if confirmed.recommended is not None:
-            result["command"] = list(self.job.argv(confirmed.recommended))
-            result["env"] = _environment(self.job, confirmed.recommended)
-            result["user"] = self.job.user
-        self.study.set_result(result)
+        kept = {**(self.study.info.result or {}), "complete": True, "stop_reason": stop_reason}
+        self.study.set_result({**kept, **result_of(self.job, confirmed)})
 
     def _compile(self) -> None:
         """Compile the engine before anything is measured: compiling during a run would take CPU time from it and spoil its figures."""
@@ -144,6 +140,16 @@ class TuningSession:
             f"the goal '{self.study.goal}' refers to the all-max configuration, but that one failed ({said}); "
             "make it run, or give the bound as a number instead of a percentage"
         )
+
+
+def result_of(job: Job, confirmed: Confirmed) -> dict[str, Any]:
+    """What is stored of the final launches: what they came to, and how the job is run in the recommended configuration."""
+    result = asdict(confirmed)
+    if confirmed.recommended is not None:
+        result["command"] = list(job.argv(confirmed.recommended))
+        result["env"] = _environment(job, confirmed.recommended)
+        result["user"] = job.user
+    return result
 
 
 def _environment(job: Job, config: Config) -> dict[str, str]:

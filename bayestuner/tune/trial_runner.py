@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bayestuner.errors import InvalidTell
@@ -16,7 +16,7 @@ from bayestuner.study.codec import outcome_to_json
 from bayestuner.study.stopping import costs_budget
 from bayestuner.study.store import Record, Role
 from bayestuner.study.study import Study
-from bayestuner.trial import Config, Failed, Measured, Trial
+from bayestuner.trial import Config, Failed, Measured, Outcome, Trial
 from bayestuner.tune.progress import Progress, RunProgress
 from bayestuner.tune.rules import BusyGuard
 
@@ -46,14 +46,18 @@ class TrialRunner:
         self._futile_retries = 0
         self._busy_guard = BusyGuard(job.measure.max_outside_load)
 
-    def run(self, trial: Trial, role: Role, k_of_n: tuple[int, int] | None = None) -> None:
-        """Run a trial, store its outcome and report it; raises `MachineBusy` where others leave too little of this machine (`BusyGuard`).
+    def run(self, trial: Trial, role: Role, k_of_n: tuple[int, int] | None = None, facts: Mapping[str, Any] | None = None) -> Outcome:
+        """Run a trial, store its outcome and report it; return the outcome as stored.
+
+        Raises `MachineBusy` where others leave too little of this machine (`BusyGuard`).
 
         Parameters
         ----------
         k_of_n : (int, int), optional
             The run is number k of n in its phase; by default it is counted among all runs up to the end of the search, which are more than
             the budget where some did not count (see `costs_budget`).
+        facts : dict, optional
+            Stored beside what the runner reports.
         """
         records = self.study.records()
         k, n = k_of_n or (trial.number + 1, self.study.info.budget + sum(not costs_budget(r) for r in records))
@@ -61,7 +65,7 @@ class TrialRunner:
         self.progress.run_started(run)
         started = time.monotonic()
         record = self._least_disturbed(trial, self._min_throughput() if role == "search" else None)
-        details = {**record.details, "duration_s": time.monotonic() - started}
+        details = {**record.details, **(facts or {}), "duration_s": time.monotonic() - started}
         try:
             told = self.study.tell(trial, record.outcome, details)
         except InvalidTell as error:
@@ -72,6 +76,8 @@ class TrialRunner:
             RunProgress(trial.number, k, n, role, trial.config, self._best(records), self._seconds_left(records), told.outcome, details)
         )
         self._busy_guard.check(details)
+        assert told.outcome is not None  # noqa: S101 - it was just told
+        return told.outcome
 
     def _min_throughput(self) -> float | None:
         """The goal's lower bound on the throughput."""

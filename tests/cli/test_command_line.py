@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from jobs import bayestuner, processes_of, write_job
+from jobs import RECOMMENDED, bayestuner, processes_of, write_job
 from study_doubles import pretend_run, small_goal, small_space
 
 from bayestuner.study.study import Study
@@ -44,7 +44,7 @@ def test_help_names_every_exit_code_and_loads_nothing_heavy():
     code = "import sys; from bayestuner.cli.main import make_parser; print(make_parser().format_help()); print(sorted(sys.modules))"
     text = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "exit codes:" in text
-    assert all(f"\n  {n}" in text for n in (0, 1, 2, 3, 4, 5, 70))
+    assert all(f"\n  {n}" in text for n in (0, 1, 2, 3, 4, 5, 6, 70))
     modules = text.splitlines()[-1]
     assert not any(f"'{m}'" in modules for m in ("numpy", "numba", "scipy", "sqlite3", "bayestuner.study.study"))
 
@@ -97,6 +97,75 @@ def test_retarget(study):
     assert run_cli("retarget", study, "throughput >= 9999").returncode == 1
     assert "can't read the bound" in one_sentence(run_cli("retarget", study, "throughput > 8"), 2)
     assert "latency_p50_s" in one_sentence(run_cli("retarget", study, "latency_p50_s <= 8"), 2)
+
+
+def test_the_nearest_to_a_bound_out_of_reach_is_the_one_that_misses_it_by_least(study):
+    """F16: not whichever the model calls as unlikely as the others."""
+    form = json.loads(run_cli("retarget", study, "throughput >= 100000", "--json").stdout)
+    with Study.open(study, read_only=True) as opened:
+        reached = [r.trial.metrics["throughput"] for r in opened.records() if r.trial.metrics]
+    nearest = form["recommendation"]
+    assert pretend_run(nearest["config"]).values["throughput"] == max(reached)
+    assert nearest["expected"]["throughput"]["mean"] == max(reached)
+
+
+def finished(path):
+    """A study with final launches: the one with 2 cores draws less than the default, which has 4."""
+    small, big = ({"cores": cores, "memory_mib": 512, "batch_size": 8} for cores in (2, 4))
+    job = {"unit": "image", "measure": {"repeats": 3}}
+    with Study.create(path, small_space(), small_goal(), "bayes", 0, 2, {"host": "here"}, name="toy", job=job) as made:
+        launches = [(c, "repeat", {"round": k}) for k in range(3) for c in (small, big)]
+        for config, role, details in ((big, "baseline", {}), (small, "search", {}), *launches):
+            made.tell(made.adopt(config, role), pretend_run(config), details)
+        made.set_result(
+            {"complete": True, "verdict": "better", "recommended": small, "candidates": [small], "searched": 2, "launched_before": 0,
+             "rules": {"repeats": 3, "launches": 24, "confidence": 0.95}, "nearest": None, "rejected": [], "notes": []}
+        )  # fmt: skip
+    return small
+
+
+def test_show_json_retarget_and_the_report_give_one_recommendation_with_its_own_figures(tmp_path):
+    """F4: one configuration, its figures, and the sentence that explains it."""
+    small = finished(tmp_path / "s")
+    form = json.loads(run_cli("show", tmp_path / "s", "--json").stdout)
+    own = pretend_run(small).values
+    assert form["recommendation"]["config"] == form["result"]["recommended"]["config"] == small
+    assert {m: f["mean"] for m, f in form["recommendation"]["expected"].items()} == pytest.approx(own)
+    assert form["recommendation"]["expected"]["power_w"]["n"] == 3
+    assert form["recommendation"]["by"] == "launches"
+    contender = next(c for c in form["result"]["decision"]["contenders"] if c["config"] == small)
+    assert form["recommendation"]["p_feasible"] == contender["chance_holds"] > 0.95
+    assert form["result"]["verdict"] == "better"
+    assert form["result"]["explanation"] in " ".join(run_cli("show", tmp_path / "s").stdout.split())
+    same = run_cli("retarget", tmp_path / "s", "throughput >= 20", "--json")
+    assert (same.returncode, json.loads(same.stdout)["recommendation"]) == (0, form["recommendation"])
+    assert "better than the all-max default" in run_cli("retarget", tmp_path / "s", "throughput >= 20").stdout
+
+
+def test_retarget_launches_only_what_it_has_a_job_file_of(tmp_path):
+    finished(tmp_path / "s")
+    assert "holds no job file" in one_sentence(run_cli("retarget", tmp_path / "s", "throughput >= 30", "--launch"), 4)
+
+
+@needs_cgroup
+def test_retarget_launch_adds_its_runs_to_the_study(tmp_path):
+    job = write_job(tmp_path, budget=6)
+    assert run_cli("tune", job, "--study", tmp_path / "s").returncode in RECOMMENDED
+    with Study.open(tmp_path / "s", read_only=True) as study:
+        before = len(study.records())
+    done = run_cli("retarget", tmp_path / "s", "throughput >= 20", "--launch", "--json")
+    form = json.loads(done.stdout)
+    assert done.returncode in RECOMMENDED, done.stderr
+    assert form["goal"] == "minimize memory_mib subject to throughput >= 20"
+    assert form["recommended"]["meets_goal"] is True
+    assert form["explanation"]
+    with Study.open(tmp_path / "s", read_only=True) as study:
+        records = study.records()
+        assert {r.role for r in records[before:]} <= {"repeat"}  # none where the launches that the study holds decide it
+        assert str(study.goal) == "minimize memory_mib subject to throughput >= 50"
+        assert study.info.result["complete"] is True
+    shown = json.loads(run_cli("show", tmp_path / "s", "--json").stdout)
+    assert shown["recommendation"]["config"] == shown["result"]["recommended"]["config"]
 
 
 def test_show_of_what_is_no_study(tmp_path):

@@ -10,8 +10,9 @@ from bayestuner.report.result import result_markdown, result_text
 from bayestuner.report.tables import markdown_table, plain_table
 from bayestuner.report.words import duration, number, quantity, with_interval
 from bayestuner.study.figures import figure
+from bayestuner.study.sides import judging_goal
 from bayestuner.study.study import Study
-from bayestuner.study.summary import judging_goal, summarise
+from bayestuner.study.summary import summarise
 from bayestuner.trial import Measured, Reading
 
 BIGGEST = {"cores": 4, "memory_mib": 512, "batch_size": 8}

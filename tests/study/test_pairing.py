@@ -4,6 +4,7 @@ import pytest
 from study_doubles import small_goal, small_space
 
 from bayestuner.study.pairing import paired_changes
+from bayestuner.study.rounds import DETAIL, rounds_of
 from bayestuner.study.study import Study
 from bayestuner.trial import Failed, Measured, Reading
 
@@ -24,7 +25,7 @@ def watts(value):
 
 def change(study):
     with study:
-        return paired_changes(study.records(), study.space.row(SMALL), study.space.row(BIG))
+        return paired_changes(rounds_of(study.records()).values(), study.space.row(SMALL), study.space.row(BIG))
 
 
 def test_a_drift_that_hits_both_alike_leaves_the_change_sharp(tmp_path):
@@ -33,12 +34,21 @@ def test_a_drift_that_hits_both_alike_leaves_the_change_sharp(tmp_path):
     assert (found.n, found.mean, found.half_width) == (3, pytest.approx(-0.3), pytest.approx(0.0, abs=1e-12))
 
 
-def test_pairs_are_the_last_launches_of_each(tmp_path):
-    """Those of the default made beside a rejected candidate belong to that one."""
-    earlier = [(BIG, watts(1000.0))] * 2
-    launches = [*earlier, (SMALL, watts(70.0)), (BIG, watts(100.0)), (BIG, watts(100.0)), (SMALL, watts(70.0))]
+def test_pairs_are_of_one_round(tmp_path):
+    """Studies of earlier versions don't number their rounds: they launched one candidate and the default in alternation."""
+    other = {"cores": 1, "memory_mib": 512, "batch_size": 8}
+    rejected = [(other, watts(60.0)), (BIG, watts(1000.0)), (BIG, watts(1000.0)), (other, watts(60.0))]
+    launches = [*rejected, (SMALL, watts(70.0)), (BIG, watts(100.0)), (BIG, watts(100.0)), (SMALL, watts(70.0))]
     found = change(study_of(tmp_path / "s", launches))["power_w"]
     assert (found.n, found.mean) == (2, pytest.approx(-0.3))
+
+
+def test_rounds_are_numbered_by_who_launches_them(tmp_path):
+    with study_of(tmp_path / "s", []) as study:
+        for number, config in ((4, SMALL), (4, BIG), (5, SMALL)):
+            study.tell(study.adopt(config, "repeat"), watts(70.0), {DETAIL: number})
+        rows = study.space.row(SMALL), study.space.row(BIG)
+        assert {k: tuple(r) for k, r in rounds_of(study.records()).items()} == {4: rows, 5: rows[:1]}
 
 
 def test_a_failed_launch_takes_its_pair_with_it_and_a_transient_one_does_not(tmp_path):

@@ -107,13 +107,21 @@ def _build_goal(
             problems.append(_metric_problem(f"{key}.subject_to[{index}]", bounds[-1].metric, known, lacking, report))
     if any(problems) or len(objectives) != 1 or len(found) < len(ONE_GOAL_KEYS):
         return None
-    goal = Goal(minimize=found["minimize"], maximize=found["maximize"], subject_to=bounds)
+    tightened = [_with_margin(bound, found["margin"]) for bound in bounds]
+    goal = Goal(minimize=found["minimize"], maximize=found["maximize"], subject_to=tightened)
     levels = {knob.name: knob.knob.values for knob in made if knob.knob.numeric}
     impossible = _impossible(goal, levels)
     if impossible:
         report(f"{key}.subject_to", impossible)
         return None
     return goal
+
+
+def _with_margin(bound: Bound, margin: float) -> Bound:
+    """The bound with that share of its limit to spare; a knob is known exactly and needs none."""
+    if bound.metric not in METRICS:
+        return bound
+    return replace(bound, limit=bound.limit * (1.0 + margin if bound.sense == ">=" else 1.0 - margin))
 
 
 def _impossible(goal: Goal, levels: Mapping[str, Sequence[float]]) -> str | None:

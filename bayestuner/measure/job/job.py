@@ -39,6 +39,9 @@ class MeasureSettings:
     energy_hz: float = 10.0
     isolation: Literal["cgroup", "affinity-allowed"] = "cgroup"
     repeats: int = 3
+    launches: int | None = None
+    confidence: float = 0.95
+    memory_headroom: float = 0.0
     seed: int = 0
     stop: tuple[StopCondition, ...] = ()
     placement: Literal["compact", "spread"] = "compact"

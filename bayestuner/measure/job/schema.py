@@ -64,6 +64,16 @@ ONE_GOAL_KEYS = (
         "a knob outside of its values; so is `>= 500%` and more, taken for a slip.",
         [],
     ),
+    Key(
+        "margin",
+        "number",
+        "What every bound on a measured metric is tightened by, as a share of it, to deploy with something to spare: with 0.05 "
+        "`throughput >= 50` becomes `throughput >= 52.5`.",
+        0.0,
+        "1",
+        low=0,
+        high=0.5,
+    ),
 )
 
 GOAL_KEYS = (
@@ -241,11 +251,41 @@ MEASURE_KEYS = (
     Key(
         "repeats",
         "integer",
-        "Interleaved repeats of the best and the all-max configuration behind the final figures.",
+        "Least final launches of the recommended and of the all-max configuration, in rounds ([how it is decided](decision.md)). 0 makes "
+        "none: the recommendation is then the search's own reading.",
         3,
         "runs",
         low=0,
         high=1000,
+    ),
+    Key(
+        "launches",
+        "integer",
+        "Most final launches in all, of every candidate and the all-max configuration; by default eight times repeats.",
+        None,
+        "runs",
+        low=2,
+        high=100_000,
+    ),
+    Key(
+        "confidence",
+        "number",
+        "How surely a configuration must be better than the all-max one, all candidates and looks counted, and hold the bounds, to be "
+        "recommended in its place.",
+        0.95,
+        "1",
+        low=0.5,
+        high=0.999,
+    ),
+    Key(
+        "memory_headroom",
+        "number",
+        "Share of the measured memory peak (page cache included) that a recommended memory limit must leave free above it. Without it "
+        "no limit is refused, and of configurations that are as good the least memory is taken that leaves 10 %.",
+        0.0,
+        "1",
+        low=0,
+        high=100,
     ),
     Key("seed", "integer", "Same seed and same results give the same search.", 0, low=0, high=2**32 - 1),
 )

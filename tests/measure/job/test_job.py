@@ -69,6 +69,13 @@ def test_presets_are_the_goal_with_what_differs(tmp_path):
         job.with_preset("papr")
 
 
+def test_a_margin_tightens_the_bounds_on_what_is_measured(tmp_path):
+    bounds = 'subject_to = ["throughput >= 50", "latency_p50_s <= 2", "throughput >= 60%", "cores <= 2"]\nmargin = 0.05'
+    job = parse(GOOD.replace('subject_to = ["throughput >= 60%"]', bounds), tmp_path)
+    assert [str(b) for b in job.goal.bounds] == ["throughput >= 52.5", "latency_p50_s <= 1.9", "throughput >= 63%", "cores <= 2"]
+    assert "goal.margin" in mistakes(GOOD.replace("[measure]", "margin = 2\n[measure]"), tmp_path)
+
+
 def test_mistakes_in_presets_have_their_keys(tmp_path):
     wrong = PRESETS.replace('"strict"\n', '"strikt"\n', 1).replace(">= 50", "> 50").replace("maximize", "maximise")
     found = mistakes(GOOD.replace("[measure]", wrong), tmp_path)
