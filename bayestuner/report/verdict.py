@@ -8,6 +8,7 @@ from pathlib import Path
 from bayestuner.goal import Bound
 from bayestuner.report.words import config_text, label, quantity, with_interval
 from bayestuner.study.decision import Contender, Decision
+from bayestuner.study.race import NO_WORSE
 from bayestuner.study.sides import Side
 from bayestuner.study.summary import Summary
 
@@ -100,9 +101,8 @@ def _why_better(summary: Summary, decision: Decision) -> str:
 def _why_no_improvement(summary: Summary, decision: Decision) -> str:
     others = _others(summary, decision)
     kept = summary.recommended is None or summary.baseline is None or summary.recommended.config == summary.baseline.config
-    text = (
-        "the all-max default is kept" if kept else "it is no worse than the all-max default by more than 1 % and takes less of the machine"
-    )
+    frugal = f"it surely loses no more than {100 * NO_WORSE:g} % against the all-max default and takes less of the machine"
+    text = "the all-max default is kept" if kept else frugal
     if not others:
         return text + ("; the search found nothing to launch beside it" if kept else "; nothing was shown to be better")
     named = [f"{config_text(c.side.config)}: {_outcome(summary, c)}" for c in _named(summary, decision)]

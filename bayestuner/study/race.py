@@ -23,6 +23,9 @@ Verdict = Literal["better", "no_improvement", "none_meets"]
 EQUIVALENCE = 0.01
 """Objectives that differ by less than this share are as good as equal in practice."""
 
+NO_WORSE = 0.03
+"""What a more frugal configuration may at most lose against the default to be recommended in its place; surely no more."""
+
 MAX_ABREAST = 3
 """Candidates that are launched beside the default at the same time."""
 
@@ -172,7 +175,7 @@ class _Race:
             equal = [row for row in better if self._chance_worse(row, leader) < TELL_APART]
             return "better", min([leader, *equal], key=frugality), leader
         if self.default is not None and self.default in self.standings and self.standings[self.default].shown_to_hold(LIKELY):
-            no_worse = [row for row in held if self._chance_worse(row, self.default) <= 1.0 - self.sure]
+            no_worse = [row for row in held if self._chance_worse(row, self.default, NO_WORSE) <= 1.0 - confidence]
             return "no_improvement", min([self.default, *no_worse], key=frugality), None
         return "none_meets", None, None
 

@@ -24,7 +24,12 @@ from benchmarks.decision.rules import Rule, best_of_search, bounds_only, race
 from benchmarks.decision.trials import Outcome, trial
 from benchmarks.search_quality.problems import Problem, load
 
-RULES: dict[str, Rule] = {"best of the search": best_of_search, "bounds only (before)": bounds_only, "race": race(RaceRules())}
+RULES: dict[str, Rule] = {
+    "best of the search": best_of_search,
+    "bounds only (before)": bounds_only,
+    "race": race(RaceRules()),
+    "race, frugal": race(RaceRules(), frugal=True),
+}
 MAX_ROWS = 2000
 """Larger tables are left out: they add time and no other kind of decision."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from bayestuner.goal import Goal
 from bayestuner.study.nomination import nominate
 from bayestuner.study.race import Contest, RaceRules, Round, judge
@@ -76,13 +78,18 @@ def bounds_only(machine: Machine, given: Goal, goal: Goal, found: Found) -> Depl
     return Deployment(None, False)
 
 
-def race(rules: RaceRules) -> Rule:
-    """The race of `bayestuner.study.race` with these rules."""
+def race(rules: RaceRules, *, frugal: bool = False) -> Rule:
+    """The race of `bayestuner.study.race` with these rules; `frugal`: lower values of the knobs, the first before the others, take less."""
 
     def run(machine: Machine, given: Goal, goal: Goal, found: Found) -> Deployment:
         default = machine.default if machine.default in found.readings else None
-        candidates = nominate(goal, found.readings, advice=found.advice if found.p_feasible >= 0.5 else None, default=default)
-        contest = Contest(given, goal, default, lambda row: {}, lambda row: (), rules)
+
+        def frugality(row: int) -> tuple[float, ...]:
+            return tuple(machine.problem.space.codes(np.array([row]))[0].tolist()) if frugal else ()
+
+        advice = found.advice if found.p_feasible >= 0.5 else None
+        candidates = nominate(goal, found.readings, advice=advice, default=default, frugality=frugality)
+        contest = Contest(given, goal, default, lambda row: {}, frugality, rules)
         rounds: list[Round] = []
         while True:
             now = judge(contest, candidates, rounds)
