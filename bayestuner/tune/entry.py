@@ -44,7 +44,7 @@ class TuneResult:
 
     @property
     def found(self) -> bool:
-        """True where a configuration that meets the goal was found."""
+        """True where a configuration is recommended; `summary.decision` says whether it was shown to be better than the default."""
         return self.summary.recommended is not None
 
 
@@ -62,8 +62,8 @@ def tune(
 ) -> TuneResult:
     """Find the configuration of `job` that meets its goal best; where an earlier call was stopped, go on from there.
 
-    The default (all-max) configuration is run first, then the search up to the budget; at the end the recommended and the default
-    configuration are launched in alternation.
+    The default (all-max) configuration is run first, then the search up to the budget; at the end candidates and the default
+    configuration are launched in rounds, until one is shown to be better (`bayestuner.study.race`).
 
     Parameters
     ----------
