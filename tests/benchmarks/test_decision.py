@@ -35,6 +35,7 @@ def test_the_machine_does_what_its_scenario_says(problem):
     assert problem.feasible[good_row(problem)]
 
 
+@pytest.mark.slow
 def test_the_race_errs_less_than_the_best_of_the_search(problem):
     scenarios = [Scenario(0.05), Scenario(0.05, lucky=True)]
     outcomes = [o for s in scenarios for seed in range(20) for o in trial(problem, s, RULES, seed, "random")]

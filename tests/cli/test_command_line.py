@@ -147,6 +147,7 @@ def test_retarget_launches_only_what_it_has_a_job_file_of(tmp_path):
     assert "holds no job file" in one_sentence(run_cli("retarget", tmp_path / "s", "throughput >= 30", "--launch"), 4)
 
 
+@pytest.mark.slow
 @needs_cgroup
 def test_retarget_launch_adds_its_runs_to_the_study(tmp_path):
     job = write_job(tmp_path, budget=6)

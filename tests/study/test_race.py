@@ -144,6 +144,7 @@ def test_launches_are_bounded():
     assert [list(r) for r in rounds] == [[DEFAULT]] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.05, 0.2])
 @pytest.mark.parametrize("arms", [1, 3])
 def test_equals_are_called_better_in_less_than_5_of_100_races(noise, arms):
