@@ -77,7 +77,7 @@ def test_signals_at_random_moments_lose_no_finished_run_and_leave_nothing(job, t
     with Forge() as forge:
         begun = time.monotonic()  # two runs, whole: on a loaded machine the moments have to be as much later
         forge.start(["tune", job, "--study", tmp_path / "whole", "--strategy", "random", "--budget", 2], output)
-        assert forge.wait() == 0, output.read_text()
+        assert forge.wait() in DECIDED, output.read_text()
         longest_s = max(0.9, 1.5 * (time.monotonic() - begun))
         for k in range(rounds):
             number = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)[k % 3]
@@ -102,7 +102,7 @@ def test_signals_at_random_moments_lose_no_finished_run_and_leave_nothing(job, t
         finished = len(told(study))
         assert finished > rounds / 5
         forge.start([*command, "--budget", finished + 2], output)
-        assert forge.wait() == 0, output.read_text()
+        assert forge.wait() in DECIDED, output.read_text()
     assert processes_of(program) == []
     assert groups_of(*pids) == []
     with Study.open(study, read_only=True) as opened:
@@ -130,6 +130,7 @@ def small_disk(tmp_path):
             holder.kill()
 
 
+DECIDED = (0, 6)  # what is recommended depends on figures of this machine
 FINISHED = re.compile(r" *\d+/1000 ")
 
 

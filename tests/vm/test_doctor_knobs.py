@@ -55,7 +55,7 @@ def test_an_ordinary_user_is_told_the_one_thing_that_each_needs():
     needs = {
         "perf": "sudo sysctl kernel.perf_event_paranoid=0",
         "powercap": "sudo find /sys/devices/virtual/powercap -name energy_uj",
-        "msr": "sudo chown $USER /dev/cpu/*/msr",
+        "msr": "run as root and give the job a user ([job] user)",
         "power_cap": "sudo find /sys/devices/virtual/powercap '(' -name 'constraint_*_power_limit_uw'",
         "[job] user": "sudo bayestuner tune",
         "CPU cores (cpuset)": "systemd-run --user --scope -p Delegate=yes",
