@@ -43,11 +43,17 @@ def check_strategy(name: str) -> None:
         raise UnknownStrategy(f"there is no strategy {name!r}; choose one of {', '.join(_CLASSES)}")
 
 
-def make_strategy(name: str, space: Space, goal: Goal, *, seed: int, budget: int) -> Strategy:
-    """Make the strategy called `name`; `budget` is given to those that plan with it."""
+def strategy_class(name: str) -> type[Strategy]:
+    """The class of the strategy called `name`."""
     check_strategy(name)
     module, cls = _CLASSES[name]
-    factory: Any = getattr(import_module(module), cls)
+    found: type[Strategy] = getattr(import_module(module), cls)
+    return found
+
+
+def make_strategy(name: str, space: Space, goal: Goal, *, seed: int, budget: int) -> Strategy:
+    """Make the strategy called `name`; `budget` is given to those that plan with it."""
+    factory: Any = strategy_class(name)
     options: dict[str, Any] = {"budget": budget} if name in _TAKE_BUDGET else {}
     if name in _SET_BATCH_ONLY:
         options["knob"] = _batch_knob(name, space)

@@ -49,7 +49,7 @@ class MetricModel:
         One for each sample of the hyperparameters; `gp` alone where there are none.
     rows, values, y : ndarray, (n,)
         Rows measured, the means of their readings, and the same standardised.
-    known : ndarray, (n,)
+    known_noise : ndarray, (n,)
         Variance of those readings' noise as far as it is known, standardised.
     """
 

@@ -15,7 +15,9 @@ from bayestuner.measure.run.placement import configuration_variables, cpus_of
 from bayestuner.measure.run.runner import Runner
 from bayestuner.search.engine import warmup
 from bayestuner.search.engine.stopping import StoppingRule, WallClock
+from bayestuner.search.engine.tuner import Tuner
 from bayestuner.search.strategy import check_goal
+from bayestuner.study.registry import strategy_class
 from bayestuner.study.stopping import Rule, costs_budget
 from bayestuner.study.study import Study
 from bayestuner.trial import Config, Failed, Measured
@@ -27,7 +29,7 @@ from bayestuner.tune.rules import DecidedRule, HopelessRule, stored_decision
 from bayestuner.tune.trial_runner import TrialRunner
 
 _POLL_S = 0.5
-_SOON_S = 2.0
+_COMPILE_IN_SILENCE_S = 2.0
 
 
 class TuningSession:
@@ -72,10 +74,10 @@ class TuningSession:
 
     def _compile(self) -> None:
         """Compile the engine before anything is measured: compiling during a run would take CPU time from it and spoil its figures."""
-        if self.study.info.strategy != "bayes":
+        if not issubclass(strategy_class(self.study.info.strategy), Tuner):
             return
         thread = warmup.start()
-        thread.join(_SOON_S)
+        thread.join(_COMPILE_IN_SILENCE_S)
         if thread.is_alive():
             self.progress.note(
                 "waiting for the engine, so that it does not disturb the runs (it is compiled once per version, in about 15 s)"

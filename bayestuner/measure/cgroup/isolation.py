@@ -226,7 +226,7 @@ class Refusal:
 
 
 class Refused(Exception):
-    """A meter can't be used here; carries the `Refusal` that says why."""
+    """A meter, a limit or a knob can't be used here; carries the `Refusal` that says why."""
 
     def __init__(self, what: str, reason: str, remedy: str) -> None:
         super().__init__(reason)

@@ -108,7 +108,12 @@ def _spawn_once(program: str, launch: Launch, confinement: Confinement) -> PidCh
         if extension_is_built():
             return spawn_native(program, launch, confinement, opened)
         if confinement.cgroup is not None:
-            raise SpawnFault("clone", errno.ENOSYS, str(confinement.cgroup))  # only C can be born in a group: the caller joins instead
+            raise SpawnFault(
+                "clone",
+                errno.ENOSYS,
+                str(confinement.cgroup),
+                # only the extension can create a process inside a group: the caller lets it join instead
+            )
         return spawn_shim(program, launch, confinement, opened)
 
 

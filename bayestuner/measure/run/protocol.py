@@ -18,7 +18,7 @@ MAX_ITEMS = 1e9
 MAX_BATCHES = 2_000_000
 """After so many batches no more are kept: the window is closed, long before memory is a matter."""
 
-_FUTURE_NS = 50_000_000
+_FUTURE_NS = 50_000_000  # how far ahead of our own clock a stamp may be
 
 
 class Reports(ABC):

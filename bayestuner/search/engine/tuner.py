@@ -36,7 +36,7 @@ MIN_MEASURED = 2  # configurations measured before a model chooses: with fewer i
 N_SHORTLIST = 64  # untried rows that are judged with the hyperparameters integrated out
 FEASIBILITY_POWER = 3  # exponent of P(feasible) in the acquisition while nothing feasible is known
 # While nothing feasible is known a limit counts as no farther than this from the mean of the readings, in their standard deviations. Two or
-# three readings that happen to be alike would otherwise make every row look infeasible except those sure to fail, which were asked then.
+# three readings that happen to be alike would otherwise make every row look infeasible but those whose runs fail, and those would be asked.
 MAX_LIMIT_DISTANCE = 3.0
 
 
