@@ -75,7 +75,7 @@ def threads_per_instance(threads: int, instances: int) -> list[int]:
 
 
 class Instances:
-    """The processes of one run; use as a context, which leaves none behind.
+    """The processes of one run; use as a context, which leaves none behind. From its making on, SIGTERM and SIGINT end them.
 
     Parameters
     ----------
@@ -98,8 +98,11 @@ class Instances:
         self.memory_peak_bytes = 0
         member = ParentLink(ready, go, lock)
         environment = {**os.environ, "BAYESTUNER_FD": str(report_fd)}
+        self._handle_signals()  # before there is anyone to leave behind
         try:
             for number, share in enumerate(threads, 1):
+                if self._stopping:
+                    break
                 command = [sys.executable, "-m", "bayestuner.zoo", *arguments, "--threads", str(share), "--member", member.as_text()]
                 errors = tempfile.TemporaryFile()  # noqa: SIM115 - kept until its writer has ended
                 process = subprocess.Popen(
@@ -107,6 +110,8 @@ class Instances:
                 )
                 process.returncode = 0  # it is waited for here, not by subprocess
                 self._running[process.pid], self._errors[process.pid] = number, errors
+            if self._stopping:  # the signal may have come before the last one started was known
+                self.stop()
         except BaseException:
             self._kill()
             raise
@@ -162,7 +167,7 @@ class Instances:
         if failed is not None:
             raise failed
 
-    def handle_signals(self) -> None:
+    def _handle_signals(self) -> None:
         """Pass SIGTERM and SIGINT on as SIGTERM; a second one ends the instances at once."""
 
         def passed_on(_number: int, _frame: FrameType | None) -> None:

@@ -44,7 +44,6 @@ def run_instances(options: argparse.Namespace, arguments: Sequence[str], seconds
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as reports, Instances(passed_on, threads_per_instance(threads, options.instances), writer) as instances:
         os.close(writer)
-        instances.handle_signals()
         loaded = instances.all_loaded()
         begun_ns = last_ns = time.monotonic_ns()
         instances.go()
@@ -66,7 +65,6 @@ def _run(arguments: Sequence[str], threads: Sequence[int], report_fd: int) -> No
     from bayestuner.measure.reporter import ready
 
     with Instances(arguments, threads, report_fd) as instances:
-        instances.handle_signals()
         if instances.all_loaded():
             ready()
         instances.go()
