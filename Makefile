@@ -69,9 +69,9 @@ types: $(STAMP)
 dist: $(STAMP)
 	$(PY) -m pytest --long tests/packaging
 
-# First what uses all cores, then the guests beside the rest; what one of them says is shown whole when it has ended.
+# First what uses all cores, then guests one after the other beside the rest; what one of them says is shown whole when it has ended.
 check: test-all
-	$(MAKE) --jobs=2 --keep-going --output-sync=target test-vm test-nojit dist types lint
+	$(MAKE) --jobs=2 --keep-going --output-sync=target GUESTS_AT_ONCE=1 test-vm test-nojit dist types lint
 
 paper: $(STAMP)
 	$(PY) -m benchmarks.paper
