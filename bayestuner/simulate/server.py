@@ -14,8 +14,6 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 
 NEWTON = 6  # steps; from 3.3 GHz down to the limit four are enough to a millionth
-BOUNDARY = "pkg+dram, simulated"
-"""What a simulated power covers: package and DRAM of both sockets, as RAPL would count them."""
 
 
 @dataclass(frozen=True, slots=True)

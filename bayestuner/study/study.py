@@ -41,7 +41,6 @@ class Study:
 
     def __init__(self, store: Store, *, read_only: bool = False) -> None:
         self._store = store
-        self._read_only = read_only
         row = store.study()
         self.folder = store.folder
         self.space: Space = space_from_json(row.space)
