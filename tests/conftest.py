@@ -13,6 +13,19 @@ from side_by_side import in_order, together
 os.environ["BAYESTUNER_RUNTIME_DIR"] = _folder = tempfile.mkdtemp(prefix="bayestuner-runtime-")
 atexit.register(shutil.rmtree, _folder, ignore_errors=True)
 
+# What tests leave for a look lies in a folder of this run alone, since two runs that clean one folder up get in each other's way.
+# It is kept where a test failed.
+if "PYTEST_DEBUG_TEMPROOT" not in os.environ:
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = _left = tempfile.mkdtemp(prefix="bayestuner-tests-")
+
+    def pytest_unconfigure(config):
+        if not getattr(config, "failed", False):
+            shutil.rmtree(_left, ignore_errors=True)
+
+    def pytest_sessionfinish(session):
+        session.config.failed = session.testsfailed > 0
+
+
 # One core a test: BLAS pools of several workers on a small machine slow everything down. Set before numpy is imported.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
