@@ -10,6 +10,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 OURS = "bayestuner"
+OURS_IN_OPTUNA = "optuna_bayestuner"  # our engine as a sampler of Optuna
 THREAD_LIMITS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "RAYON", "NUMBA")
 
 
@@ -44,7 +45,7 @@ PEERS = {
     "smac_hpo": Peer("smac", "smac"),
     "annealing": Peer("", "annealing"),
 }
-VARIANTS = {"botorch_mixed": Peer("botorch", "botorch"), OURS: Peer("", "bayestuner")}
+VARIANTS = {"botorch_mixed": Peer("botorch", "botorch"), OURS: Peer("", "bayestuner"), OURS_IN_OPTUNA: Peer("", "optuna")}
 VENVS = (*dict.fromkeys(p.venv for p in PEERS.values() if p.venv), OURS)
 # what models the constraint by a Gaussian process, as ours does
 CONSTRAINED_GP = ("botorch", "egobox", "optuna_gp", "ax", "bayes_opt")
@@ -73,7 +74,7 @@ def environment(name: str = "") -> dict[str, str]:
     """Variables of a peer's process: one thread, hashing fixed so that a run can be repeated, and only for ours a path to this checkout."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     limits = {f"{pool}_NUM_THREADS": "1" for pool in THREAD_LIMITS} | {"LOKY_MAX_CPU_COUNT": "1"}
-    return kept | limits | {"PYTHONHASHSEED": "0"} | ({"PYTHONPATH": str(ROOT)} if name == OURS else {})
+    return kept | limits | {"PYTHONHASHSEED": "0"} | ({"PYTHONPATH": str(ROOT)} if name in (OURS, OURS_IN_OPTUNA) else {})
 
 
 def installed(name: str, venvs: Path) -> bool:

@@ -1,7 +1,7 @@
-"""Optuna's GPSampler (variant ``optuna_gp``) or TPESampler (``optuna_tpe``) by ask and tell, with its constraints_func; all defaults.
+"""Optuna's GPSampler (variant ``optuna_gp``), TPESampler (``optuna_tpe``) or ours (``optuna_bayestuner``) by ask and tell; all defaults.
 
-A suggestion that was snapped is told as failed, which both samplers leave out, and the row really run is added as a trial. A failed run is
-told as failed: Optuna's own answer is to forget it.
+The constraint is told by constraints_func. A suggestion that was snapped is told as failed, and the row really run is added as a trial. A
+failed run is told as failed. Optuna's own samplers forget what failed; ours learns from it.
 """
 
 import sys
@@ -28,13 +28,21 @@ def constraint(trial):
     return [trial.user_attrs["constraint"]]
 
 
+def sampler_class(variant):
+    """The sampler of this variant."""
+    if variant == "optuna_bayestuner":
+        from bayestuner.integrations.optuna import BayesTunerSampler
+
+        return BayesTunerSampler
+    return optuna.samplers.GPSampler if variant == "optuna_gp" else optuna.samplers.TPESampler
+
+
 class Peer:
     """See the module."""
 
     def __init__(self, problem, variant):
         self.problem, self.trial = problem, None
-        kind = optuna.samplers.GPSampler if variant == "optuna_gp" else optuna.samplers.TPESampler
-        self.study = optuna.create_study(sampler=kind(seed=problem.seed, constraints_func=constraint))
+        self.study = optuna.create_study(sampler=sampler_class(variant)(seed=problem.seed, constraints_func=constraint))
         self.distributions = {
             name: CategoricalDistribution(list(range(size))) if categorical else IntDistribution(0, size - 1)
             for name, size, categorical in problem.knob_list()
