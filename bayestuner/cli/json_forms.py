@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from bayestuner.cli.streams import is_unicode
 from bayestuner.foreign_text import json_text
-from bayestuner.report.verdict import explanation, why_not_best_reading
+from bayestuner.report.apply import application_of
+from bayestuner.report.verdict import explanation, next_steps, why_not_best_reading
 from bayestuner.search.strategy import Recommendation
 from bayestuner.study.store import Record
 from bayestuner.study.study import Study
@@ -69,14 +72,21 @@ def launched_form(summary: Summary) -> dict[str, Any] | None:
     return {"config": side.config, "expected": expected, "p_feasible": chance, "by": "launches" if side.repeated else "search"}
 
 
-def summary_form(path: Path, summary: Summary) -> dict[str, Any]:
+def summary_form(path: Path, summary: Summary, records: Sequence[Record]) -> dict[str, Any]:
     """What `tune --json` prints."""
-    return {"version": VERSION, "study": str(path), **result_form(summary)}
+    return {"version": VERSION, "study": str(path), **result_form(path, summary, records)}
 
 
-def result_form(summary: Summary) -> dict[str, Any]:
-    """What a study came to, with the sentences that explain it."""
-    return {**summary.as_dict(), "explanation": explanation(summary), "best_reading_explanation": why_not_best_reading(summary)}
+def result_form(path: Path, summary: Summary, records: Sequence[Record]) -> dict[str, Any]:
+    """What a study came to, with the sentences and the line for a shell that the screen has as well."""
+    application = application_of(summary, records)
+    return {
+        **summary.as_dict(),
+        "explanation": explanation(summary),
+        "best_reading_explanation": why_not_best_reading(summary),
+        "to_do": next_steps(summary, path),
+        "apply": None if application is None else asdict(application),
+    }
 
 
 def study_form(study: Study, summary: Summary, best: Record | None, recommendation: dict[str, Any] | None) -> dict[str, Any]:
@@ -96,7 +106,7 @@ def study_form(study: Study, summary: Summary, best: Record | None, recommendati
         "trials": [trial_form(r) for r in study.records()],
         "best": None if best is None else trial_form(best),
         "recommendation": recommendation,
-        "result": result_form(summary),
+        "result": result_form(study.folder, summary, study.records()),
         "provenance": list(study.provenance()),
         "job": info.job,
     }

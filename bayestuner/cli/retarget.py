@@ -76,10 +76,10 @@ def _launch(args: argparse.Namespace, goal: Goal) -> int:
         summary = launch_retargeted(args.study, goal, progress=progress, allow_affinity=args.allow_affinity, wait=args.wait)
     finally:
         progress.close()
-    if args.json:
-        emit(summary_form(args.study, summary))
-    else:
-        with Study.open(args.study, read_only=True) as study:
+    with Study.open(args.study, read_only=True) as study:
+        if args.json:
+            emit(summary_form(args.study, summary, study.records()))
+        else:
             print()
             _print_summary(args.study, summary, study)
     return exit_codes.of_summary(summary)

@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         from bayestuner.cli.json_forms import emit, summary_form
 
-        emit(summary_form(path, result.summary))
+        emit(summary_form(path, result.summary, records))
     else:
         from bayestuner.cli.progress import screen_width
         from bayestuner.report.result import result_text

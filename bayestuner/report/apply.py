@@ -82,6 +82,34 @@ class Way:
     folders: Mapping[str, Path] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Application:
+    """How the recommended configuration is put to use on this machine.
+
+    Attributes
+    ----------
+    folder : str or None
+        Where the job was started; the line goes there itself. None where a study of an earlier version does not say.
+    line : str
+        For a shell.
+    left_out : str or None
+        What the line does not do although the runs had it, as a sentence.
+    """
+
+    folder: str | None
+    line: str
+    left_out: str | None
+
+
+def application_of(summary: Summary, records: Sequence[Record]) -> Application | None:
+    """How to apply what a study recommends; None where it recommends nothing, or does not say how the job is run."""
+    if summary.recommended is None or not summary.command:
+        return None
+    launch = launch_of(summary, summary.recommended, records)
+    way = way_here(launch.controllers)
+    return Application(launch.cwd, apply_line(launch, way), left_out(launch, way))
+
+
 def launch_of(summary: Summary, side: Side, records: Sequence[Record]) -> Launch:
     """How the configuration was run last; of a study of an older BayesTuner, whose runs say less, as its summary says.
 

@@ -12,7 +12,7 @@ from typing import Any
 from bayestuner.foreign_text import harmless, markdown_text
 from bayestuner.goal import Goal
 from bayestuner.measure.metrics import POWER_METRICS
-from bayestuner.report.apply import apply_line, launch_of, left_out, way_here
+from bayestuner.report.apply import application_of
 from bayestuner.report.tables import facts, markdown_facts, markdown_table, plain_table
 from bayestuner.report.verdict import explanation, next_steps, verdict_title, why_not_best_reading
 from bayestuner.report.words import config_text, duration, first_line, label, quantity, with_interval
@@ -139,11 +139,10 @@ def _closing(summary: Summary, study_path: Path, records: Sequence[Record]) -> l
     if summary.stop_reason and summary.n_failed < summary.n_runs and not summary.stop_reason.startswith("the budget"):
         pairs.append(("stopped", f"because {first_line(summary.stop_reason, 400)}"))
     pairs += [("note", note) for note in summary.notes]
-    if shown is not None and summary.command:
-        launch = launch_of(summary, shown, records)
-        way = way_here(launch.controllers)
-        pairs.append(("apply with", apply_line(launch, way)))
-        pairs += [("beware", text) for text in [left_out(launch, way)] if text]
+    application = application_of(summary, records)
+    if application is not None:
+        pairs.append(("apply with", application.line))
+        pairs += [("beware", text) for text in [application.left_out] if text]
     pairs.append(("study", f"{study_path}   (bayestuner show {shlex.quote(str(study_path))})"))
     return pairs
 

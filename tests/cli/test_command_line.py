@@ -119,7 +119,8 @@ def finished(path):
             made.tell(made.adopt(config, role), pretend_run(config), details)
         made.set_result(
             {"complete": True, "verdict": "better", "recommended": small, "candidates": [small], "searched": 2, "launched_before": 0,
-             "rules": {"repeats": 3, "launches": 24, "confidence": 0.95}, "nearest": None, "rejected": [], "notes": []}
+             "rules": {"repeats": 3, "launches": 24, "confidence": 0.95}, "nearest": None, "rejected": [], "notes": [],
+             "command": ["serve", "--model", "a model"], "env": {"BAYESTUNER_CORES": "1"}}
         )  # fmt: skip
     return small
 
@@ -136,7 +137,11 @@ def test_show_json_retarget_and_the_report_give_one_recommendation_with_its_own_
     contender = next(c for c in form["result"]["decision"]["contenders"] if c["config"] == small)
     assert form["recommendation"]["p_feasible"] == contender["chance_holds"] > 0.95
     assert form["result"]["verdict"] == "better"
-    assert form["result"]["explanation"] in " ".join(run_cli("show", tmp_path / "s").stdout.split())
+    screen = " ".join(run_cli("show", tmp_path / "s").stdout.split())
+    assert form["result"]["explanation"] in screen
+    assert "serve --model 'a model'" in form["result"]["apply"]["line"]
+    assert f"apply with {form['result']['apply']['line']}" in screen
+    assert form["result"]["to_do"] == []
     same = run_cli("retarget", tmp_path / "s", "throughput >= 20", "--json")
     assert (same.returncode, json.loads(same.stdout)["recommendation"]) == (0, form["recommendation"])
     assert "better than the all-max default" in run_cli("retarget", tmp_path / "s", "throughput >= 20").stdout

@@ -262,6 +262,8 @@ def test_the_line_that_tune_prints_starts_the_job_within_its_limits(tmp_path):
     job = write_job(tmp_path, budget=2, replace=[('name = "sleeper"', f'name = "{name}"'), ("repeats = 2", "repeats = 1")])
     done = subprocess.run(bayestuner("tune", job, "--study", tmp_path / "s"), capture_output=True, text=True, timeout=240, check=True)
     line = next(line.partition("apply with")[2].strip() for line in done.stdout.splitlines() if "apply with" in line)
+    shown = subprocess.run(bayestuner("show", tmp_path / "s", "--json"), capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(shown.stdout)["result"]["apply"] == {"folder": str(tmp_path), "line": line, "left_out": None}
     program = tmp_path / "program.py"
     assert processes_of(program) == []
     shell = subprocess.Popen(["bash", "--norc", "-c", line], cwd="/", env={"PATH": os.environ["PATH"]})
