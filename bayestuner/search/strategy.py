@@ -6,13 +6,13 @@ strategy checks results in the same way and tries no configuration twice.
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, overload
 
 from bayestuner.errors import InvalidGoal, InvalidSpace, InvalidTell, NoRecommendation, SpaceExhausted, finite_number, whole_number
+from bayestuner.forking import ForkSafe
 from bayestuner.goal import Goal
 from bayestuner.space import Space
 from bayestuner.trial import Config, Failed, Measured, Outcome, Reading, Trial
@@ -66,7 +66,7 @@ def check_goal(goal: Goal, space: Space) -> None:
         raise InvalidGoal(f"the goal '{goal}' can't be reached: {problem}; change its bounds")
 
 
-class Strategy(ABC):
+class Strategy(ForkSafe, ABC):
     """Base of all search strategies.
 
     Parameters
@@ -82,6 +82,7 @@ class Strategy(ABC):
 
     def __init__(self, space: Space, goal: Goal, *, seed: int = 0) -> None:
         check_goal(goal, space)
+        super().__init__()
         self.space = space
         self.goal = goal
         self.seed = whole_number(seed, "seed", 0, InvalidGoal)
@@ -89,7 +90,6 @@ class Strategy(ABC):
         self._outstanding: dict[int, Trial] = {}
         self._taken: set[int] = set()  # rows tried or outstanding; a set, because an array over all rows could be too large
         self._n_allowed = len(space)
-        self._lock = threading.RLock()
 
     # -- asking and telling -------------------------------------------------------------------------------------------
 
@@ -202,8 +202,8 @@ class Strategy(ABC):
     def _choose(self) -> int:
         """Return the row to try next, not among those taken; `_n_free` is at least 1."""
 
-    def _learn(self, trial: Trial) -> None:  # noqa: B027 - many strategies need only the record of trials
-        """Learn from a trial that was told (never a transient failure)."""
+    def _learn(self, trial: Trial) -> None:
+        """Learn from a trial that was told (never a transient failure). Many strategies need only the record of trials."""
 
     def _next(self) -> tuple[int, bool]:
         """The next row, and whether it repeats one already tried."""

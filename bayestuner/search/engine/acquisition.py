@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -61,6 +62,7 @@ class Scorer:
         self.exact = space.table is not None or space.n_rows <= MAX_EXACT
         self.shape = np.array(space.shape, dtype=np.int64)
         self._pool: ThreadPoolExecutor | None = None
+        self._pool_pid = 0  # the process that has the pool's threads; a child that was forked from it has none
         d = len(space.knobs)
         self.table = space.table if space.table is not None else np.empty((0, d), dtype=np.int32)
         self.n_inner = inner_knobs(space.shape)
@@ -176,8 +178,8 @@ class Scorer:
         parts = min(self.threads, n // MIN_CHUNK)
         if parts <= 1:
             return [run(0, n)]
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="bayestuner-score")
+        if self._pool is None or self._pool_pid != os.getpid():
+            self._pool, self._pool_pid = ThreadPoolExecutor(self.threads, thread_name_prefix="bayestuner-score"), os.getpid()
         boundaries = [n * i // parts for i in range(parts + 1)]
         return list(self._pool.map(run, boundaries[:-1], boundaries[1:]))
 
