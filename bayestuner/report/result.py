@@ -32,8 +32,8 @@ def result_text(summary: Summary, study_path: Path, records: Sequence[Record], *
     parts = ["\n  ".join(map(harmless, _headline(summary)))]
     shown = summary.recommended or summary.nearest
     if shown is not None:
-        parts.append(_indent(_compare(summary, _title(summary), shown, width - 2)))
-    parts.append(facts(_closing(summary, study_path, records), width=width))
+        parts.append(_indent(_compare(summary, shown, width - 2)))
+    parts.append(facts(closing(summary, study_path, records), width=width))
     return "\n\n".join(parts)
 
 
@@ -42,8 +42,8 @@ def result_markdown(summary: Summary, study_path: Path, records: Sequence[Record
     parts = [f"# {markdown_text(summary.name)}", "\n  ".join(map(markdown_text, _headline(summary)))]
     shown = summary.recommended or summary.nearest
     if shown is not None:
-        parts.append(markdown_table(*_comparison(summary, _title(summary), shown)))
-    parts.append(markdown_facts(_closing(summary, study_path, records)))
+        parts.append(markdown_table(*comparison(summary, shown)))
+    parts.append(markdown_facts(closing(summary, study_path, records)))
     parts.append("## Runs\n\n" + markdown_table(*_run_rows(summary, records)))
     return "\n\n".join(parts) + "\n"
 
@@ -61,7 +61,7 @@ def _title(summary: Summary) -> str:
 
 
 def _headline(summary: Summary) -> list[str]:
-    title, goal = f"{summary.name}: {verdict_title(summary)}", f"goal: {_goal_text(summary)}"
+    title, goal = f"{summary.name}: {verdict_title(summary)}", f"goal: {goal_text(summary)}"
     if summary.recommended is not None:
         return [title, config_text(summary.recommended.config), goal]
     if summary.complete and summary.n_runs and summary.n_failed == summary.n_runs:
@@ -69,21 +69,22 @@ def _headline(summary: Summary) -> list[str]:
     return [title, goal]
 
 
-def _goal_text(summary: Summary) -> str:
+def goal_text(summary: Summary) -> str:
+    """The goal as given, and what a relative bound comes to."""
     given, judged = summary.goal, summary.judged_goal
     if judged is None or not given.relative:
         return str(given)
     return f"{given}, that is {', '.join(str(b) for b, g in zip(judged.bounds, given.bounds, strict=True) if g.relative)}"
 
 
-def _compare(summary: Summary, title: str, shown: Side, width: int) -> str:
-    header, rows = _comparison(summary, title, shown)
+def _compare(summary: Summary, shown: Side, width: int) -> str:
+    header, rows = comparison(summary, shown)
     return plain_table(header, rows, width=width)
 
 
-def _comparison(summary: Summary, title: str, shown: Side) -> tuple[list[str], list[list[str]]]:
-    """Knobs, then metrics; the recommended configuration beside the all-max one."""
-    base = summary.baseline
+def comparison(summary: Summary, shown: Side) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a table, knobs first, then metrics: the configuration shown beside the all-max one."""
+    base, title = summary.baseline, _title(summary)
     same = base is not None and base.config == shown.config
     sides = [shown] if base is None or same else [shown, base]
     header = ["", f"{title} (= all-max)" if same else title, *(["all-max"] if len(sides) > 1 else [])]
@@ -114,7 +115,8 @@ def _verdict(side: Side, goal: Goal) -> str:
     return "no: " + ", ".join(missed) if missed else "no"
 
 
-def _closing(summary: Summary, study_path: Path, records: Sequence[Record]) -> list[tuple[str, str]]:
+def closing(summary: Summary, study_path: Path, records: Sequence[Record]) -> list[tuple[str, str]]:
+    """What is said below the table of a result, as pairs of a name and a text."""
     said = (("verdict", explanation(summary)), ("best read", why_not_best_reading(summary)))
     pairs = [(name, text) for name, text in said if text is not None]
     pairs += [("to do", text) for text in next_steps(summary, study_path)]

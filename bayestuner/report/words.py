@@ -27,7 +27,7 @@ def number(value: float) -> str:
     return f"{value:.3e}"
 
 
-def _scaled(metric: str, unit: str) -> tuple[float, str]:
+def scaled(metric: str, unit: str) -> tuple[float, str]:
     """Factor and unit a metric is shown in; a knob, or a metric of a simulation, is shown as it is."""
     known = METRICS.get(metric)
     return (1.0, "") if known is None else (known.shown_factor, known.shown_unit.format(unit=unit))
@@ -35,13 +35,13 @@ def _scaled(metric: str, unit: str) -> tuple[float, str]:
 
 def quantity(metric: str, value: float, unit: str) -> str:
     """A value with its unit."""
-    factor, shown = _scaled(metric, unit)
+    factor, shown = scaled(metric, unit)
     return f"{number(value * factor)} {shown}".strip()
 
 
 def with_interval(metric: str, figure: Figure, unit: str) -> str:
     """A mean, the half width of its 95 % interval where it has one, and its unit."""
-    factor, shown = _scaled(metric, unit)
+    factor, shown = scaled(metric, unit)
     mean = number(figure.mean * factor)
     if figure.half_width is None:
         return f"{mean} {shown}".strip()
