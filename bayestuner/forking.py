@@ -37,7 +37,7 @@ class ForkSafe:
 
 _objects: weakref.WeakSet[ForkSafe] = weakref.WeakSet()
 _registry = threading.RLock()  # guards `_objects`; held throughout a fork, so that two forks wait for each other and not crosswise
-_held: list[threading.RLock] = []  # type: ignore[valid-type] # locks taken for the fork under way
+_held: list[threading.RLock] = []  # locks taken for the fork under way
 
 
 def _before() -> None:
