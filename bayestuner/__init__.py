@@ -7,11 +7,13 @@ numba nor scipy.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from bayestuner._version import __version__
 
+TYPE_CHECKING = False  # as typing has it: `python -m bayestuner` may import nothing here that Python has not loaded by itself (__main__.py)
 if TYPE_CHECKING:
+    from typing import Any
+
     from bayestuner.errors import BayesTunerError, RunFailed, SpaceExhausted
     from bayestuner.goal import AtLeast, AtMost, Bound, Goal
     from bayestuner.search.engine.stopping import ExpectedImprovement, RegretBound, WallClock

@@ -67,6 +67,6 @@ def run_job(args: argparse.Namespace) -> int:
 
     from bayestuner.zoo import registry
 
-    command = [sys.executable, "-m", "bayestuner.zoo", registry.spec(args.name).name, *args.options]
+    command = [sys.executable, "-P", "-m", "bayestuner.zoo", registry.spec(args.name).name, *args.options]
     sys.stdout.flush()
     os.execv(sys.executable, command)  # noqa: S606 - no shell is wanted

@@ -49,7 +49,7 @@ def over_processes(work: Callable[[Item], Result], items: Sequence[Item], *, pro
     others = set(active_children())
     pool = ProcessPoolExecutor(min(processes, len(items)), mp_context=get_context("spawn"), initializer=_begin, initargs=(work,))
     try:
-        with _stop_signals_blocked():  # the processes start here and inherit it
+        with _stop_signals_blocked(), _safe_path():  # the processes start here and inherit both
             futures = {pool.submit(_do, item): item for item in items}
         for future in as_completed(futures):
             yield futures[future], future.result()
@@ -70,6 +70,20 @@ def _stop_signals_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Let interpreters that are started meanwhile not look for modules in the current folder, where others may have planted some."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 _work: Callable[[Any], Any]

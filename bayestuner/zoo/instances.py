@@ -103,7 +103,7 @@ class Instances:
             for number, share in enumerate(threads, 1):
                 if self._stopping:
                     break
-                command = [sys.executable, "-m", "bayestuner.zoo", *arguments, "--threads", str(share), "--member", member.as_text()]
+                command = [sys.executable, "-P", "-m", "bayestuner.zoo", *arguments, "--threads", str(share), "--member", member.as_text()]
                 errors = tempfile.TemporaryFile()  # noqa: SIM115 - kept until its writer has ended
                 process = subprocess.Popen(
                     command, env=environment, pass_fds=(report_fd, ready, go, lock), stdin=subprocess.DEVNULL, stderr=errors

@@ -6,7 +6,8 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,68 @@ def placeholders(command: Iterable[str]) -> tuple[str, ...]:
 
 
 def fill_placeholders(command: Iterable[str], config: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
-    """The command as it is run: its placeholders filled in, and a program with a slash in its name resolved against `folder`."""
+    """The command as it is run: its placeholders filled in, and a program with a slash in its name resolved against `folder`.
+
+    A ``{python}`` that runs a module or a text of code gets ``-P``, so that it doesn't look for modules in the current folder.
+    """
     values = {**{name: text_of(value) for name, value in config.items()}, "python": sys.executable}
 
     def value_of(match: re.Match[str]) -> str:
         return "{" + match[1] + "}" if match[1] else values[match[2]]
 
-    words = [_PLACEHOLDER.sub(value_of, word) for word in command]
+    given = list(command)
+    words = [_PLACEHOLDER.sub(value_of, word) for word in given]
     if "/" in words[0] and not words[0].startswith("/"):
         words[0] = str(folder / words[0])
+    for place in reversed(_searching_interpreters(given)):
+        words.insert(place + 1, "-P")
     return tuple(words)
+
+
+def _searching_interpreters(command: Sequence[str]) -> list[int]:
+    """Where in a command stands a ``{python}`` that would look for modules in the current folder first: with ``-m`` or ``-c``, no script.
+
+    Whoever may write that folder could plant a module of any name there, and the job would run it. A script brings its own folder, which
+    the job file names with it.
+    """
+    return [n for n, word in enumerate(command) if word == "{python}" and _takes_no_script(command[n + 1 :])]
+
+
+def _takes_no_script(words: Sequence[str]) -> bool:
+    """Whether these arguments of an interpreter hold ``-m`` or ``-c`` before any script."""
+    takes_a_word = False
+    for word in words:
+        if takes_a_word:
+            takes_a_word = False
+            continue
+        if not word.startswith("-") or word in ("-", "--"):
+            return False
+        if word.startswith("--"):
+            continue
+        for letter in word[1:]:
+            if letter in "mc":
+                return True
+            if letter in "XW":
+                takes_a_word = word.endswith(letter)
+                break
+    return False
+
+
+def module_problem(command: Sequence[str], cwd: Path, env: Mapping[str, str]) -> str | None:
+    """Why ``{python} -m NAME`` won't find the module NAME that lies in the job's folder; None where it will, or none lies there."""
+    if "PYTHONPATH" in env:
+        return None
+    for place in _searching_interpreters(command):
+        for option, name in pairwise(command[place + 1 :]):
+            if option.startswith("-") and option.endswith("m") and not option.startswith("--"):
+                found = [start for start, file in ((f"{name}.py", f"{name}.py"), (name, f"{name}/__main__.py")) if (cwd / file).is_file()]
+                if found:
+                    return (
+                        f"Python doesn't look for the module {name!r} in the job's folder, where others could plant modules too; "
+                        f'start it by its path, as in ["{{python}}", "{found[0]}", ...], or set PYTHONPATH in job.env'
+                    )
+                break
+    return None
 
 
 def text_of(value: Any) -> str:

@@ -10,7 +10,14 @@ from typing import Any
 
 from bayestuner.errors import InvalidJob
 from bayestuner.measure.job.checks import check_command, check_patterns
-from bayestuner.measure.job.command import BUILT_IN_PLACEHOLDERS, fill_placeholders, placeholders, program_problem, resolve_program
+from bayestuner.measure.job.command import (
+    BUILT_IN_PLACEHOLDERS,
+    fill_placeholders,
+    module_problem,
+    placeholders,
+    program_problem,
+    resolve_program,
+)
 from bayestuner.measure.job.goals import build_goals
 from bayestuner.measure.job.job import Job, MeasureSettings
 from bayestuner.measure.job.keys import ReportMistake, check_table, suggestion, toml_text
@@ -125,6 +132,9 @@ def _build(
     command = tuple(job.get("command", ()))
     if "command" in job:
         check_command(command, sections["knobs"], knobs, job.get("env", {}), report)
+        module = module_problem(command, cwd, job.get("env", {}))
+        if module:
+            report("job.command", module)
         if command and command[0] and not set(placeholders(command[:1])) - set(BUILT_IN_PLACEHOLDERS):
             _program(fill_placeholders(command, dict.fromkeys(placeholders(command), ""), path.parent)[0], job.get("env", {}), user, report)
     if mistakes or goals is None:

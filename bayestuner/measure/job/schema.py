@@ -16,7 +16,8 @@ JOB_KEYS = (
         "texts",
         "The program and its arguments, run without a shell. `{knob}` stands for a knob's value, `{python}` for the Python that runs "
         "BayesTuner, `{{word}}` for a literal `{word}`. A program with a slash in its name is looked for from the job file's folder, any "
-        "other on PATH.",
+        "other on PATH. `{python}` with `-m` or `-c` gets `-P` as well: it looks for modules in the job's folder only where PYTHONPATH in "
+        "env says so.",
     ),
     Key("unit", "text", "What one item is, for people: image, sentence, frame.", "item"),
     Key("cwd", "text", "Folder the job runs in, from the job file's folder; by default that folder itself.", "."),

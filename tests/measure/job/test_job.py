@@ -99,7 +99,7 @@ def test_a_good_file(tmp_path):
     assert job.needs_power
     config = job.all_max_config()
     assert config == {"cores": 4, "memory_mib": 1024, "batch_size": 8}
-    assert job.argv(config) == (sys.executable, "-c", "pass", "8")
+    assert job.argv(config) == (sys.executable, "-P", "-c", "pass", "8")
     assert job.memory_bytes_of(config) == 1 << 30
     assert job.cores_of(config) == 4
     assert job.measure.min_seconds == 0.3
@@ -316,7 +316,7 @@ share = { kind = "environment", variable = "SHARE", min = 0.1, max = 0.5, step =
 
 def test_placeholders(tmp_path):
     job = parse(GOOD.replace('"{batch_size}"]', '"--b={batch_size}", "{{literal}}", "{print $1}"]'), tmp_path)
-    assert job.argv(job.all_max_config())[3:] == ("--b=8", "{literal}", "{print $1}")
+    assert job.argv(job.all_max_config())[4:] == ("--b=8", "{literal}", "{print $1}")
 
 
 def test_a_relative_program_is_found_from_the_files_folder(tmp_path, monkeypatch):
