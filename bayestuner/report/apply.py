@@ -17,7 +17,6 @@ from typing import Any, Literal
 from bayestuner.errors import StoreError
 from bayestuner.measure.cgroup.cpulist import format_list
 from bayestuner.measure.cgroup.hierarchy import OwnGroups, discover
-from bayestuner.measure.run.placement import sets_threads
 from bayestuner.study.sides import Side
 from bayestuner.study.store import Record
 from bayestuner.study.summary import Summary
@@ -29,6 +28,24 @@ SERVER_PORT = '"${PORT:-8000}"'
 """Where a server listens that was measured on any free port: PORT, set in the shell, or 8000."""
 
 _ENABLED = "cgroup.subtree_control"
+
+
+_THREAD_VARIABLES = re.compile(
+    r"\w+_(THREADS|THREAD_LIMIT)"  # OMP_NUM_THREADS, GOTO_NUM_THREADS, KMP_PLACE_THREADS, KMP_DEVICE_THREAD_LIMIT, ...
+    r"|BLIS_[A-Z]{2}_NT"  # BLIS: threads in each of its loops
+    r"|GOMAXPROCS|PYTHON_CPU_COUNT"
+    r"|(OMP|MKL)_DYNAMIC|OMP_PLACES|OMP_PROC_BIND|GOMP_CPU_AFFINITY|KMP_AFFINITY|KMP_HW_SUBSET|KMP_TOPOLOGY_METHOD|KMP_SETTINGS"
+    r"|OMPI_MCA_hwloc_base_binding_policy"
+)
+
+
+def sets_threads(name: str) -> bool:
+    """Whether an environment variable sets the number or the place of a program's threads.
+
+    The runs had none of those of the calling shell, since a job must go by the cores of its run. By a rule where there is one: a name that
+    ends in ``_THREADS`` says how many, whichever library reads it.
+    """
+    return _THREAD_VARIABLES.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)

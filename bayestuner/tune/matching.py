@@ -46,6 +46,7 @@ def _job_facts(job: Job) -> dict[str, Any]:
         "unit": job.unit,
         "command": list(job.command),
         "env": dict(job.env),
+        "env_keep": list(job.env_keep),
         "user": job.user,
         "throughput_regex": job.throughput_regex,
         "ready_regex": job.ready_regex,
@@ -160,7 +161,7 @@ def _other_differences(study: Study, job: Job) -> list[str]:
     if goal_to_json(study.goal) != goal_to_json(job.goal):
         out.append(f"the goal was '{study.goal}' and is '{job.goal}'")
     then, now = study.info.job or {}, _job_facts(job)
-    for key in ("command", "env", "unit", "user", "throughput_regex", "ready_regex", "decimal_mark"):
+    for key in ("command", "env", "env_keep", "unit", "user", "throughput_regex", "ready_regex", "decimal_mark"):
         if key in then and then[key] != now[key]:
             out.append(f"job.{key} was {then[key]!r} and is {now[key]!r}")
     if "cwd" in then and then["cwd"] != now["cwd"] and then["cwd_from_file"] != now["cwd_from_file"]:

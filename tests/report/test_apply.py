@@ -17,8 +17,7 @@ from study_doubles import small_goal, small_space
 
 from bayestuner.errors import StoreError
 from bayestuner.measure.cgroup.hierarchy import Mount, OwnGroup, OwnGroups
-from bayestuner.measure.run.placement import sets_threads
-from bayestuner.report.apply import Launch, Way, apply_line, launch_of, left_out, way_here
+from bayestuner.report.apply import Launch, Way, apply_line, launch_of, left_out, sets_threads, way_here
 from bayestuner.study.study import Study
 from bayestuner.study.summary import summarise
 from bayestuner.trial import Measured, Reading
@@ -279,3 +278,51 @@ def test_the_line_that_tune_prints_starts_the_job_within_its_limits(tmp_path):
         shell.wait()
     for folder in way_here(BOTH).folders.values():
         (folder / name).rmdir()
+
+
+EXPORTED = {
+    "OPENBLAS_NUM_THREADS",
+    "GOTO_NUM_THREADS",
+    "OPENBLAS_DEFAULT_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "MKL_DOMAIN_NUM_THREADS",
+    "MKL_DYNAMIC",
+    "OMP_NUM_THREADS",
+    "OMP_THREAD_LIMIT",
+    "KMP_DEVICE_THREAD_LIMIT",
+    "KMP_ALL_THREADS",
+    "KMP_MAX_THREADS",
+    "OMP_DYNAMIC",
+    "KMP_PLACE_THREADS",
+    "KMP_TOPOLOGY_METHOD",
+    "KMP_AFFINITY",
+    "KMP_HW_SUBSET",
+    "OMP_PLACES",
+    "OMP_PROC_BIND",
+    "GOMP_CPU_AFFINITY",
+    "NUMEXPR_NUM_THREADS",
+    "NUMEXPR_MAX_THREADS",
+    "BLIS_NUM_THREADS",
+    "BLIS_JC_NT",
+    "NUMBA_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+    "GOMAXPROCS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+    "ATEN_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+    "TBB_NUM_THREADS",
+    "JULIA_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "OMPI_MCA_hwloc_base_binding_policy",
+    "PYTHON_CPU_COUNT",
+}
+
+
+@pytest.mark.parametrize("name", sorted(EXPORTED))
+def test_a_variable_that_counts_or_places_threads_is_known_by_its_name(name):
+    assert sets_threads(name)
+
+
+def test_other_variables_of_the_same_libraries_are_left_alone():
+    assert not any(map(sets_threads, ("OMP_WAIT_POLICY", "KMP_BLOCKTIME", "MKL_ENABLE_INSTRUCTIONS", "THREADS_OF_LIFE")))

@@ -1,4 +1,4 @@
-"""Checks of a job's command and patterns: the command has a placeholder for every knob that needs one, a pattern catches a number."""
+"""Checks of a job's command, patterns and environment: a placeholder for every knob that needs one, a pattern that catches a number."""
 
 from __future__ import annotations
 
@@ -62,3 +62,18 @@ def check_patterns(job: Mapping[str, Any], report: ReportMistake) -> None:
             "job.throughput_regex",
             "needs one group that catches a number: (?P<items>...) for items since the last line, or (?P<rate>...) for items per second",
         )
+
+
+def check_environment(job: Mapping[str, Any], report: ReportMistake) -> None:
+    """Check that ``job.env`` and ``job.env_keep`` name variables that a process can have, and none in both."""
+    env, kept = job.get("env", {}), job.get("env_keep", ())
+    for key, names in (("env", env), ("env_keep", kept)):
+        for name in names:
+            if not name or "=" in name or not name.isprintable():
+                report(f"job.{key}", f"no variable can be called {name!r}; give a name such as CUDA_VISIBLE_DEVICES")
+    for name, value in env.items():
+        if "\0" in value:
+            report(f"job.env.{name}", "holds a NUL character, which no variable can")
+    for name in kept:
+        if name in env:
+            report("job.env_keep", f"{name} is also set in job.env; take it out of one of them")

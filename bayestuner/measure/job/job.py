@@ -79,6 +79,8 @@ class Job:
     measure : MeasureSettings
     env : dict
         Environment variables set for the job.
+    env_keep : tuple of str
+        Names of variables that the job gets from the environment of BayesTuner.
     cwd : Path
         Folder the job runs in, absolute.
     throughput_regex, ready_regex, decimal_mark : str or None
@@ -108,6 +110,7 @@ class Job:
     path: Path
     user: str | None = None
     decimal_mark: str | None = None
+    env_keep: tuple[str, ...] = ()
     presets: Mapping[str, Goal] = field(default_factory=lambda: MappingProxyType({}))
 
     @property

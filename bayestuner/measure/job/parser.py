@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from bayestuner.errors import InvalidJob
-from bayestuner.measure.job.checks import check_command, check_patterns
+from bayestuner.measure.job.checks import check_command, check_environment, check_patterns
 from bayestuner.measure.job.command import (
     BUILT_IN_PLACEHOLDERS,
     fill_placeholders,
@@ -127,6 +127,7 @@ def _build(
         sections["goal"], sections["knobs"], knobs, settings, report, read_by_output=job.get("throughput_regex") is not None
     )
     check_patterns(job, report)
+    check_environment(job, report)
     cwd = _cwd(job, path, report)
     user = _user(job, cwd, report)
     command = tuple(job.get("command", ()))
@@ -156,6 +157,7 @@ def _build(
         path=path,
         user=job["user"],
         decimal_mark=job["decimal_mark"],
+        env_keep=tuple(job["env_keep"]),
         presets=MappingProxyType(dict(goals.by_name)),
     )
     if set(placeholders(command[:1])) - set(BUILT_IN_PLACEHOLDERS):

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from bayestuner.measure.job.environment import INHERITED, OF_THE_CALLER
 from bayestuner.measure.job.keys import REQUIRED, TYPES, Key
 from bayestuner.measure.job.schema import KNOB_KINDS, SECTIONS
 from bayestuner.measure.metrics import METRICS
@@ -43,9 +44,10 @@ _PROTOCOL = """\
 
 The job learns its configuration from the placeholders in its command and from its environment: `BAYESTUNER_<KNOB>` for every knob
 (`BAYESTUNER_BATCH_SIZE` for `batch_size`), `BAYESTUNER_CORES` (the number of CPUs it may use) and
-`BAYESTUNER_MEMORY_BYTES` where memory is limited. Variables of the calling shell that place or count
-threads (every `*_THREADS`, `OMP_PLACES`, `KMP_AFFINITY`, `GOMAXPROCS`, ...) are taken out and `OMP_NUM_THREADS` is set to that number
-too, unless `[job.env]` or a knob sets them.
+`BAYESTUNER_MEMORY_BYTES` where memory is limited. `OMP_NUM_THREADS` is set to the number of CPUs too, unless `[job.env]` or a knob sets it.
+Of the variables of the calling shell it gets INHERITED, every `LC_*`, and those that `env_keep` names: no others, which may hold secrets
+(tokens, the SSH agent), and without which its run can be repeated from the job file. With `user` it doesn't get OF_THE_CALLER either, and
+HOME, USER and LOGNAME are that user's.
 
 It reports on the pipe whose descriptor is in `BAYESTUNER_FD`, one line of text each:
 
@@ -98,7 +100,11 @@ def reference_markdown() -> str:
                 if kind_keys:
                     parts.append(_key_table(kind_keys))
     rows = "".join(f"| `{name}` | {metric.unit} | {metric.meaning} |\n" for name, metric in METRICS.items())
-    return "\n".join(parts) + "\n" + _PROTOCOL + rows
+    lists = {"INHERITED": INHERITED, "OF_THE_CALLER": OF_THE_CALLER}
+    protocol = _PROTOCOL
+    for word, names in lists.items():
+        protocol = protocol.replace(word, ", ".join(f"`{name}`" for name in names))
+    return "\n".join(parts) + "\n" + protocol + rows
 
 
 def _key_table(keys: Iterable[Key]) -> str:

@@ -28,7 +28,14 @@ JOB_KEYS = (
         "capability and can't gain any; its HOME, USER and LOGNAME are that user's, who must be able to read the program and enter cwd.",
         None,
     ),
-    Key("env", "text table", "Environment variables set for the job, over those BayesTuner was started with.", {}),
+    Key("env", "text table", "Environment variables set for the job, over those it gets anyway ([how a job talks](#how-a-job-talks)).", {}),
+    Key(
+        "env_keep",
+        "texts",
+        "Names of further variables that the job gets as they are where BayesTuner is started: `CUDA_VISIBLE_DEVICES`, a proxy, a token. "
+        "No other variable of the calling shell reaches it but those named below.",
+        [],
+    ),
     Key(
         "throughput_regex",
         "pattern",

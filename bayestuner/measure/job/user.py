@@ -11,9 +11,6 @@ from pathlib import Path
 
 from bayestuner.measure.cgroup.isolation import Credentials
 
-SESSION_VARIABLES = ("SUDO_", "XDG_", "DBUS_", "SSH_", "MAIL", "TMPDIR", "PWD", "OLDPWD", "SHELL")
-"""How the names of variables begin that belong to the session of the user who runs BayesTuner; a job of another user doesn't get these."""
-
 
 def user_problem(user: str) -> str | None:
     """Why a job can't be run as this user; None where it can."""
@@ -66,13 +63,6 @@ def _may_execute(path: Path, who: Credentials) -> bool:
     if found.st_uid == who.uid:
         return bool(found.st_mode & stat.S_IXUSR)
     return bool(found.st_mode & (stat.S_IXGRP if found.st_gid in (who.gid, *who.groups) else stat.S_IXOTH))
-
-
-def environment_for(user: str, inherited: dict[str, str]) -> dict[str, str]:
-    """The environment for a job of this user, made of the environment of the user who runs BayesTuner."""
-    entry = pwd.getpwnam(user)
-    kept = {name: value for name, value in inherited.items() if not name.startswith(SESSION_VARIABLES)}
-    return kept | {"HOME": entry.pw_dir, "USER": user, "LOGNAME": user}
 
 
 def give_pipes_to(descriptors: Iterable[int], who: Credentials) -> None:

@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bayestuner.measure.cgroup.isolation import Credentials, Isolation, Limits
 from bayestuner.measure.job.command import resolve_program, text_of
+from bayestuner.measure.job.environment import is_inherited, variables_of
 from bayestuner.measure.job.job import Job
-from bayestuner.measure.job.user import credentials_of, environment_for
+from bayestuner.measure.job.user import credentials_of
 from bayestuner.measure.machine.topology import Topology
-
-_THREAD_VARIABLES = re.compile(
-    r"\w+_(THREADS|THREAD_LIMIT)"  # OMP_NUM_THREADS, GOTO_NUM_THREADS, KMP_PLACE_THREADS, KMP_DEVICE_THREAD_LIMIT, ...
-    r"|BLIS_[A-Z]{2}_NT"  # BLIS: threads in each of its loops
-    r"|GOMAXPROCS|PYTHON_CPU_COUNT"
-    r"|(OMP|MKL)_DYNAMIC|OMP_PLACES|OMP_PROC_BIND|GOMP_CPU_AFFINITY|KMP_AFFINITY|KMP_HW_SUBSET|KMP_TOPOLOGY_METHOD|KMP_SETTINGS"
-    r"|OMPI_MCA_hwloc_base_binding_policy"
-)
-
-
-def sets_threads(name: str) -> bool:
-    """Whether an environment variable sets the number or the place of a program's threads.
-
-    Those of the calling shell are removed, since a job must go by the cores of its run. By a rule where there is one: a name that ends in
-    ``_THREADS`` says how many, whichever library reads it.
-    """
-    return _THREAD_VARIABLES.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +57,15 @@ def cpus_of(job: Job, config: Mapping[str, Any], topology: Topology) -> tuple[in
 
 
 def environment(job: Job, config: Mapping[str, Any], n_cores: int, memory_bytes: int | None, report_fd: int | None) -> dict[str, str]:
-    """The whole environment of a test run. What the job file sets takes precedence over what is set for every job here."""
-    env = {name: value for name, value in os.environ.items() if not sets_threads(name) and not name.startswith("BAYESTUNER_")}
+    """The whole environment of a test run. What the job file sets takes precedence over what is set for every job here.
+
+    Of the caller's variables a job gets the few that every program needs (`is_inherited`) and those that the job file names: any other may
+    be a secret (a token, the socket of an SSH agent), and a run that depends on one could not be repeated from its job file.
+    """
+    env = {name: value for name, value in os.environ.items() if is_inherited(name, job.user)}
     if job.user is not None:
-        env = environment_for(job.user, env)
+        env |= variables_of(job.user)
+    env |= {name: os.environ[name] for name in job.env_keep if name in os.environ}
     if report_fd is None:
         env.setdefault("PYTHONUNBUFFERED", "1")  # lines of a Python program must come as they are printed
     env |= configuration_variables(job, config, n_cores, memory_bytes)
@@ -88,7 +76,7 @@ def environment(job: Job, config: Mapping[str, Any], n_cores: int, memory_bytes:
 
 def configuration_variables(job: Job, config: Mapping[str, Any], n_cores: int, memory_bytes: int | None) -> dict[str, str]:
     """The variables that tell a job its configuration, and those of its job file: with them it runs alike without BayesTuner."""
-    own = {} if job.user is None else environment_for(job.user, {})
+    own = {} if job.user is None else variables_of(job.user)
     env = {**own, "OMP_NUM_THREADS": str(n_cores), **job.env}
     for knob in job.knobs:
         value = text_of(config[knob.name])

@@ -5,10 +5,13 @@ import os
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bayestuner.errors import InvalidJob
+from bayestuner.measure.job.environment import OF_THE_CALLER
 from bayestuner.measure.job.parser import parse_job
 from bayestuner.measure.run.placement import environment
 from bayestuner.measure.run.runner import Runner
@@ -61,55 +64,63 @@ def test_a_run_records_which_nodes_its_memory_may_come_from(make_job, isolation)
     assert record.details["mems_of_cpus"] == list(runner.topology.memory_nodes_of(record.details["cpus"]))
 
 
-EXPORTED = {
-    "OPENBLAS_NUM_THREADS",
-    "GOTO_NUM_THREADS",
-    "OPENBLAS_DEFAULT_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "MKL_DOMAIN_NUM_THREADS",
-    "MKL_DYNAMIC",
-    "OMP_NUM_THREADS",
-    "OMP_THREAD_LIMIT",
-    "KMP_DEVICE_THREAD_LIMIT",
-    "KMP_ALL_THREADS",
-    "KMP_MAX_THREADS",
-    "OMP_DYNAMIC",
-    "KMP_PLACE_THREADS",
-    "KMP_TOPOLOGY_METHOD",
-    "KMP_AFFINITY",
-    "KMP_HW_SUBSET",
-    "OMP_PLACES",
-    "OMP_PROC_BIND",
-    "GOMP_CPU_AFFINITY",
-    "NUMEXPR_NUM_THREADS",
-    "NUMEXPR_MAX_THREADS",
-    "BLIS_NUM_THREADS",
-    "BLIS_JC_NT",
-    "NUMBA_NUM_THREADS",
-    "RAYON_NUM_THREADS",
-    "GOMAXPROCS",
-    "TF_NUM_INTRAOP_THREADS",
-    "TF_NUM_INTEROP_THREADS",
-    "ATEN_NUM_THREADS",
-    "POLARS_MAX_THREADS",
-    "TBB_NUM_THREADS",
-    "JULIA_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "OMPI_MCA_hwloc_base_binding_policy",
-    "PYTHON_CPU_COUNT",
-}
+SECRETS = """
+    AWS_SECRET_ACCESS_KEY GITHUB_TOKEN HF_TOKEN KRB5CCNAME SSH_AUTH_SOCK SSH_AGENT_PID GPG_AGENT_INFO DBUS_SESSION_BUS_ADDRESS PGPASSWORD
+    PYTHONPATH PYTHONSTARTUP LD_PRELOAD SUDO_COMMAND XDG_RUNTIME_DIR http_proxy BASH_ENV ENV OMP_NUM_THREADS OMP_PLACES GOTO_NUM_THREADS
+    BLIS_JC_NT GOMAXPROCS KMP_AFFINITY BAYESTUNER_FD BAYESTUNER_DEBUG
+"""
+HARMLESS = {"LANG": "C.UTF-8", "LC_TIME": "C", "TZ": "UTC", "TMPDIR": "/var/tmp", "LD_LIBRARY_PATH": "/opt/cuda/lib", "SHELL": "/bin/sh"}
+ENV_JOB = """
+[job]
+command = ["true"]
+env = { MKL_NUM_THREADS = "7" }
+env_keep = ["CUDA_VISIBLE_DEVICES", "HF_TOKEN", "NOT_SET"]
+[knobs]
+n = { kind = "environment", variable = "RAYON_NUM_THREADS", values = [3] }
+[goal]
+minimize = "cpu_s_per_item"
+"""
 
 
-def test_no_variable_of_the_shell_that_counts_or_places_threads_reaches_a_job(tmp_path, monkeypatch):
-    for name in EXPORTED:
-        monkeypatch.setenv(name, "1")
-    kept = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "THREADS_OF_LIFE": "3"}
-    for name, text in kept.items():
+@pytest.fixture
+def shell(monkeypatch):
+    """A shell's environment full of secrets, settings of threads, and what a job needs."""
+    for name in SECRETS.split():
+        monkeypatch.setenv(name, "secret")
+    for name, text in {**HARMLESS, "CUDA_VISIBLE_DEVICES": "1", "PATH": "/usr/bin:/bin", "HOME": "/root"}.items():
         monkeypatch.setenv(name, text)
-    text = (
-        '[job]\ncommand = ["true"]\nenv = { MKL_NUM_THREADS = "7" }\n[knobs]\nn = { kind = "environment", variable = "RAYON_NUM_THREADS", '
+
+
+@pytest.mark.parametrize("user", [None, "nobody"])
+def test_a_job_gets_what_every_program_needs_and_what_its_file_names_and_nothing_else_of_the_shell(tmp_path, shell, user):
+    job = replace(parse_job(ENV_JOB, tmp_path / "job.toml"), user=user)
+    env = environment(job, {"n": 3}, 2, None, 7)
+    own = {"PATH": "/usr/bin:/bin", "LD_LIBRARY_PATH": "/opt/cuda/lib", "LANG": "C.UTF-8", "LC_TIME": "C", "TZ": "UTC"}
+    named = {"CUDA_VISIBLE_DEVICES": "1", "HF_TOKEN": "secret"}
+    told = {
+        "OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "7", "RAYON_NUM_THREADS": "3",
+        "BAYESTUNER_N": "3", "BAYESTUNER_CORES": "2", "BAYESTUNER_FD": "7",
+    }  # fmt: skip
+    assert own.items() | named.items() | told.items() <= env.items()
+    rest = env.keys() - own.keys() - named.keys() - told.keys()
+    assert rest <= {"HOME", "USER", "LOGNAME", "LANGUAGE"} | {n for n in os.environ if n.startswith("LC_")} | (
+        set(OF_THE_CALLER) if user is None else set()
     )
-    job = parse_job(text + 'values = [3] }\n[goal]\nminimize = "cpu_s_per_item"\n', tmp_path / "job.toml")
-    env = environment(job, {"n": 3}, 2, None, None)
-    assert {name: env[name] for name in EXPORTED & env.keys()} == {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "7", "RAYON_NUM_THREADS": "3"}
-    assert kept.items() <= env.items()
+    assert (env["HOME"], env.get("TMPDIR"), env.get("SHELL")) == (
+        ("/root", "/var/tmp", "/bin/sh") if user is None else ("/nonexistent", None, None)
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ('"NOT_SET"', '"A=B"', r"job\.env_keep: no variable can be called 'A=B'"),
+        ('"NOT_SET"', '""', r"job\.env_keep: no variable can be called ''"),
+        ('"NOT_SET"', '"MKL_NUM_THREADS"', r"job\.env_keep: MKL_NUM_THREADS is also set in job\.env"),
+        ("MKL_NUM_THREADS =", '"A\\u001b" =', r"job\.env: no variable can be called 'A\\x1b'"),
+        ('"7"', '"a\\u0000b"', r"job\.env\.MKL_NUM_THREADS: holds a NUL character"),
+    ],
+)
+def test_a_name_that_no_variable_can_have_is_a_mistake_of_the_job_file(tmp_path, old, new, problem):
+    with pytest.raises(InvalidJob, match=problem):
+        parse_job(ENV_JOB.replace(old, new), tmp_path / "job.toml")
