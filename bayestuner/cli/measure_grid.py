@@ -71,6 +71,7 @@ def _resume_command(args: argparse.Namespace) -> str:
     """The command with which measuring is gone on with."""
     words = ["bayestuner", "measure-grid", str(args.job), "--out", str(args.out)]
     words += [word for name, values in args.only for word in ("--only", f"{name}={','.join(values)}")]
+    words += ["--seed", str(args.seed)] if args.seed else []
     words += ["--budget-seconds", f"{args.budget_seconds:g}"] if args.budget_seconds is not None else []
     words += [f"--{flag.replace('_', '-')}" for flag in ("allow_affinity", "wait") if getattr(args, flag)]
     return shlex.join(words)

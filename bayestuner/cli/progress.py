@@ -181,7 +181,7 @@ class Live(Lines):
         which = f"{run.number + 1} (repeat {run.k} of {run.n})" if run.role == "repeat" else f"{run.k} of {run.n}"
         parts = [f"run {which}, {gone:.0f} s"]
         if run.seconds_left is not None:
-            parts.append(f"about {duration(max(run.seconds_left - gone, 1.0))} left")
+            parts.append(f"up to {duration(max(run.seconds_left - gone, 1.0))} left")
         if run.best is not None and self._study is not None:
             objective = self._study.goal.objective
             value = self._study.values_of(run.best).get(objective)

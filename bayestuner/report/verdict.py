@@ -147,7 +147,8 @@ def _compared(summary: Summary, contender: Contender) -> str:
         half = "" if change.half_width is None else f" ± {100 * change.half_width:.1f}"
         text = f"{name} {100 * change.mean:+.1f}{half} % against the default"
     elif metric in contender.side.config and default is not None:  # a knob: nothing about it is uncertain
-        return f"{name} {contender.side.config[metric]} instead of {default.config[metric]}"
+        value, usual = contender.side.config[metric], default.config[metric]
+        return f"{name} {value}, as the default has it" if value == usual else f"{name} {value} instead of {usual}"
     elif metric in contender.side.figures:
         text = f"{name} {with_interval(metric, contender.side.figures[metric], summary.unit)}"
     else:

@@ -67,6 +67,11 @@ class RaceRules:
     launches: int = 24
     confidence: float = 0.95
 
+    @property
+    def most(self) -> int:
+        """Most launches in all."""
+        return max(self.launches, 2 * self.repeats)
+
 
 @dataclass(frozen=True)
 class Contest:
@@ -150,7 +155,7 @@ class _Race:
         self.candidates, self.rounds = candidates, rounds
         self.figures = Figures(contest.goal, contest.resolved, contest.default, contest.knobs, rounds)
         self.standings = {row: self.figures.standing(row) for row in self.figures.rows}
-        self.left = max(self.rules.launches, 2 * self.rules.repeats) - sum(map(len, rounds))
+        self.left = self.rules.most - sum(map(len, rounds))
         share = len(LOOKS) * max(sum(row != self.default for row in self.standings), 1)
         self.sure = 1.0 - (1.0 - self.rules.confidence) / share
 

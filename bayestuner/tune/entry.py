@@ -22,6 +22,7 @@ from bayestuner.study.summary import Summary, summarise
 from bayestuner.tune.machine import open_machine
 from bayestuner.tune.matching import (
     DEFAULT_STRATEGY,
+    as_begun,
     changed_programs,
     check_same,
     check_same_meter,
@@ -32,7 +33,7 @@ from bayestuner.tune.matching import (
 from bayestuner.tune.programs import fingerprints
 from bayestuner.tune.progress import Progress
 from bayestuner.tune.rules import is_complete, nothing_was_run, rules_of
-from bayestuner.tune.session import TuningSession
+from bayestuner.tune.session import TuningSession, compile_engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,7 @@ def tune(
     with ExitStack() as stack:
         if resumed:
             study = stack.enter_context(Study.open(path))
+            job = as_begun(study, job)
             check_same(study, job, seed, strategy)
             wanted = wanted_budget(study, job, budget)
             for text in changed_programs(study, job):
@@ -119,6 +121,8 @@ def tune(
         isolation, meter, facts = open_machine(job, allow_affinity, progress)
         if meter is not None:
             stack.callback(meter.close)
+        if not resumed and "memory" in job.needs - isolation.controls:
+            job = _with_memory_held(job, progress)
         knobs = open_knobs(job, cpus_of(job, job.all_max_config(), topology))
         if resumed:
             check_same_meter(study, facts)
@@ -127,6 +131,7 @@ def tune(
         else:
             study = stack.enter_context(create_study(path, job, facts, budget, seed, strategy))
         warmup = warmup_s(job.measure, meter, facts["preflight"])
+        compile_engine(study.info.strategy, progress)  # before what it notes would stand below the head of a table
         progress.began(study, job, resumed=resumed, meter=meter, isolation=isolation)
         runner = stack.enter_context(Runner(job, meter=meter, isolation=isolation, warmup_s=warmup, topology=topology, knobs=knobs))
         try:
@@ -137,3 +142,11 @@ def tune(
                     study.discard()  # nothing was measured: a start that failed must not be in the way of the next one
             raise
         return TuneResult(path, summarise(study))
+
+
+def _with_memory_held(job: Job, progress: Progress) -> Job:
+    held = job.with_memory_held()
+    memory = held.knob_of_kind("memory")
+    if memory is not None and held.space != job.space:
+        progress.note(f"{memory.name} is held at {memory.knob.values[0]} and not searched, since it has no effect here")
+    return held

@@ -61,6 +61,12 @@ def _job_facts(job: Job) -> dict[str, Any]:
     }
 
 
+def as_begun(study: Study, job: Job) -> Job:
+    """The job as the study was begun for it: with its memory held at the most where that could not be limited then."""
+    held = job.with_memory_held()
+    return held if dump(space_to_json(study.space)) == dump(space_to_json(held.space)) else job
+
+
 def check_same(study: Study, job: Job, seed: int | None, strategy: str | None) -> None:
     """Raise `StudyMismatch` where the study was begun for another job: results of two jobs can't be compared."""
     info = study.info

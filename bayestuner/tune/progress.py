@@ -30,7 +30,7 @@ class RunProgress:
     best : Trial or None
         The best trial so far that meets the goal.
     seconds_left : float or None
-        Estimated for all runs that are still to be made.
+        What all runs that are still to be made take at most, final launches included, each as long as those so far on average.
     outcome : Outcome or None
         None while the run is on.
     details : dict

@@ -22,6 +22,7 @@ from bayestuner.study.study import Study
 from bayestuner.study.summary import Summary, summarise
 from bayestuner.tune.confirming import RACE_KEYS, Confirmation, Confirmed, confirmed
 from bayestuner.tune.machine import open_machine
+from bayestuner.tune.matching import as_begun
 from bayestuner.tune.progress import Progress
 from bayestuner.tune.session import result_of
 from bayestuner.tune.trial_runner import TrialRunner
@@ -68,7 +69,7 @@ def _job_of(study: Study) -> Job:
         raise StoreError(f"the study in {study.folder} holds no job file, so nothing of it can be launched; tune the job anew")
     if not (study.info.result or {}).get("complete"):
         raise StoreError(f"the study in {study.folder} is not finished: let `bayestuner tune` come to its end first")
-    return parse_job(stored["text"], Path(stored["path"]))
+    return as_begun(study, parse_job(stored["text"], Path(stored["path"])))
 
 
 def _bring_up_to_date(study: Study, job: Job) -> None:

@@ -58,7 +58,6 @@ class TuningSession:
         """Run baseline, search and repeats, then store the result."""
         stored = self.study.info.result or {}
         self.study.set_result({**(stored_decision(self.study, self.job) or {}), **{k: stored[k] for k in RACE_KEYS if k in stored}} or None)
-        self._compile()
         self.drift_monitor.measure_idle()
         self._baseline()
         stop_reason = self._search() if self.study.resolved_goal is not None else self._why_no_goal()
@@ -71,18 +70,6 @@ class TuningSession:
         ]
         kept = {**(self.study.info.result or {}), "complete": True, "stop_reason": stop_reason}
         self.study.set_result({**kept, **result_of(self.job, confirmed)})
-
-    def _compile(self) -> None:
-        """Compile the engine before anything is measured: compiling during a run would take CPU time from it and spoil its figures."""
-        if not issubclass(strategy_class(self.study.info.strategy), Tuner):
-            return
-        thread = warmup.start()
-        thread.join(_COMPILE_IN_SILENCE_S)
-        if thread.is_alive():
-            self.progress.note(
-                "waiting for the engine, so that it does not disturb the runs (it is compiled once per version, in about 15 s)"
-            )
-            thread.join()
 
     def _baseline(self) -> None:
         while True:
@@ -142,6 +129,17 @@ class TuningSession:
             f"the goal '{self.study.goal}' refers to the all-max configuration, but that one failed ({said}); "
             "make it run, or give the bound as a number instead of a percentage"
         )
+
+
+def compile_engine(strategy: str, progress: Progress) -> None:
+    """Compile the engine before anything is measured: compiling during a run would take CPU time from it and spoil its figures."""
+    if not issubclass(strategy_class(strategy), Tuner):
+        return
+    thread = warmup.start()
+    thread.join(_COMPILE_IN_SILENCE_S)
+    if thread.is_alive():
+        progress.note("waiting for the engine, so that it does not disturb the runs (it is compiled once per version, in about 15 s)")
+        thread.join()
 
 
 def result_of(job: Job, confirmed: Confirmed) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from bayestuner.errors import InvalidTell
@@ -13,6 +14,7 @@ from bayestuner.measure.machine.temperature import Cooldown
 from bayestuner.measure.run.judging import DISTURBED
 from bayestuner.measure.run.runner import Runner, RunRecord
 from bayestuner.study.codec import outcome_to_json
+from bayestuner.study.finals import rules_of_settings
 from bayestuner.study.stopping import costs_budget
 from bayestuner.study.store import Record, Role
 from bayestuner.study.study import Study
@@ -61,7 +63,8 @@ class TrialRunner:
         """
         records = self.study.records()
         k, n = k_of_n or (trial.number + 1, self.study.info.budget + sum(not costs_budget(r) for r in records))
-        run = RunProgress(trial.number, k, n, role, trial.config, self._best(records), self._seconds_left(records))
+        launched = k - 1 if role == "repeat" else None
+        run = RunProgress(trial.number, k, n, role, trial.config, self._best(records), self._seconds_left(records, launched))
         self.progress.run_started(run)
         started = time.monotonic()
         record = self._least_disturbed(trial, self._min_throughput() if role == "search" else None)
@@ -72,9 +75,8 @@ class TrialRunner:
             told = self.study.tell(trial, Failed("error", str(error)), details)
         self.pass_on_notices()
         records = self.study.records()
-        self.progress.run_finished(
-            RunProgress(trial.number, k, n, role, trial.config, self._best(records), self._seconds_left(records), told.outcome, details)
-        )
+        left = self._seconds_left(records, None if launched is None else k)
+        self.progress.run_finished(RunProgress(trial.number, k, n, role, trial.config, self._best(records), left, told.outcome, details))
         self._busy_guard.check(details)
         assert told.outcome is not None  # noqa: S101 - it was just told
         return told.outcome
@@ -129,13 +131,19 @@ class TrialRunner:
                 best = record.trial
         return best
 
-    def _seconds_left(self, records: Sequence[Record]) -> float | None:
+    def _seconds_left(self, records: Sequence[Record], launched: int | None) -> float | None:
+        """What the runs to come take at most, each as long as those so far on average.
+
+        `launched` final launches are made; None while the search goes on.
+        """
         took = [float(r.details["duration_s"]) for r in records if r.details.get("duration_s") is not None]
         if not took:
             return None
-        searching = max(self.study.info.budget - sum(costs_budget(r) and r.tell_seq is not None for r in records), 0)
-        repeating = max(2 * self.job.measure.repeats - sum(r.role == "repeat" for r in records), 0)
-        return (searching + repeating) * sum(took) / len(took)
+        searching = (
+            0 if launched is not None else max(self.study.info.budget - sum(costs_budget(r) and r.tell_seq is not None for r in records), 0)
+        )
+        launches = rules_of_settings(asdict(self.job.measure)).most if self.job.measure.repeats else 0
+        return (searching + max(launches - (launched or 0), 0)) * sum(took) / len(took)
 
     def pass_on_notices(self) -> None:
         """Report what the study has noticed since the last call."""

@@ -5,6 +5,7 @@ import io
 import pytest
 from study_doubles import small_goal, small_space
 
+from bayestuner.cli import measure_grid
 from bayestuner.cli.main import make_parser
 from bayestuner.cli.progress import Lines, Live, table_width
 from bayestuner.cli.tune import _resume_command
@@ -97,7 +98,7 @@ def test_a_narrow_live_line_keeps_the_best_so_far(study, monkeypatch):
     live = stream.getvalue().rsplit("\x1b[K", 1)[-1]
     progress.close()
     assert len(live) < 80
-    assert live.startswith("run 2 of 3, 0 s  |  about 1 min 05 s left  |  best so far 50.00 W  |  a_knob")
+    assert live.startswith("run 2 of 3, 0 s  |  up to 1 min 05 s left  |  best so far 50.00 W  |  a_knob")
 
 
 def test_the_command_to_go_on_with_has_what_the_study_does_not_keep():
@@ -106,3 +107,7 @@ def test_the_command_to_go_on_with_has_what_the_study_does_not_keep():
     )
     assert _resume_command(args) == "bayestuner tune 'a b.toml' --study 's t' --preset paper --allow-affinity --json"
     assert _resume_command(make_parser().parse_args(["tune", "job.toml", "--seed", "3"])) == "bayestuner tune job.toml"
+    words = ["measure-grid", "job.toml", "--out", "t.csv", "--only", "batch=1,2", "--seed", "3", "--wait"]
+    assert measure_grid._resume_command(make_parser().parse_args(words)) == (
+        "bayestuner measure-grid job.toml --out t.csv --only batch=1,2 --seed 3 --wait"
+    )

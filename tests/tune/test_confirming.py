@@ -177,6 +177,16 @@ def test_another_goal_is_raced_for_with_the_launches_that_there_are(race):
     assert (summary.goal, summary.recommended.config, summary.decision.verdict) == (goal, GOOD, "better")
 
 
+def test_a_knob_that_is_the_same_is_not_said_to_differ(race):
+    launcher, _ = race(lambda batch, k: record(1.0), {20: 0.7})
+    goal = Goal(minimize="cores", subject_to=["throughput >= 90"])
+    found = Confirmation(launcher, goal=goal).run()
+    answer = {"complete": True, "verdict": found.verdict, "recommended": DEFAULT, "candidates": [GOOD]}
+    said = explanation(summarise(launcher.study, goal, answer))
+    assert "cores 1, as the default has it" in said
+    assert "instead of" not in said
+
+
 def test_without_repeats_the_reading_of_the_search_is_recommended_and_nothing_is_said_to_be_shown(race):
     launcher, _ = race(lambda batch, k: pytest.fail("launched"), {20: 0.7}, "repeats = 0\n")
     found, summary = finish(launcher)

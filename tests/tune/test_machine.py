@@ -1,11 +1,17 @@
-"""A machine where memory can't be limited: a goal about memory is refused, any other goes on and names the knob without effect."""
+"""A machine where memory can't be limited: a goal about memory is refused, any other goes on, and the knob without effect is held."""
+
+import threading
 
 import pytest
+from jobs import write_job
 
 from bayestuner.errors import IsolationUnavailable
 from bayestuner.measure.cgroup.affinity import AffinityIsolation
 from bayestuner.measure.cgroup.isolation import Refusal
-from bayestuner.measure.job.parser import parse_job
+from bayestuner.measure.job.parser import load_job, parse_job
+from bayestuner.search.engine import warmup
+from bayestuner.study.study import Study
+from bayestuner.tune import tune
 from bayestuner.tune.machine import open_machine
 from bayestuner.tune.progress import Progress
 
@@ -28,6 +34,9 @@ class Notes(Progress):
 
     def __init__(self):
         self.notes = []
+
+    def began(self, study, job, **about):
+        self.notes.append("began")
 
     def note(self, text):
         self.notes.append(text)
@@ -68,3 +77,33 @@ def test_another_goal_goes_on_and_says_which_knob_has_no_effect(without_cgroups,
     isolation, _, facts = open_machine(parse_job(JOB, tmp_path / "job.toml"), False, progress)
     assert (isolation.name, facts["isolation"]) == ("affinity", "affinity")
     assert "memory can't be limited here: affinity is used as allowed, and memory_mib has no effect on the runs" in progress.notes
+
+
+def test_a_memory_knob_without_effect_is_held_at_the_most_and_a_later_call_goes_on(without_cgroups, tmp_path):
+    nothing_again = [("repeats = 2", "repeats = 0"), ('["perf"]', "[]")]
+    job = load_job(write_job(tmp_path, budget=2, minimize="cpu_s_per_item", bound="throughput >= 5", replace=nothing_again))
+    progress = Notes()
+    for budget in (2, 3):
+        tune(job, study_path=tmp_path / "s", strategy="random", budget=budget, progress=progress)
+    with Study.open(tmp_path / "s", read_only=True) as study:
+        assert len(study.space) == 5
+        assert [r.trial.config["memory_mib"] for r in study.records()] == [256] * 3
+    held = "memory_mib is held at 256 and not searched, since it has no effect here"
+    assert progress.notes.count(held) == 1
+    assert progress.notes.index(held) < progress.notes.index("began")
+
+
+def test_what_is_said_of_compiling_stands_above_the_head_of_the_table(without_cgroups, tmp_path, monkeypatch):
+    def compiling():
+        thread = threading.Timer(0.2, lambda: None)
+        thread.start()
+        return thread
+
+    monkeypatch.setattr("bayestuner.tune.session._COMPILE_IN_SILENCE_S", 0.0)
+    monkeypatch.setattr(warmup, "start", compiling)
+    nothing_again = [("repeats = 2", "repeats = 0"), ('["perf"]', "[]")]
+    job = load_job(write_job(tmp_path, budget=1, minimize="cpu_s_per_item", bound="throughput >= 5", replace=nothing_again))
+    progress = Notes()
+    tune(job, study_path=tmp_path / "s", progress=progress)
+    (said,) = (k for k, text in enumerate(progress.notes) if text.startswith("waiting for the engine"))
+    assert said < progress.notes.index("began")

@@ -103,6 +103,16 @@ def test_a_failure_in_the_second_attempt_counts_unless_it_is_the_machines(make):
     assert record.details["other_attempts"][0]["outcome"]["kind"] == "transient"
 
 
+def test_the_time_left_counts_every_launch_that_is_allowed(make):
+    trial_runner, told = make(measured(100.0), measure="launches = 9\n")
+    run_one(trial_runner)
+    each = trial_runner.study.records()[0].details["duration_s"]
+    assert told.finished[-1].seconds_left == pytest.approx((39 + 9) * each)
+    trial_runner.run(trial_runner.study.adopt(trial_runner.job.all_max_config(), "repeat"), "repeat", (4, 9))
+    took = [r.details["duration_s"] for r in trial_runner.study.records()]
+    assert told.finished[-1].seconds_left == pytest.approx(5 * sum(took) / 2)
+
+
 def test_only_runs_of_the_search_may_end_early(make):
     trial_runner, _ = make(measured(100.0))
     run_one(trial_runner, "baseline")

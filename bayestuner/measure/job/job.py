@@ -16,7 +16,7 @@ from bayestuner.measure.job.knobs import JobKnob
 from bayestuner.measure.job.stop import StopCondition
 from bayestuner.measure.machine.core_order import CorePolicy
 from bayestuner.measure.metrics import LATENCY_METRICS, METRICS, POWER_METRICS
-from bayestuner.space import Categorical, Space
+from bayestuner.space import Categorical, Ordinal, Space
 from bayestuner.trial import Config
 
 
@@ -157,6 +157,15 @@ class Job:
     def argv(self, config: Mapping[str, Any]) -> tuple[str, ...]:
         """The command for `config`: placeholders filled in, a program with a slash in its name resolved against the job file's folder."""
         return fill_placeholders(self.command, config, self.path.parent)
+
+    def with_memory_held(self) -> Job:
+        """This job with its memory knob held at the largest value: for where memory can't be limited and the knob has no effect."""
+        memory = self.knob_of_kind("memory")
+        if memory is None:
+            return self
+        held = replace(memory, knob=Ordinal(memory.name, memory.knob.values[-1:], more_is=memory.knob.more_is))
+        knobs = tuple(held if knob is memory else knob for knob in self.knobs)
+        return replace(self, knobs=knobs, space=Space(*(knob.knob for knob in knobs)))
 
     def with_goal(self, goal: Goal) -> Job:
         """This job with another goal; raises `InvalidGoal` where it names a metric that no run reports."""
