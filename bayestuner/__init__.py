@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bayestuner.search.engine.tuner import Tuner
     from bayestuner.search.optimize import Result, optimize
     from bayestuner.space import Categorical, Integer, Ordinal, Space
+    from bayestuner.study.history import History
     from bayestuner.trial import Failed, Measured, Reading, Trial
 
 _HOME = {
@@ -31,6 +32,7 @@ _HOME = {
     "ExpectedImprovement": "search.engine.stopping",
     "Failed": "trial",
     "Goal": "goal",
+    "History": "study.history",
     "Integer": "space",
     "Measured": "trial",
     "Ordinal": "space",
@@ -55,6 +57,7 @@ __all__ = [
     "ExpectedImprovement",
     "Failed",
     "Goal",
+    "History",
     "Integer",
     "Measured",
     "Ordinal",

@@ -42,7 +42,7 @@ ALLOWED = {
     "integrations": {"search.engine"},
     "simulate": set(),
     "zoo": {"measure.reporter"},
-    "__init__": {"search.engine", "search.optimize"},
+    "__init__": {"search.engine", "search.optimize", "study"},
     "__main__": {"cli"},
     "_native": set(),
     "_core": set(),

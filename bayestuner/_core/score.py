@@ -121,7 +121,7 @@ def score(
     mode, first, last, table, shape, level_starts, kinds, n_inner_knobs, groups, group_starts,
     allowed, taken, boxes, infeasible_levels,
     n_obs, codes, theta, z_levels, W, beta, form, family, noise,
-    objective, known_rows, known_knob, known_levels, best, bound_model, bound_sign, bound_limit, bound_extra, min_log_p,
+    objective, known_rows, known_knob, known_levels, best, bound_model, bound_sign, bound_limit, bound_extra, log_shares, min_log_p,
     top_rows, top_values, out_mean, out_variance, out_value,
 ):  # fmt: skip
     """Score rows first .. last - 1 and fill top_rows, top_values (k,) with the best, best first, ties by the lowest row.
@@ -272,7 +272,7 @@ def score(
         if n_tops == 0 and not keep_all:
             continue
         screen(
-            mode, full, mean, variance, known, objective, best, bound_model, bound_sign, bound_limit, bound_extra, min_log_p,
+            mode, full, mean, variance, known, objective, best, bound_model, bound_sign, bound_limit, bound_extra, log_shares, min_log_p,
             quad, remainder, miss, log_p, top_p, total_p, top, total, upper,
         )  # fmt: skip
         for c in range(begin, end):
@@ -280,8 +280,9 @@ def score(
                 if not keep_all and is_excluded(base + c, table, shape, level_starts, allowed, taken, boxes, infeasible_levels):
                     continue
                 value = value_at(
-                    mode, mean, variance, known, c, objective, best, bound_model, bound_sign, bound_limit, bound_extra, min_log_p
-                )
+                    mode, mean, variance, known, c, objective, best, bound_model, bound_sign, bound_limit, bound_extra, log_shares,
+                    min_log_p,
+                )  # fmt: skip
                 if keep_all:
                     out_value[base + c - first] = value
                 if n_tops > 0 and value > top_values[n_tops - 1]:

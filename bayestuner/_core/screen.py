@@ -4,8 +4,9 @@ log Phi and log h are split into  -quad + log(rest), where quad is half the squa
 that a cell takes one logarithm however many bounds there are. The upper bound is above the exact value, by less than 1e-4 + 1e-5 quad (a
 test holds it to that): a cell whose upper bound is not above the best value found can't be the best, and the others are computed exactly.
 
-S samples of the hyperparameters give S values each; the acquisition is the mean over them of EI * P. Arrays are over samples, bounds:
-objective, best (S,); bound_model, bound_limit (S, J); bound_sign, bound_extra (J,).
+S samples (of the hyperparameters, or whole other models) give S values each; the acquisition is their weighted mean of EI * P. Arrays are
+over samples, bounds: objective, best (S,); bound_model, bound_limit (S, J); bound_sign, bound_extra (J,). log_shares (2, S) holds the
+logarithms of each sample's weight, as a multiple of 1 / S, and of the unit of its improvement; all 0 for samples that count the same.
 """
 
 from __future__ import annotations
@@ -69,10 +70,11 @@ def join(quad, rest, width, upper):
 
 
 @inlined(fast=True)
-def add_sample(upper, first, width, top, total):
-    """Keep the maximum `top` and the sum `total` of exp(upper - top) over samples."""
+def add_sample(upper, log_share, first, width, top, total):
+    """Keep the maximum `top` and the sum `total` of exp(upper + log_share - top) over samples."""
+    shift = np.float32(log_share)
     for c in range(width):
-        value = max(upper[c], LOWEST)
+        value = max(upper[c] + shift, LOWEST)
         highest = value if first else max(top[c], value)
         total[c] = (ZERO if first else total[c] * exp32(top[c] - highest)) + exp32(value - highest)
         top[c] = highest
@@ -97,7 +99,7 @@ def screen_lowest(m, mean, known, share, width, size, upper):
 
 @inlined(fast=True, optimised=True)
 def screen(
-    mode, width, mean, variance, known, objective, best, bound_model, bound_sign, bound_limit, bound_extra, min_log_p,
+    mode, width, mean, variance, known, objective, best, bound_model, bound_sign, bound_limit, bound_extra, log_shares, min_log_p,
     quad, rest, miss, log_p, top_p, total_p, top, total, upper,
 ):  # fmt: skip
     """Fill upper (width,) with an upper bound of `value_at` at every cell of a tile.
@@ -120,7 +122,7 @@ def screen(
             for c in range(width):  # log P <= -miss: this bound tells cells apart that are almost certainly feasible
                 log_p[c] = min(log_p[c], -CLOSE * miss[c])
             if n_samples > 1:
-                add_sample(log_p, s == 0, width, top_p, total_p)
+                add_sample(log_p, log_shares[0, s], s == 0, width, top_p, total_p)
         if mode == EXPECTED_IMPROVEMENT:
             if m >= 0:
                 screen_improvement(m, mean, variance, best[s], width, quad, rest)
@@ -130,7 +132,7 @@ def screen(
                     quad[c] += ZERO if best[s] > known[c] else INFINITE
             join(quad, rest, width, upper)
             if n_samples > 1:
-                add_sample(upper, s == 0, width, top, total)
+                add_sample(upper, log_shares[0, s] + log_shares[1, s], s == 0, width, top, total)
     if n_samples > 1 and need_log_p:
         mean_of_samples(top_p, total_p, n_samples, width, log_p)
     if n_samples > 1 and mode == EXPECTED_IMPROVEMENT:
@@ -140,7 +142,8 @@ def screen(
             quad[c] = TINY
             upper[c] = ZERO
         for s in range(n_samples):
-            screen_lowest(objective[s], mean, known, ONE / np.float32(n_samples), width, quad, upper)
+            share = np.float32(math.exp(log_shares[0, s]) / n_samples)
+            screen_lowest(objective[s], mean, known, share, width, quad, upper)
     if need_log_p:
         for c in range(width):
             value = log_p[c] if mode == MOST_FEASIBLE else (upper[c] + ROUNDING * quad[c] if mode == LOWEST_MEAN else upper[c])
@@ -167,28 +170,28 @@ def add_log(total, value):
 
 
 @inlined()
-def value_at(mode, mean, variance, known, c, objective, best, bound_model, bound_sign, bound_limit, bound_extra, min_log_p):
+def value_at(mode, mean, variance, known, c, objective, best, bound_model, bound_sign, bound_limit, bound_extra, log_shares, min_log_p):
     """The value to maximise at cell c of a tile.
 
     mode EXPECTED_IMPROVEMENT: log of the mean over samples of EI * P; LOWEST_MEAN: minus the mean over samples of the mean;
     MOST_FEASIBLE: log of the mean of P. A cell whose log of the mean of P is below `min_log_p` is worth -inf. objective[s] < 0: the
-    objective is known, `known` (width,), and its improvement certain.
+    objective is known, `known` (width,), and its improvement certain. All means are weighted.
     """
     n_samples = objective.size
     total_p = total = -math.inf
     objective_mean = 0.0
     for s in range(n_samples):
         log_p = log_feasible(mean, variance, c, s, bound_model, bound_sign, bound_limit, bound_extra)
-        total_p = add_log(total_p, log_p)
+        total_p = add_log(total_p, log_p + log_shares[0, s])
         m = objective[s]
         if mode == EXPECTED_IMPROVEMENT:
             if m >= 0:
                 gain = log_ei(mean[m, c], math.sqrt(variance[m, c]), best[s])
             else:
                 gain = math.log(best[s] - known[c]) if known[c] < best[s] else -math.inf
-            total = add_log(total, gain + log_p)
+            total = add_log(total, gain + log_p + (log_shares[0, s] + log_shares[1, s]))
         elif mode == LOWEST_MEAN:
-            objective_mean += (mean[m, c] if m >= 0 else known[c]) / n_samples
+            objective_mean += math.exp(log_shares[0, s]) * (mean[m, c] if m >= 0 else known[c]) / n_samples
     shift = math.log(n_samples)
     if total_p - shift < min_log_p:
         return -math.inf

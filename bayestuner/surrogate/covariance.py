@@ -47,8 +47,8 @@ class Geometry:
     @classmethod
     def of(cls, space: Space, *, family: str = "matern52", form: str = "product", warp: bool = True) -> Geometry:
         """Describe `space`; `warp` False keeps every knob's scale as it is."""
-        kinds = np.array([_kind(knob, warp) for knob in space.knobs], dtype=np.int64)
-        parts = [_levels(knob, kind) for knob, kind in zip(space.knobs, kinds, strict=True)]
+        kinds = np.array([kind_of(knob, warp) for knob in space.knobs], dtype=np.int64)
+        parts = [levels_of(knob, kind) for knob, kind in zip(space.knobs, kinds, strict=True)]
         level_starts = np.concatenate([[0], np.cumsum([len(p) for p in parts])]).astype(np.int64)
         return cls(np.concatenate(parts), level_starts, kinds, np.array(space.shape, dtype=np.int64), FAMILIES[family], FORMS[form])
 
@@ -58,13 +58,15 @@ class Geometry:
         return int(self.kinds.size)
 
 
-def _kind(knob: Knob, warp: bool) -> int:
+def kind_of(knob: Knob, warp: bool) -> int:
+    """FIXED, WARPED or CATEGORICAL."""
     if isinstance(knob, Categorical):
         return CATEGORICAL
     return WARPED if warp and len(knob) > 2 else FIXED
 
 
-def _levels(knob: Knob, kind: int) -> FloatArray:
+def levels_of(knob: Knob, kind: int) -> FloatArray:
+    """A knob's levels (L,), as in `Geometry.levels`."""
     if kind != WARPED:
         return knob.coordinates()
     v = np.asarray(knob.values, dtype=np.float64) if knob.numeric else np.arange(1.0, len(knob) + 1.0)

@@ -47,6 +47,8 @@ class MetricModel:
         With the hyperparameters that fit best.
     processes : list of GaussianProcess
         One for each sample of the hyperparameters; `gp` alone where there are none.
+    data : Merged
+        The readings that it was fitted to.
     rows, values, y : ndarray, (n,)
         Rows measured, the means of their readings, and the same standardised.
     known_noise : ndarray, (n,)
@@ -70,7 +72,7 @@ class MetricModel:
 
     def fit(self, codes: IntArray, data: Merged, seed: list[int]) -> None:
         """Fit to merged readings at codes (n, d); `seed` is for random starts and for samples of the hyperparameters."""
-        self.rows, self.values, self.reps = data.rows, data.values, data.reps
+        self.data, self.rows, self.values, self.reps = data, data.rows, data.values, data.reps
         self._integrated = None
         positive = bool((data.values > 0.0).all())
         if self.power is None or (self.power < 1.0 and not positive):

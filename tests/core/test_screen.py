@@ -18,14 +18,17 @@ MODES = [EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE]
 
 
 @numba.njit(fastmath=FAST, error_model="numpy")
-def both(mode, mean, variance, known, objective, best, bound_model, bound_sign, bound_limit, bound_extra, floor, scratch, upper, exact):
+def both(
+    mode, mean, variance, known, objective, best, bound_model, bound_sign, bound_limit, bound_extra, log_shares, floor, scratch, upper,
+    exact,
+):  # fmt: skip
     screen(
-        mode, upper.size, mean, variance, known, objective, best, bound_model, bound_sign, bound_limit, bound_extra, floor,
+        mode, upper.size, mean, variance, known, objective, best, bound_model, bound_sign, bound_limit, bound_extra, log_shares, floor,
         scratch[0], scratch[1], scratch[2], scratch[3], scratch[4], scratch[5], scratch[6], scratch[7], upper,
     )  # fmt: skip
     for c in range(upper.size):
         exact[c] = value_at(
-            mode, mean, variance, known, c, objective, best, bound_model, bound_sign, bound_limit, bound_extra, floor
+            mode, mean, variance, known, c, objective, best, bound_model, bound_sign, bound_limit, bound_extra, log_shares, floor
         )  # fmt: skip
 
 
@@ -44,13 +47,14 @@ class Case:
         self.bound_sign = rng.choice([-1.0, 1.0], bounds)
         self.bound_limit = rng.standard_normal((samples, bounds)) * spread / 2
         self.bound_extra = rng.choice([0.0, 0.1, 1.0], bounds)
+        self.log_shares = np.zeros((2, samples))
 
     def run(self, mode, floor=-1e300):
         cells = self.known.size
         upper, exact = np.empty(cells, dtype=np.float32), np.empty(cells)
         both(
             mode, self.mean, self.variance, self.known, self.objective, self.best, self.bound_model, self.bound_sign, self.bound_limit,
-            self.bound_extra, floor, np.empty((8, cells), dtype=np.float32), upper, exact,
+            self.bound_extra, self.log_shares, floor, np.empty((8, cells), dtype=np.float32), upper, exact,
         )  # fmt: skip
         return upper.astype(np.float64), exact
 
@@ -104,6 +108,22 @@ def test_the_value_is_the_mean_over_samples(samples, modelled):
     np.testing.assert_allclose(case.run(EXPECTED_IMPROVEMENT)[1], logsumexp(log_ei, axis=0) - shift, rtol=1e-10, atol=1e-12)
     lowest = -case.mean[case.objective].mean(axis=0) if modelled else -case.known
     np.testing.assert_allclose(case.run(LOWEST_MEAN)[1], lowest, rtol=1e-12, atol=1e-14)
+
+
+def test_samples_count_by_their_weight_and_in_their_unit():
+    case = Case(5, 3, 2)
+    case.log_shares[:] = np.log([[2.4, 0.3, 0.3], [1.0, 5.0, 0.01]])
+    weight, unit = case.log_shares[:, :, None] - [[[math.log(3)]], [[0.0]]]
+    log_p, log_ei, quad = case.parts()
+    upper, exact = case.run(EXPECTED_IMPROVEMENT)
+    np.testing.assert_allclose(exact, logsumexp(log_ei + weight + unit, axis=0), rtol=1e-10, atol=1e-12)
+    assert (upper >= exact).all()
+    assert (upper <= exact + 1e-4 + 1e-5 * quad).all()
+    upper, exact = case.run(MOST_FEASIBLE)
+    np.testing.assert_allclose(exact, logsumexp(log_p + weight, axis=0), rtol=1e-10, atol=1e-14)
+    assert (upper >= exact).all()
+    upper, exact = case.run(LOWEST_MEAN)
+    np.testing.assert_allclose(exact, -(np.exp(weight) * case.mean[case.objective]).sum(axis=0), rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("samples", [1, 4])

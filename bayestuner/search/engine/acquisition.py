@@ -89,6 +89,7 @@ class Scorer:
         known: FloatArray | KnobValues | None = None,
         best: float | Sequence[float] = 0.0,
         min_log_p: float = NO_MIN_LOG_P,
+        shares: FloatArray | None = None,
     ) -> tuple[IntArray, FloatArray]:
         """The best rows (count,) and their values (count,), best first, ties by the lowest row; -1 and -inf where there are no more.
 
@@ -106,17 +107,19 @@ class Scorer:
             What is to be improved on, in the objective model's units.
         min_log_p : float
             Rows with a smaller log P(feasible) are excluded.
+        shares : ndarray, (2, S), optional
+            Each sample's weight, and the unit of its improvement; None weighs all the same.
         """
         if not self.exact:
             if not isinstance(exclusions, Exclusions) or isinstance(known, np.ndarray):
                 raise ValueError(f"a grid of {self.space.n_rows} rows takes no arrays over its rows; give Exclusions and KnobValues")
-            options = {"objective": objective, "known": known, "best": best, "min_log_p": min_log_p}
+            options = {"objective": objective, "known": known, "best": best, "min_log_p": min_log_p, "shares": shares}
 
             def values_at(codes: IntArray) -> FloatArray:
                 return self.values(mode, packed, bounds, codes, **options)
 
             return climb(self.shape, self.level_starts, count, values_at, packed, exclusions)
-        goal = goal_arrays(bounds, objective, known, best, min_log_p)
+        goal = goal_arrays(bounds, objective, known, best, min_log_p, shares)
         excluded = exclusions if isinstance(exclusions, Exclusions) else Exclusions(allowed=~exclusions)
 
         def run(first: int, last: int) -> tuple[IntArray, FloatArray]:

@@ -43,6 +43,7 @@ def climb(
     """
     sample = np.stack([np.random.default_rng([axis]).integers(0, size, SAMPLE) for axis, size in enumerate(shape)], axis=1)
     tried = [packed.codes[m, :n] for m, n in enumerate(packed.n_obs)]
+    tried = [codes[(codes < shape).all(axis=1)] for codes in tried]  # earlier studies' may lie outside of the grid
     codes = np.unique(np.concatenate([sample, *tried]), axis=0)
     values = values_at(codes)
     seen_codes, seen_values = [codes], [values]

@@ -27,6 +27,10 @@ class Explanation:
         `Tuner.predict`, which integrates them out.
     approximate : bool
         True where the grid is too large to be scored whole, so that a better row may have been missed.
+    history : tuple of str
+        Names of the earlier studies whose models had a part in the choice.
+    history_weight : float
+        That part, from 0 to 1; the rest is that of the models that have seen this study alone, of which `predicted` is.
     """
 
     reason: str
@@ -35,6 +39,14 @@ class Explanation:
     p_viable: float | None = None
     predicted: dict[str, Prediction] | None = None
     approximate: bool = False
+    history: tuple[str, ...] = ()
+    history_weight: float = 0.0
+
+    @property
+    def learnt(self) -> str:
+        """What earlier studies contributed, in words; empty where they did not."""
+        studies = " and ".join([", ".join(self.history[:-1]), self.history[-1]] if len(self.history) > 1 else self.history)
+        return f"as in {studies}, weight {self.history_weight:.2g}" if self.history else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,6 +134,7 @@ def goal_arrays(
     known: FloatArray | KnobValues | None = None,
     best: float | Sequence[float] = 0.0,
     min_log_p: float = NO_MIN_LOG_P,
+    shares: FloatArray | None = None,
 ) -> tuple[Any, ...]:
     """The acquisition as `_core.score` takes it, with a first axis over samples of the hyperparameters; parameters as of `Scorer.top`."""
     values = [objective, best, *(v for b in bounds for v in (b.model, b.limit))]
@@ -148,4 +149,5 @@ def goal_arrays(
     knob, levels = (known.knob, known.values) if isinstance(known, KnobValues) else (-1, np.empty(0))
     # always the same types: for other ones everything would be compiled again, in the middle of a search
     levels = np.ascontiguousarray(levels, dtype=np.float64)
-    return indices, rows, int(knob), levels, bests, index, sign, limit, extra, float(min_log_p)
+    log_shares = np.zeros((2, samples)) if shares is None else np.log(shares * [[samples], [1.0]])
+    return indices, rows, int(knob), levels, bests, index, sign, limit, extra, log_shares, float(min_log_p)

@@ -141,9 +141,13 @@ class Posterior:
         out = []
         for bound in self.modelled_bounds(goal):
             model, sign = self.models[bound.metric], 1.0 if bound.sense == ">=" else -1.0
-            limit = model.transform.forward_limit(bound.limit - sign * self._continuity_correction(bound))
+            limit = model.transform.forward_limit(self.corrected_limit(bound))
             out.append((bound.metric, sign, min(max(limit, -1e300, -max_distance), max_distance)))
         return out
+
+    def corrected_limit(self, bound: Bound) -> float:
+        """A bound's limit for rows not measured: relaxed where the metric is discrete."""
+        return bound.limit - (1.0 if bound.sense == ">=" else -1.0) * self._continuity_correction(bound)
 
     def _continuity_correction(self, bound: Bound) -> float:
         """By how much, in the metric's unit, a bound is relaxed for the continuous model of a discrete metric; 0 for most metrics.
@@ -287,19 +291,19 @@ class Posterior:
             noise.append(0.0)
         if pending_rows:
             codes = self.space.codes(pending_rows)
-            processes = [_believing(gp, codes) for gp in processes]
+            processes = [believing(gp, codes) for gp in processes]
         objective: int | list[int] = -1
         if goal.objective in first:
             objective = index(goal.objective)
             if goal.sign < 0:
                 chosen = processes[first[goal.objective] : first[goal.objective] + count]
                 objective = len(processes) if count == 1 else list(range(len(processes), len(processes) + count))
-                processes += [_negated(gp) for gp in chosen]
+                processes += [negated(gp) for gp in chosen]
                 noise += [gp.noise_variance for gp in chosen]
         return Scoring(processes, noise, bounds, objective, viability)
 
 
-def _believing(gp: GaussianProcess, codes: IntArray) -> GaussianProcess:
+def believing(gp: GaussianProcess, codes: IntArray) -> GaussianProcess:
     """The posterior if the outcomes at codes (m, d) were what is predicted."""
     believer = copy.copy(gp)
     for code in codes:
@@ -318,7 +322,7 @@ def _p_viable(viability: GaussianProcess, codes: IntArray) -> float:
     return math.exp(log_ndtr(float((mean[0] + PRIOR_MEAN) / math.sqrt(variance[0] + PROBIT_VARIANCE))))
 
 
-def _negated(gp: GaussianProcess) -> GaussianProcess:
+def negated(gp: GaussianProcess) -> GaussianProcess:
     """The posterior of the negative function."""
     out = copy.copy(gp)
     out.beta = -gp.beta

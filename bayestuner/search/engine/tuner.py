@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from bayestuner.search.engine.acquisition import EXPECTED_IMPROVEMENT, LOWEST_ME
 from bayestuner.search.engine.candidates import Candidates
 from bayestuner.search.engine.design import Excluded, choose_first, design_size
 from bayestuner.search.engine.explanation import Explanation, Plan
+from bayestuner.search.engine.history import EarlierStudy
 from bayestuner.search.engine.knob_metrics import knob_objective
 from bayestuner.search.engine.measured import Incumbent
 from bayestuner.search.engine.packed import NO_MIN_LOG_P, Exclusions, Packed
@@ -22,6 +25,7 @@ from bayestuner.search.engine.posterior import Posterior
 from bayestuner.search.engine.predictions import predictions, predictions_and_log_feasible
 from bayestuner.search.engine.recheck import row_to_recheck
 from bayestuner.search.engine.repeat import MAX_READINGS, log_repeat_gain
+from bayestuner.search.engine.transfer import Mixture, Transfer
 from bayestuner.search.strategy import Prediction, Recommendation, Strategy, check_goal, is_transient
 from bayestuner.space import Space
 from bayestuner.surrogate.covariance import FAMILIES, FORMS
@@ -62,6 +66,8 @@ class Tuner(Strategy):
         0 takes the hyperparameters that fit best, which searches as well and is much faster.
     family, form : str
         The covariance: ``matern52``, ``matern32`` or ``rbf``; ``product`` of one factor per knob, or ``ard`` of one scaled distance.
+    history : sequence of EarlierStudy
+        Earlier studies to learn from (`bayestuner.History`), the most relevant last. They are weighed by how well they predict this one.
 
     Notes
     -----
@@ -94,6 +100,7 @@ class Tuner(Strategy):
         samples: int = 0,
         family: str = "matern52",
         form: str = "product",
+        history: Sequence[EarlierStudy] = (),
     ) -> None:
         super().__init__(space, goal, seed=seed)
         for name, share in (("confidence", confidence), ("min_p_feasible", min_p_feasible)):
@@ -112,6 +119,8 @@ class Tuner(Strategy):
         geometry = self._posterior.geometry
         self._scorer = Scorer(space, geometry.level_starts, geometry.kinds, threads=threads)
         self._candidates = Candidates(space, goal, geometry.level_starts)
+        transfer = Transfer(space, self._posterior, self._checked(history), threads=threads)
+        self._transfer = transfer if transfer.studies else None
         self._plan: Plan | None = None
         self._explanations: dict[int, Explanation] = {}
 
@@ -228,6 +237,12 @@ class Tuner(Strategy):
                 return row
         raise AssertionError("a choice was asked for although no row is left")
 
+    @staticmethod
+    def _checked(history: Sequence[EarlierStudy]) -> Sequence[EarlierStudy]:
+        if isinstance(history, EarlierStudy) or not all(isinstance(study, EarlierStudy) for study in history):
+            raise InvalidGoal(f"history is a list of earlier studies, each a bayestuner.History, not {history!r}")
+        return history
+
     # -- what subclasses may change -------------------------------------------------------------
 
     def _modelling(self, family: str, form: str) -> Modelling:
@@ -255,6 +270,8 @@ class Tuner(Strategy):
 
     def _learn(self, trial: Trial) -> None:
         self._posterior.mark_stale()
+        if self._transfer is not None:
+            self._transfer.mark_stale()
         self._note_hint(trial)
         if self._n_free:
             self._plan = self._make_plan()
@@ -270,7 +287,9 @@ class Tuner(Strategy):
     def _model_choice(self) -> Plan:
         incumbent = self._posterior.incumbent(self.goal)
         max_distance = math.inf if incumbent.feasible else MAX_LIMIT_DISTANCE
-        scoring = self._posterior.for_scoring(self.goal, [t.row for t in self._outstanding.values()], max_distance)
+        pending = [t.row for t in self._outstanding.values()]
+        scoring = self._posterior.for_scoring(self.goal, pending, max_distance)
+        mixture = None if self._transfer is None else self._transfer.mixture(self.goal, scoring, incumbent, pending, max_distance)
         geometry = self._posterior.geometry
         packed = Packed.of(scoring.processes, geometry.d, geometry.levels.size, scoring.noise)
         known = knob_objective(self.space, self.goal)
@@ -279,7 +298,11 @@ class Tuner(Strategy):
         bounds = scoring.bounds if incumbent.feasible else scoring.bounds * FEASIBILITY_POWER
         for exclusions in self._candidates.exclusions(self._taken):
             options: dict[str, Any] = {"objective": scoring.objective, "known": known, "best": incumbent.value, "min_log_p": min_log_p}
-            row, value = self._scorer.best(EXPECTED_IMPROVEMENT, packed, bounds, exclusions, **options)
+            if self._transfer is not None and mixture is not None:
+                power = len(bounds) // n_bounds if n_bounds else 1
+                row, value = self._transfer.best(mixture, exclusions, known, power=power, min_log_p=min_log_p)
+            else:
+                row, value = self._scorer.best(EXPECTED_IMPROVEMENT, packed, bounds, exclusions, **options)
             if row >= 0:
                 if self._worth_repeating(incumbent, value):
                     return Plan(incumbent.row, True, self._explain(incumbent.row, "repeat"))
@@ -288,11 +311,21 @@ class Tuner(Strategy):
                     if doubtful is not None:
                         return Plan(doubtful, True, self._explain(doubtful, "recheck"))
                 log_p_power = len(bounds) // n_bounds if n_bounds else 1
-                return Plan(row, False, self._explain(row, "expected improvement", value, log_p_power, max_distance))
+                explanation = self._explain(row, "expected improvement", value, log_p_power, max_distance)
+                return Plan(row, False, explanation if mixture is None else self._with_history(explanation, mixture, row))
             row, _ = self._scorer.best(MOST_FEASIBLE, packed, scoring.bounds, exclusions)
             if row >= 0:
                 return Plan(row, False, self._explain(row, "most feasible"))
         raise AssertionError("a choice was asked for although no row is left")
+
+    def _with_history(self, explanation: Explanation, mixture: Mixture, row: int) -> Explanation:
+        assert self._transfer is not None  # noqa: S101 - a mixture is of it
+        return replace(
+            explanation,
+            log_expected_improvement=self._transfer.log_improvement(mixture, row, knob_objective(self.space, self.goal)),
+            history=tuple(study.name for study in self._transfer.studies),
+            history_weight=mixture.weight,
+        )
 
     def _worth_repeating(self, incumbent: Incumbent, log_gain_of_new: float) -> bool:
         if incumbent.variance <= 0.0 or self._outstanding:
