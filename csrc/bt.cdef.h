@@ -101,6 +101,7 @@ enum bt_spawn_stage {
     BT_STAGE_JOIN, /* `index` in bt_spawn_result says which of join_fds */
     BT_STAGE_AFFINITY,
     BT_STAGE_SESSION,
+    BT_STAGE_KEYRING,
     BT_STAGE_USER,
     BT_STAGE_SIGNALS,
     BT_STAGE_PARENT,
@@ -138,16 +139,16 @@ struct bt_spawn_request {
     int pass_count;
     uint64_t address_space;   /* limit on the address space (RLIMIT_AS) in bytes; 0: that of the caller */
     int die_with_thread;      /* whether the kernel sends it SIGKILL when the calling THREAD ends (PR_SET_PDEATHSIG) */
-    const struct bt_credentials *credentials; /* the user to become, without any capability; NULL: that of the caller */
+    const struct bt_credentials *credentials; /* the user to become, without any capability or inherited key; NULL: that of the caller */
 };
 
 struct bt_spawn_result {
-    int pid;
+    int pid;   /* after BT_STAGE_TIMEOUT: of a child that was sent SIGKILL and that the caller has to wait for */
     int pidfd; /* close-on-exec; -1 on kernels without pidfd_open */
     int stage; /* enum bt_spawn_stage of the failure */
     int index;
 };
 
 /* Starts a program as the leader of a new session. It is inside its cgroups and on its CPUs before its first instruction. Returns when exec
- * has happened or a step has failed; where one has failed no child is left. */
+ * has happened or a step has failed; where one has failed no child is left but after BT_STAGE_TIMEOUT. */
 int bt_spawn(const struct bt_spawn_request *request, struct bt_spawn_result *result);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/keyctl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -137,6 +138,14 @@ static int arrange_descriptors(const struct bt_spawn_request *request) {
     return 0;
 }
 
+/* Leaves the caller's session keyring for an empty one: who inherits a keyring may use the keys in it, whatever his user. Where the kernel
+ * has no keyrings, or a seccomp filter forbids this call, the job can't use any either. */
+static int leave_keyring(void) {
+    if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) >= 0 || errno == ENOSYS || errno == EPERM)
+        return 0;
+    return errno;
+}
+
 /* Becomes another user, with no capability left and no way back. By system calls and not by libc's functions of the same names: those change
  * every thread of the process, and libc's list of threads, in this copy of a threaded process, still holds those of the parent. */
 static int become(const struct bt_credentials *who) {
@@ -176,6 +185,8 @@ static _Noreturn void run_child(const struct bt_spawn_request *request, pid_t pa
         give_up(report_fd, BT_STAGE_AFFINITY, errno, -1);
     if (setsid() < 0)
         give_up(report_fd, BT_STAGE_SESSION, errno, -1);
+    if (request->credentials != NULL && (error = leave_keyring()) != 0)
+        give_up(report_fd, BT_STAGE_KEYRING, error, -1);
     if (request->credentials != NULL && (error = become(request->credentials)) != 0) /* before the next step, whose effect it would clear */
         give_up(report_fd, BT_STAGE_USER, error, -1);
     if (request->die_with_thread && (error = die_with_thread(parent)) != 0)
@@ -248,7 +259,8 @@ static int await_exec(int fd, struct report *report) {
     return n == (ssize_t)sizeof *report ? 1 : -EIO;
 }
 
-/* Gets rid of a child whose start failed. One that hangs, because its group is frozen, is killed but not waited for. */
+/* Gets rid of a child whose start failed. One that hangs, because its group is frozen, is killed but not waited for: the caller has to,
+ * once it can die. */
 static int abandon(pid_t pid, int pidfd, int rc, const struct report *report, struct bt_spawn_result *result) {
     if (rc == 1) {
         result->stage = report->stage;
@@ -257,8 +269,8 @@ static int abandon(pid_t pid, int pidfd, int rc, const struct report *report, st
         reap(pid);
     } else {
         result->stage = BT_STAGE_TIMEOUT;
+        result->pid = pid;
         (void)kill(pid, SIGKILL);
-        (void)waitpid(pid, NULL, WNOHANG);
     }
     if (pidfd >= 0)
         close(pidfd);

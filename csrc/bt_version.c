@@ -1,5 +1,5 @@
 #include "bt.h"
 
 int bt_abi_version(void) {
-    return 2;
+    return 3;
 }

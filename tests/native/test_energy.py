@@ -192,4 +192,4 @@ def test_read_all_names_the_source_that_failed(native, msr, bad, expected):
 
 
 def test_the_interface_says_its_version(native):
-    assert native[1].bt_abi_version() == 2
+    assert native[1].bt_abi_version() == 3

@@ -15,6 +15,19 @@ UNKNOWN_STATUS = 255
 """Return code where other code in this program took the process's status first (such as a SIGCHLD handler that waits for every child)."""
 
 
+_dying: list[PidChild] = []
+
+
+def reap_later(child: PidChild) -> None:
+    """Hold on to a child that was killed but can't die yet, because its group is frozen; the next start of a process takes its status."""
+    _dying.append(child)
+
+
+def reap_dead() -> None:
+    """Take the status of those children that have died meanwhile, so that none stays a zombie."""
+    _dying[:] = [child for child in _dying if child.poll() is None]
+
+
 class PidChild(Child):
     """A child of this process.
 

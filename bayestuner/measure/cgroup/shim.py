@@ -12,24 +12,38 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+_SYS_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}
+"""Number of the system call keyctl, for which libc has no function."""
 
 
-def _find_prctl() -> Callable[[int, int], None] | None:
-    """The system call prctl; None where this Python has no ctypes (it was built without libffi)."""
+def _find_calls() -> tuple[Callable[[int, int], None], Callable[[], None]] | None:
+    """The system call prctl, and one that leaves the caller's keyring; None where this Python has no ctypes (built without libffi)."""
     try:
         import ctypes
     except ImportError:
         return None
     libc = ctypes.CDLL(None, use_errno=True)
 
+    def refuse(number: int) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
     def prctl(option: int, value: int) -> None:
         if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
+            refuse(ctypes.get_errno())
 
-    return prctl
+    def leave_keyring() -> None:
+        number = _SYS_KEYCTL.get(os.uname().machine)
+        if number is None:
+            refuse(errno.ENOSYS)
+        joined = libc.syscall(ctypes.c_long(number), ctypes.c_long(_KEYCTL_JOIN_SESSION_KEYRING), None) >= 0
+        if not joined and ctypes.get_errno() not in (errno.ENOSYS, errno.EPERM):  # after these two the job can use no keyring either
+            refuse(ctypes.get_errno())
+
+    return prctl, leave_keyring
 
 
 def _become(uid: int, gid: int, groups: list[int]) -> None:
@@ -60,7 +74,7 @@ def main(plan_fd: int, report_fd: int) -> None:
     try:
         with os.fdopen(plan_fd, encoding="ascii") as file:
             plan = json.load(file)
-        prctl = _find_prctl()  # now: as another user, this Python's own files may be out of reach
+        calls = _find_calls()  # now: as another user, this Python's own files may be out of reach
         stage = "join"
         for index, fd in enumerate(plan["join_fds"]):  # noqa: B007  (index is for the report)
             os.write(fd, b"0")
@@ -69,17 +83,20 @@ def main(plan_fd: int, report_fd: int) -> None:
             os.sched_setaffinity(0, plan["cpus"])
         stage = "session"
         os.setsid()
+        stage = "keyring"
+        if plan["credentials"] is not None and calls is not None:
+            calls[1]()
         stage = "user"
         if plan["credentials"] is not None:
             _become(**plan["credentials"])  # before the next step, which it would undo
         stage = "parent"
-        if plan["parent"] is not None and prctl is not None:
-            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if plan["parent"] is not None and calls is not None:
+            calls[0](_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != plan["parent"]:
                 os._exit(127)
         stage = "privileges"
-        if prctl is not None:
-            prctl(_PR_SET_NO_NEW_PRIVS, 1)
+        if calls is not None:
+            calls[0](_PR_SET_NO_NEW_PRIVS, 1)
         elif plan["credentials"] is not None:
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
         stage = "descriptors"

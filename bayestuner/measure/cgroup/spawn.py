@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bayestuner.measure.cgroup.child import PidChild
+from bayestuner.measure.cgroup.child import PidChild, reap_dead
 from bayestuner.measure.cgroup.files import explain
 from bayestuner.measure.cgroup.isolation import GroupFault, Launch
 from bayestuner.measure.cgroup.spawn_request import Confinement, Descriptors, SpawnFault
@@ -49,6 +49,7 @@ def spawn(launch: Launch, confinement: Confinement) -> PidChild:
     ValueError
         The launch itself has no meaning: no program, a NUL byte, a descriptor that can't be passed.
     """
+    reap_dead()
     _check(launch)
     program = find_program(launch)
     try:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from bayestuner.measure.cgroup.child import PidChild
+from bayestuner.measure.cgroup.child import PidChild, reap_later
 from bayestuner.measure.cgroup.isolation import Launch
 from bayestuner.measure.cgroup.spawn_request import Confinement, Descriptors, SpawnFault, dies_with_this_thread
 
@@ -48,6 +48,8 @@ def spawn_native(program: str, launch: Launch, confinement: Confinement, opened:
     rc = lib.bt_spawn(request, result)
     if rc < 0:
         stage = ffi.typeof("enum bt_spawn_stage").elements[result.stage].removeprefix("BT_STAGE_").lower()
+        if stage == "timeout":
+            reap_later(PidChild(result.pid, -1))
         raise SpawnFault(stage, -rc, _path_of_stage(stage, result.index, program, confinement))
     return PidChild(result.pid, result.pidfd)
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bayestuner.measure.cgroup.child import PidChild
+from bayestuner.measure.cgroup.child import PidChild, reap_later
 from bayestuner.measure.cgroup.isolation import Launch
 from bayestuner.measure.cgroup.spawn_request import Confinement, Descriptors, SpawnFault, dies_with_this_thread
 
@@ -64,6 +64,7 @@ def spawn_shim(program: str, launch: Launch, confinement: Confinement, opened: D
     child = PidChild(pid, pidfd)
     if report is None:
         child.send(signal.SIGKILL)
+        reap_later(child)
         raise SpawnFault("timeout", errno.ETIMEDOUT, program)
     if report:
         child.wait(EXEC_TIMEOUT_S)

@@ -15,6 +15,7 @@ import pytest
 from leftovers import children_of
 from patience import PATIENCE_S, ended
 
+from bayestuner.measure.cgroup.child import reap_dead
 from bayestuner.measure.cgroup.isolation import GroupFault, Launch
 from bayestuner.measure.cgroup.spawn import find_program, spawn
 from bayestuner.measure.cgroup.spawn_native import cpu_mask
@@ -229,6 +230,28 @@ class TestEveryWay:
     def test_a_launch_without_meaning_is_refused(self, launch):
         with pytest.raises(ValueError, match=r"empty|NUL|'='|stdin"):
             spawn(launch, ANYWHERE)
+
+
+def test_a_start_that_hangs_is_killed_and_leaves_no_zombie(job, tmp_path, monkeypatch):
+    """As in a frozen group; here it waits for room in a pipe that stands in for its group's file."""
+    monkeypatch.setitem(sys.modules, "bayestuner._native", None)
+    monkeypatch.setattr("bayestuner.measure.cgroup.spawn_shim.EXEC_TIMEOUT_S", 0.5)
+    os.mkfifo(tmp_path / "cgroup.procs")
+    reader = os.open(tmp_path / "cgroup.procs", os.O_RDONLY | os.O_NONBLOCK)
+    filler = os.open(tmp_path / "cgroup.procs", os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        with pytest.raises(BlockingIOError):
+            while True:
+                os.write(filler, bytes(65536))
+        with pytest.raises(OSError, match="did not start within 30 s"):
+            spawn(job(["true"]), Confinement(join=(tmp_path / "cgroup.procs",)))
+        (hung,) = children_of(os.getpid())
+        assert ended(os.pidfd_open(hung))
+        reap_dead()
+        assert children_of(os.getpid()) == set()
+    finally:
+        os.close(reader)
+        os.close(filler)
 
 
 def test_somebody_else_may_have_reaped_it(job):

@@ -112,6 +112,39 @@ def test_root_keeps_the_study_from_it_and_no_descriptor_leads_there(public):
         os.close(held)
 
 
+KEYS = """
+import ctypes, sys
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
+SEARCH, JOIN, SESSION = 10, 1, -3
+add_key, keyctl = {"x86_64": (248, 250), "aarch64": (217, 219)}[__import__("os").uname().machine]
+"""
+
+
+def test_it_does_not_get_the_keys_of_the_session_that_starts_it(public, way):
+    """Whoever has a keyring possesses the keys in it, whatever his user."""
+    look = KEYS + 'print(libc.syscall(keyctl, SEARCH, SESSION, b"user", b"bayestuner-test", 0) > 0)'
+    code = f"""{KEYS}
+import os
+if libc.syscall(keyctl, JOIN, None) < 0:
+    sys.exit(77)
+assert libc.syscall(add_key, b"user", b"bayestuner-test", b"secret", ctypes.c_size_t(6), SESSION) > 0
+if {way == "shim"}:
+    sys.modules["bayestuner._native"] = None
+from bayestuner.measure.cgroup.isolation import Launch
+from bayestuner.measure.cgroup.spawn import spawn
+from bayestuner.measure.cgroup.spawn_request import Confinement
+from bayestuner.measure.job.user import credentials_of
+for user in (None, "nobody"):
+    launch = Launch([{PYTHON!r}, "-I", "-S", "-c", {look!r}], {{}}, {str(public)!r}, 1, 2, credentials=credentials_of(user))
+    assert spawn(launch, Confinement()).wait({PATIENCE_S}) == 0
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=2 * PATIENCE_S, check=False)
+    if done.returncode == 77:
+        pytest.skip("this kernel has no keyrings, or they are forbidden here")
+    assert (done.stdout.split(), done.stderr, done.returncode) == (["True", "False"], "", 0)
+
+
 def test_it_still_dies_with_a_tuner_that_is_killed(public):
     """Becoming another user clears the death signal, so the order of steps matters."""
     code = """
