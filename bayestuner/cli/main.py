@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import resource
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -47,6 +48,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     prepare_streams()
+    _forbid_core_dumps()
     with harmless_output():
         code = _main(argv)
         if output_failure() is not None:  # of a command that ended with an error of its own
@@ -74,6 +76,15 @@ def _main(argv: Sequence[str] | None) -> int:
         _traceback_if_wanted()
         where = "set BAYESTUNER_DEBUG=1 to see where, and please report it"
         return _say(f"bayestuner: an error in BayesTuner itself: {type(error).__name__}: {error}; {where}", exit_codes.INTERNAL)
+
+
+def _forbid_core_dumps() -> None:
+    """Let neither this process nor a job leave its memory on disk, secrets of its environment included.
+
+    A limit of one byte and not 0, which the kernel ignores where it hands core dumps to a program.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (0 if hard == 0 else 1, hard))
 
 
 def _run(argv: Sequence[str] | None) -> int:

@@ -8,6 +8,7 @@ from bayestuner.errors import IsolationUnavailable, MeterUnavailable
 from bayestuner.measure.actuators.registry import undo_left_behind
 from bayestuner.measure.cgroup.isolation import Isolation, Refusal
 from bayestuner.measure.energy.meter import EnergyMeter
+from bayestuner.measure.job.exposure import exposure
 from bayestuner.measure.job.job import Job
 from bayestuner.measure.machine.preflight import preflight
 from bayestuner.measure.platform import open_meters
@@ -40,6 +41,9 @@ def open_machine(job: Job, allow_affinity: bool, progress: Progress) -> tuple[Is
     warning = None if others is None else others.warning()
     if warning:
         progress.note(warning)
+    exposed = exposure(job)
+    if exposed:
+        progress.note(exposed)
     undone, stuck = undo_left_behind()
     for text in (*undone, *stuck):
         progress.note(text)
