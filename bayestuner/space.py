@@ -10,8 +10,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -21,6 +22,9 @@ from bayestuner.errors import InvalidSpace
 from bayestuner.trial import Config
 
 MoreIs = Literal["safer", "riskier"]
+MAX_LEVELS = 100_000  # of one knob
+MAX_ROWS = 2**63 - 1  # of a product grid: its rows are numbered by 64-bit integers
+MAX_WHERE = 20_000_000  # rows that a `where` is asked about, one call each
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -48,7 +52,7 @@ class Knob:
         if more_is not in (None, "safer", "riskier"):
             raise InvalidSpace(f"knob {name!r}: more_is is 'safer', 'riskier' or None, not {more_is!r}")
         self.name = name
-        self.values: tuple[Any, ...] = tuple(values)
+        self.values: tuple[Any, ...] = tuple(_few_enough(name, values))
         self.more_is: MoreIs | None = more_is
         if not self.values:
             raise InvalidSpace(f"knob {name!r} has no values; give it at least one")
@@ -118,6 +122,7 @@ class Integer(Knob):
             raise InvalidSpace(f"knob {name!r}: step is at least 1, not {step}")
         if high < low:
             raise InvalidSpace(f"knob {name!r} is empty: its low, {low}, is above its high, {high}")
+        _check_count(name, (int(high) - int(low)) // int(step) + 1)
         super().__init__(name, range(int(low), int(high) + 1, int(step)), more_is)
 
     @property
@@ -133,10 +138,10 @@ class Ordinal(Knob):
     __slots__ = ()
 
     def __init__(self, name: str, values: Iterable[Any], *, more_is: MoreIs | None = None) -> None:
-        values = list(values)
-        super().__init__(name, values, more_is)
+        super().__init__(name, _few_enough(name, values), more_is)
         if self._all_numbers() and any(b <= a for a, b in zip(self.values, self.values[1:], strict=False)):
-            raise InvalidSpace(f"knob {name!r}: an ordinal's numbers stand in rising order, not as {values!r}; or use Categorical")
+            given = list(self.values)
+            raise InvalidSpace(f"knob {name!r}: an ordinal's numbers stand in rising order, not as {given!r}; or use Categorical")
 
     def _all_numbers(self) -> bool:
         return all(isinstance(v, (int, float, np.integer, np.floating)) and not isinstance(v, bool) for v in self.values)
@@ -154,7 +159,7 @@ class Categorical(Knob):
     __slots__ = ()
 
     def __init__(self, name: str, values: Iterable[Any]) -> None:
-        super().__init__(name, list(values))
+        super().__init__(name, _few_enough(name, values))
 
 
 class Space:
@@ -176,17 +181,35 @@ class Space:
     """
 
     def __init__(self, *knobs: Knob, where: Callable[[Config], bool] | None = None) -> None:
+        self._describe(knobs)
+        self._number_rows(where)
+
+    def _describe(self, knobs: tuple[Knob, ...]) -> None:
+        """Set up what spaces of every form have."""
         self.knobs = self._check_knobs(knobs)
         self.shape: tuple[int, ...] = tuple(len(k) for k in self.knobs)
         self.n_rows: int = math.prod(self.shape)
-        self._sizes = np.array(self.shape, dtype=np.int64)
-        self._strides = np.array([math.prod(self.shape[d + 1 :]) for d in range(len(self.shape))], dtype=np.int64)
         self.table: npt.NDArray[np.int32] | None = None
         self.allowed: npt.NDArray[np.bool_] | None = None
-        if where is not None:
-            self.allowed = self._mask(where)
         self._row_of: dict[bytes, int] | None = None
         self.numeric_names = frozenset(k.name for k in self.knobs if k.numeric)
+
+    def _number_rows(self, where: Callable[[Config], bool] | None) -> None:
+        """Set up what rows of a product grid need: the strides of their numbers, and which of them `where` allows."""
+        if self.n_rows > MAX_ROWS:
+            raise InvalidSpace(
+                f"{len(self.shape)} knobs span more than 2^63 configurations, too many to number; give fewer knobs or values, or list the "
+                "configurations with Space.from_rows"
+            )
+        if where is not None and self.n_rows > MAX_WHERE:
+            raise InvalidSpace(
+                f"where(config) would be called for each of {self.n_rows} configurations; at most {MAX_WHERE} can be looked at so: "
+                "give fewer values, or list the allowed configurations with Space.from_rows"
+            )
+        self._sizes = np.array(self.shape, dtype=np.int64)
+        self._strides = np.array([math.prod(self.shape[d + 1 :]) for d in range(len(self.shape))], dtype=np.int64)
+        if where is not None:
+            self.allowed = self._mask(where)
 
     @classmethod
     def from_rows(cls, knobs: Sequence[Knob], rows: Iterable[Mapping[str, Any] | Sequence[Any]]) -> Space:
@@ -200,7 +223,8 @@ class Space:
         for what, given, kind in (("knobs", knobs, Sequence), ("rows", rows, Iterable)):
             if not isinstance(given, kind) or isinstance(given, (str, bytes)):
                 raise InvalidSpace(f"from_rows takes a list of knobs and rows, each a dict or a list of values; its {what} are {given!r}")
-        space = cls(*knobs)
+        space = cls.__new__(cls)
+        space._describe(tuple(knobs))
         codes = [space._codes_of(given) for given in rows]
         if not codes:
             raise InvalidSpace("from_rows was given no rows; a space needs at least one configuration")
@@ -341,3 +365,17 @@ def _same_array(a: npt.NDArray[Any] | None, b: npt.NDArray[Any] | None) -> bool:
     if a is None or b is None:
         return a is b
     return bool(np.array_equal(a, b))
+
+
+def _few_enough(name: str, values: Iterable[Any]) -> list[Any]:
+    """The values as a list, without taking more of them than a knob may have."""
+    if isinstance(values, Sized):
+        _check_count(name, len(values))
+    taken = list(itertools.islice(values, MAX_LEVELS + 1))
+    _check_count(name, len(taken))
+    return taken
+
+
+def _check_count(name: str, count: int) -> None:
+    if count > MAX_LEVELS:
+        raise InvalidSpace(f"knob {name!r} has more than {MAX_LEVELS} values; give it fewer, such as a larger step, or powers of 2")

@@ -18,7 +18,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 MAX_REFIT = 60  # with up to so many observations the hyperparameters are fitted after every tell
-REFIT_EVERY = 5  # with more, only when their number is a multiple of this: one more observation hardly moves them
+REFIT_EVERY = 5  # with more, only when their number is a multiple of this, and of twice as many each time that number has doubled
 BURN_IN, THIN = 10, 2  # sweeps of the slice sampler before the first sample and for each sample; it starts at the best fit
 COMPARE_AT = frozenset({8, 12, 16, 24, 36, 54})  # numbers of observations at which other transforms of the metric are tried
 MIN_EVIDENCE = 2.0  # nats by which another transform must fit better to replace the one in use
@@ -82,7 +82,7 @@ class MetricModel:
         if n < N_RANDOM_START:
             gp = self.gp
             extra = (gp.prior_mean + gp.prior_sd * np.random.default_rng(seed).standard_normal(gp.prior_mean.size))[None, :]
-        refit = n <= MAX_REFIT or n % REFIT_EVERY == 0
+        refit = n <= MAX_REFIT or n % (REFIT_EVERY << (n // MAX_REFIT).bit_length() - 1) == 0
         value = self._fit_as(self.power, self.gp, codes, data, refit, extra)
         if self._compares and positive and n in COMPARE_AT:
             self._compare(self.transform.log_jacobian(data.values) - value, codes, data)

@@ -70,7 +70,7 @@ def _grid_is_cheaper(gp: GaussianProcess, space: Space, count: int, m: int) -> b
     cells = math.prod(space.shape)
     if gp.geometry.form != FORMS["product"] or cells > MAX_CELLS:
         return False
-    by_grid = count * cells * (sum(space.shape) / 2 + gp.n)
+    by_grid = count * cells * (sum(space.shape) / 2 + gp.n) + sum(size**3 for size in space.shape) / 6
     by_rows = m * m * (m / 6 + gp.n + count)
     return m > MAX_DENSE or by_grid < by_rows
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bayestuner.search.engine.climbing import climb
+from bayestuner.search.engine.climbing import climb, sample
 from bayestuner.search.engine.packed import NO_MIN_LOG_P, NO_ROWS, Exclusions, KnobValues, ModelBound, Packed, goal_arrays
 from bayestuner.space import Space
 
@@ -62,6 +62,7 @@ class Scorer:
         self.exact = space.table is not None or space.n_rows <= MAX_EXACT
         self.shape = np.array(space.shape, dtype=np.int64)
         self._pool: ThreadPoolExecutor | None = None
+        self._drawn: IntArray | None = None  # codes that every search of a grid too large to be scored whole begins with
         self._pool_pid = 0  # the process that has the pool's threads; a child that was forked from it has none
         d = len(space.knobs)
         self.table = space.table if space.table is not None else np.empty((0, d), dtype=np.int32)
@@ -118,7 +119,9 @@ class Scorer:
             def values_at(codes: IntArray) -> FloatArray:
                 return self.values(mode, packed, bounds, codes, **options)
 
-            return climb(self.shape, self.level_starts, count, values_at, packed, exclusions)
+            if self._drawn is None:
+                self._drawn = sample(self.shape)
+            return climb(self.shape, self.level_starts, count, values_at, packed, exclusions, self._drawn)
         goal = goal_arrays(bounds, objective, known, best, min_log_p, shares)
         excluded = exclusions if isinstance(exclusions, Exclusions) else Exclusions(allowed=~exclusions)
 

@@ -21,8 +21,30 @@ ROUNDS = 200  # steps of an ascent, at most
 ALL_LEVELS = 16  # a knob with at most so many levels is tried at all of them; another at steps of 1, 2, 4, ... levels
 
 
+def sample(shape: IntArray) -> IntArray:
+    """Codes (m, d) of the rows drawn at random that every climb begins with: always the same for a shape (d,), and distinct."""
+    drawn = np.stack([np.random.default_rng([axis]).integers(0, size, SAMPLE) for axis, size in enumerate(shape)], axis=1)
+    return drawn[_distinct(drawn, shape)[0]]
+
+
+def _distinct(codes: IntArray, shape: IntArray) -> tuple[IntArray, IntArray]:
+    """Where each distinct one of some codes (m, d) stands first, (u,), in the rows' order; and which of those each one equals, (m,)."""
+    _, first, position = np.unique(_rows(codes, shape), return_index=True, return_inverse=True)
+    return first, position.reshape(-1)
+
+
+def _rows(codes: IntArray, shape: IntArray) -> IntArray:
+    return np.ravel_multi_index(tuple(codes.T), tuple(int(s) for s in shape)).astype(np.int64)
+
+
 def climb(
-    shape: IntArray, level_starts: IntArray, count: int, values_at: Callable[[IntArray], FloatArray], packed: Packed, exclusions: Exclusions
+    shape: IntArray,
+    level_starts: IntArray,
+    count: int,
+    values_at: Callable[[IntArray], FloatArray],
+    packed: Packed,
+    exclusions: Exclusions,
+    drawn: IntArray,
 ) -> tuple[IntArray, FloatArray]:
     """The best rows (count,) and values (count,) found; -1 and -inf where there are fewer. Deterministic.
 
@@ -40,11 +62,12 @@ def climb(
     packed : Packed
         Its observations are added to the sample.
     exclusions : Exclusions
+    drawn : ndarray of int, (m, d)
+        What `sample` gave for this shape.
     """
-    sample = np.stack([np.random.default_rng([axis]).integers(0, size, SAMPLE) for axis, size in enumerate(shape)], axis=1)
-    tried = [packed.codes[m, :n] for m, n in enumerate(packed.n_obs)]
-    tried = [codes[(codes < shape).all(axis=1)] for codes in tried]  # earlier studies' may lie outside of the grid
-    codes = np.unique(np.concatenate([sample, *tried]), axis=0)
+    tried = np.concatenate([drawn[:0], *(packed.codes[m, :n] for m, n in enumerate(packed.n_obs))])
+    tried = tried[(tried < shape).all(axis=1)]  # earlier studies' may lie outside of the grid
+    codes = np.concatenate([drawn, tried[_distinct(tried, shape)[0]]])
     values = values_at(codes)
     seen_codes, seen_values = [codes], [values]
     best_of_sample = np.argsort(-values, kind="stable")[:CLIMBERS]
@@ -53,12 +76,14 @@ def climb(
     for _ in range(ROUNDS):
         neighbours = current[:, None, :] + steps[None, :, :]
         inside = ((neighbours >= 0) & (neighbours < shape)).all(axis=2)
-        distinct, position = np.unique(neighbours[inside], axis=0, return_inverse=True)
+        reached = neighbours[inside]
+        first, position = _distinct(reached, shape)
+        distinct = reached[first]
         found = values_at(distinct)
         seen_codes.append(distinct)
         seen_values.append(found)
         neighbour_values = np.full(inside.shape, -np.inf)
-        neighbour_values[inside] = found[position.reshape(-1)]
+        neighbour_values[inside] = found[position]
         best_step = neighbour_values.argmax(axis=1)
         best_values = neighbour_values[np.arange(len(current)), best_step]
         better = best_values > current_values
@@ -66,8 +91,8 @@ def climb(
             break
         current = (current + steps[best_step])[better]
         current_values = best_values[better]
-        current, kept = np.unique(current, axis=0, return_index=True)  # ascents that have met go on as one
-        current_values = current_values[kept]
+        kept = _distinct(current, shape)[0]  # ascents that have met go on as one
+        current, current_values = current[kept], current_values[kept]
     return ranked(shape, level_starts, count, np.concatenate(seen_codes), np.concatenate(seen_values), exclusions)
 
 
@@ -88,7 +113,7 @@ def ranked(
     shape: IntArray, level_starts: IntArray, count: int, codes: IntArray, values: FloatArray, exclusions: Exclusions
 ) -> tuple[IntArray, FloatArray]:
     """The best `count` of the given codes (m, d) that are not excluded, ties by the lowest row."""
-    rows = np.ravel_multi_index(tuple(codes.T), tuple(int(s) for s in shape)).astype(np.int64)
+    rows = _rows(codes, shape)
     rows, first = np.unique(rows, return_index=True)
     codes, values = codes[first], values[first]
     candidates = ~exclusions.excludes(rows, codes, level_starts) & (values > -np.inf)

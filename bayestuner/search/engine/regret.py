@@ -27,6 +27,7 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 MAX_GRID = 1 << 15  # cells of a product grid that is sampled as a whole
+MAX_GRID_LEVELS = 1024  # of a knob of such a grid: the covariance matrix of its levels is factored
 MAX_LISTED = 2048  # listed rows that are all sampled, by their covariance matrix
 N_THETA = 8  # samples of the hyperparameters
 MAX_DEVIATION = 6.0  # standard deviations: no row's own deviation is taken to be larger
@@ -54,8 +55,8 @@ class MetricSamples:
 def samples_whole(posterior: Posterior) -> bool:
     """Whether every row of the space is sampled, instead of a random part."""
     space = posterior.space
-    by_grid = math.prod(space.shape) <= MAX_GRID and posterior.geometry.form == FORMS["product"]
-    return by_grid or space.n_rows <= MAX_LISTED
+    by_grid = math.prod(space.shape) <= MAX_GRID and max(space.shape) <= MAX_GRID_LEVELS
+    return (by_grid and posterior.geometry.form == FORMS["product"]) or space.n_rows <= MAX_LISTED
 
 
 Processes = Mapping[str, Sequence[GaussianProcess]]
