@@ -53,7 +53,7 @@ THIRD_PARTY = {
     "surrogate": {"numpy", "scipy"},
     "_core": {"numpy", "numba", "llvmlite"},
     "zoo": {"numpy", "onnx", "onnxruntime"},
-    "report": {"numpy", "matplotlib"},
+    "report": {"numpy", "matplotlib", "jinja2", "vl_convert"},
     "integrations": {"optuna"},
     "measure": {"numpy"},
     "study": {"numpy"},

@@ -27,7 +27,7 @@ from bayestuner.errors import (
     WorkerLost,
 )
 
-COMMANDS = ("tune", "show", "retarget", "compare", "doctor", "measure-grid", "zoo")
+COMMANDS = ("tune", "show", "report", "retarget", "compare", "doctor", "measure-grid", "zoo")
 
 
 def make_parser() -> argparse.ArgumentParser:
