@@ -3,11 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+WARM_UP := $(PY) -c 'from bayestuner.search.engine import warmup; warmup.wait()'
 CORES := $(shell nproc)
 # Side by side, one more than there are cores, since many tests wait for programs: tests/side_by_side.py says which stay together.
 PYTEST := $(PY) -m pytest -n
 WORKERS := $(shell expr $(CORES) + 1)
 GUESTS_AT_ONCE ?= $(CORES)
+
+# Python keeps the byte code of what it imports, whatever the environment says: tests start hundreds of interpreters.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo quick test test-all test-vm test-nojit compiled lint types dist check paper clean
 
@@ -27,6 +31,7 @@ $(STAMP): pyproject.toml setup.py csrc/build_ffi.py $(wildcard csrc/*.c csrc/*.h
 	  { echo "BayesTuner needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V). Run: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-compile --editable '.[dev]' # what is imported is compiled then
+	@$(PY) -m pytest --collect-only -q >/dev/null 2>&1 & $(WARM_UP); wait # beside each other, what every test process needs
 	@touch $@
 
 demo: $(STAMP)
@@ -45,7 +50,7 @@ test-all: compiled
 
 # Once, before several workers need it at the same time; a moment where nothing in bayestuner/_core has changed.
 compiled: $(STAMP)
-	@$(PY) -c 'from bayestuner.search.engine import warmup; warmup.wait()'
+	@$(WARM_UP)
 
 # Real drivers and kernel interfaces, synthetic energy: docs/testing-with-a-guest.md.
 test-vm: $(STAMP)
