@@ -6,6 +6,7 @@ same, and a knob's coordinate is scaled by the new study's range; levels of earl
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -178,8 +179,10 @@ def _foreign_axis(name: str, earlier: Earlier) -> _Axis:
 def _with_front(space: Space, count: int) -> Space:
     """The same rows with `count` knobs of a single level in front."""
     names = [f"front{i}" + "_" * max(map(len, space.names)) for i in range(count)]  # longer than any knob's name
-    view = Space(*(Categorical(name, [0]) for name in names), *space.knobs)
-    if space.table is not None:
-        view.table = np.ascontiguousarray(np.pad(space.table, ((0, 0), (count, 0))))
-        view.n_rows = space.n_rows
+    knobs = (*(Categorical(name, [0]) for name in names), *space.knobs)
+    if space.table is None:
+        return Space(*knobs)
+    view = copy.copy(space)
+    view.knobs, view.shape = knobs, (*(count * [1]), *space.shape)
+    view.table = np.ascontiguousarray(np.pad(space.table, ((0, 0), (count, 0))))
     return view

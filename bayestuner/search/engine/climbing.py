@@ -34,7 +34,7 @@ def _distinct(codes: IntArray, shape: IntArray) -> tuple[IntArray, IntArray]:
 
 
 def _rows(codes: IntArray, shape: IntArray) -> IntArray:
-    return np.ravel_multi_index(tuple(codes.T), tuple(int(s) for s in shape)).astype(np.int64)
+    return np.asarray(np.ravel_multi_index(tuple(codes.T), tuple(int(s) for s in shape)), dtype=np.int64)
 
 
 def climb(

@@ -119,8 +119,8 @@ class Tuner(Strategy):
         geometry = self._posterior.geometry
         self._scorer = Scorer(space, geometry.level_starts, geometry.kinds, threads=threads)
         self._candidates = Candidates(space, goal, geometry.level_starts)
-        transfer = Transfer(space, self._posterior, self._checked(history), threads=threads)
-        self._transfer = transfer if transfer.studies else None
+        transfer = Transfer(space, self._posterior, history, threads=threads) if self._checked(history) else None
+        self._transfer = transfer if transfer is not None and transfer.studies else None
         self._plan: Plan | None = None
         self._explanations: dict[int, Explanation] = {}
 
