@@ -22,12 +22,13 @@ from bayestuner.errors import (
     MachineBusy,
     MeterUnavailable,
     MissingExtra,
+    NoRecommendation,
     RuntimeFolderUnusable,
     StoreError,
     WorkerLost,
 )
 
-COMMANDS = ("tune", "show", "report", "retarget", "compare", "doctor", "measure-grid", "zoo")
+COMMANDS = ("tune", "show", "report", "apply", "retarget", "compare", "doctor", "measure-grid", "zoo")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -118,6 +119,8 @@ def _code_of(error: BayesTunerError) -> int:
         return exit_codes.MACHINE_LACKS
     if isinstance(error, MachineBusy):
         return exit_codes.MACHINE_BUSY
+    if isinstance(error, NoRecommendation):
+        return exit_codes.NO_CONFIGURATION
     return exit_codes.STUDY_TROUBLE if isinstance(error, StoreError) else exit_codes.BAD_INPUT
 
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from bayestuner.study.study import Study
     from bayestuner.study.summary import Summary
 
-_LIKELY = 0.5
+LIKELY = 0.5
+"""Chance to meet every bound below which a configuration is only the nearest."""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -54,12 +55,12 @@ def run(args: argparse.Namespace) -> int:
             baseline = study.baseline()
             if goal.relative and baseline is not None:
                 goal = goal.resolve(study.values_of(baseline.trial))
-            advice = _advice(study, goal)
+            advice = advice_for(study, goal)
             if args.json:
                 emit({"version": VERSION, "study": str(args.study), "goal": str(goal), "recommendation": recommendation_form(advice)})
             else:
                 _print_advice(goal, advice, summary.unit, estimated=summary.estimated)
-            return exit_codes.OK if advice.p_feasible >= _LIKELY else exit_codes.NO_CONFIGURATION
+            return exit_codes.OK if advice.p_feasible >= LIKELY else exit_codes.NO_CONFIGURATION
     return _launch(args, goal)
 
 
@@ -85,7 +86,7 @@ def _launch(args: argparse.Namespace, goal: Goal) -> int:
     return exit_codes.of_summary(summary)
 
 
-def _advice(study: Study, goal: Goal) -> Recommendation:
+def advice_for(study: Study, goal: Goal) -> Recommendation:
     """The model's choice; where it is unlikely to meet the goal, the configuration whose readings miss it by least."""
     from bayestuner.errors import BayesTunerError
     from bayestuner.search.strategy import Prediction, Recommendation
@@ -99,7 +100,7 @@ def _advice(study: Study, goal: Goal) -> Recommendation:
         )
     strategy.retarget(goal)
     advice: Recommendation = strategy.recommend()
-    if advice.p_feasible >= _LIKELY:
+    if advice.p_feasible >= LIKELY:
         return advice
     near = nearest(study, study.records(), goal)
     if near is None or near.config == advice.config:
@@ -112,7 +113,7 @@ def _advice(study: Study, goal: Goal) -> Recommendation:
 def _print_advice(goal: Goal, advice: Recommendation, unit: str, *, estimated: bool) -> None:
     from bayestuner.report.words import config_text, label, quantity
 
-    likely = advice.p_feasible >= _LIKELY
+    likely = advice.p_feasible >= LIKELY
     print(f"goal: {goal}\n{'best' if likely else 'nearest, but unlikely to meet the goal'}: {config_text(advice.config)}")
     for name, p in advice.expected.items():
         low, mean, high = (quantity(name, v, unit) for v in (p.low, p.mean, p.high))
