@@ -56,6 +56,10 @@ class RuntimeFolderUnusable(BayesTunerError):
     """There is no folder of this user's own for what lives as long as this boot."""
 
 
+class NotPrivate(BayesTunerError):
+    """A folder or a file that is believed could have been changed by somebody else."""
+
+
 class StoreError(BayesTunerError):
     """A study's file can't be read, written or continued."""
 
