@@ -10,7 +10,7 @@ from typing import Literal
 
 from bayestuner.errors import InvalidGoal, finite_number
 
-_BOUND = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_.]*)\s*(>=|<=)\s*([-+0-9.eE]+)\s*(%?)\s*")
+_BOUND = re.compile(r"\s*([^\W\d][^\s<>=%]*)\s*(>=|<=)\s*([-+0-9.eE]+)\s*(%?)\s*")
 
 
 @dataclass(frozen=True, slots=True)

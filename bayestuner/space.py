@@ -23,6 +23,7 @@ from bayestuner.trial import Config
 
 MoreIs = Literal["safer", "riskier"]
 MAX_LEVELS = 100_000  # of one knob
+MAX_VALUE = 1e300  # of a number, so that differences of values are doubles
 MAX_ROWS = 2**63 - 1  # of a product grid: its rows are numbered by 64-bit integers
 MAX_WHERE = 20_000_000  # rows that a `where` is asked about, one call each
 
@@ -52,15 +53,16 @@ class Knob:
         if more_is not in (None, "safer", "riskier"):
             raise InvalidSpace(f"knob {name!r}: more_is is 'safer', 'riskier' or None, not {more_is!r}")
         self.name = name
-        self.values: tuple[Any, ...] = tuple(_few_enough(name, values))
+        self.values: tuple[Any, ...] = tuple(v.item() if isinstance(v, np.generic) else v for v in _few_enough(name, values))
         self.more_is: MoreIs | None = more_is
         if not self.values:
             raise InvalidSpace(f"knob {name!r} has no values; give it at least one")
         for value in self.values:
-            if not isinstance(value, (bool, int, float, str, np.bool_, np.integer, np.floating)):
+            if not isinstance(value, (bool, int, float, str)):
                 raise InvalidSpace(f"knob {name!r}: a value is a number, a text or a boolean, not {value!r}")
-            if isinstance(value, (float, np.floating)) and not math.isfinite(value):
-                raise InvalidSpace(f"knob {name!r} has the value {value!r}; values must be finite")
+            if not isinstance(value, str) and not abs(value) <= MAX_VALUE:
+                given = repr(value) if isinstance(value, float) else "a whole number beyond 1e300"
+                raise InvalidSpace(f"knob {name!r} has the value {given}; values must be finite, and at most 1e300")
         self._code: dict[Any, int] = {value: code for code, value in enumerate(self.values)}
         if len(self._code) != len(self.values):
             twice = next(v for i, v in enumerate(self.values) if v in self.values[:i])

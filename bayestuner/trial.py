@@ -18,13 +18,16 @@ Config = dict[str, Any]
 """Knob name -> value."""
 
 
+MAX_READING = 1e300  # beyond it the arithmetic of models would overflow
+
+
 class FixedConfig(dict[str, Any]):
-    """A configuration that can't be changed, because the strategy that asked it relies on it; `dict` makes a copy that can."""
+    """A configuration, or what was measured, that can't be changed because a strategy relies on it; `dict` makes a copy that can."""
 
     __slots__ = ()
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
-        raise TypeError("a trial's config can't be changed; change a copy of it: dict(trial.config)")
+        raise TypeError("a trial's config and metrics can't be changed; change a copy of it: dict(trial.config)")
 
     __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
 
@@ -41,6 +44,8 @@ class Reading:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "value", finite_number(self.value, "a reading", InvalidTell, "; use tell_failed for a failed run"))
+        if abs(self.value) > MAX_READING:
+            raise InvalidTell(f"a reading must be a number between -1e300 and 1e300, not {self.value!r}; give it in a larger unit")
         if self.sd is not None:
             sd = finite_number(self.sd, "a reading's sd", InvalidTell, "; leave it out where it is not known")
             if sd < 0.0:
@@ -54,6 +59,9 @@ class Measured:
 
     metrics: Mapping[str, Reading]
     flags: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "metrics", FixedConfig(self.metrics))
 
     @property
     def values(self) -> dict[str, float]:

@@ -17,6 +17,12 @@ def test_the_limit_itself_is_feasible():
     assert goal.violation({"t": 50, "l": 2}) == 0
 
 
+@pytest.mark.parametrize("name", ["p99-ms", "größe", "a.b", "_x", "rate/s"])
+def test_a_bound_in_text_may_name_any_metric(name):
+    bound = Bound.parse(f" {name}>= 2.5")
+    assert (bound.metric, bound.limit) == (name, 2.5)
+
+
 @pytest.mark.parametrize("text", ["throughput >= 50", "latency_p99_s <= 0.2", "throughput >= 60%", "a.b >= -1e-3"])
 def test_text_reads_back(text):
     assert Bound.parse(str(Bound.parse(text))) == Bound.parse(text)

@@ -66,6 +66,9 @@ def check_goal(goal: Goal, space: Space) -> None:
         raise InvalidGoal(f"the goal '{goal}' can't be reached: {problem}; change its bounds")
 
 
+MAX_TRANSIENT = 2  # transient failures of a row in a row, after which others are asked first
+
+
 class Strategy(ForkSafe, ABC):
     """Base of all search strategies.
 
@@ -89,6 +92,8 @@ class Strategy(ForkSafe, ABC):
         self._trials: list[Trial] = []
         self._outstanding: dict[int, Trial] = {}
         self._taken: set[int] = set()  # rows tried or outstanding; a set, because an array over all rows could be too large
+        self._aside: dict[int, int] = {}  # row that failed transiently too often -> how many results are told before it may be asked again
+        self._asked_for: dict[int, Goal] = {}  # number of an outstanding trial -> the goal it was asked for, where that was replaced since
         self._n_allowed = len(space)
 
     # -- asking and telling -------------------------------------------------------------------------------------------
@@ -110,6 +115,8 @@ class Strategy(ForkSafe, ABC):
             When every allowed configuration has been tried or is outstanding.
         """
         with self._lock:
+            if self._n_free == 0:  # better one that failed transiently than none
+                self._take_back(list(self._aside))
             if n is None:
                 return self._issue(*self._next())
             n = whole_number(n, "the number of configurations that ask(n) takes", 1, InvalidTell)
@@ -144,14 +151,20 @@ class Strategy(ForkSafe, ABC):
         return self.tell_outcome(trial, Failed(kind, message))
 
     def tell_outcome(self, trial: Trial, outcome: Outcome) -> Trial:
-        """Record an `Outcome`; `tell` and `tell_failed` call this."""
+        """Record an `Outcome`; `tell` and `tell_failed` call this.
+
+        A result that was accepted is kept, also where learning from it is interrupted (memory, a signal); the next ask makes up for it.
+        """
         with self._lock:
             self._check_tell(trial, outcome)
             told = replace(self._outstanding.pop(trial.number), outcome=outcome)
             self._trials[trial.number] = told
+            self._asked_for.pop(trial.number, None)
             if isinstance(outcome, Failed) and outcome.kind == "transient":
                 self._release(told.row)
             else:
+                told_so_far = self._n_told
+                self._take_back([row for row, until in self._aside.items() if told_so_far >= until])
                 self._learn(told)
             return told
 
@@ -179,10 +192,13 @@ class Strategy(ForkSafe, ABC):
         return best
 
     def values_of(self, trial: Trial) -> dict[str, float]:
-        """Metrics of a measured trial, with any numeric knob the goal names as a metric; empty unless measured."""
-        if not isinstance(trial.outcome, Measured):
-            return {}
-        return {**{n: float(trial.config[n]) for n in self._knob_metrics()}, **trial.metrics}
+        """Metrics of a trial, with any numeric knob the goal names as a metric; empty unless it measured every metric of the goal.
+
+        A knob's value is that of the configuration, whatever a metric of the same name was told to be.
+        """
+        values = {**trial.metrics, **{n: float(trial.config[n]) for n in self._knob_metrics()}}
+        asked = isinstance(trial.outcome, Measured) and all(metric in values for metric in self.goal.metrics)
+        return values if asked else {}
 
     def recommend(self) -> Recommendation:
         """What to deploy: without a model, the best feasible trial, or the least violating one where none is feasible."""
@@ -228,10 +244,24 @@ class Strategy(ForkSafe, ABC):
         return trial
 
     def _release(self, row: int) -> None:
-        """Let a row be asked again, unless another trial of it counts."""
-        if any(t.row == row and not is_transient(t) for t in self._trials):
-            return
-        self._taken.discard(row)
+        """Let a row that failed transiently be asked again: at once, but the oftener it has failed the more other results come first."""
+        failures = sum(1 for t in self._trials if t.row == row and is_transient(t))
+        if failures < MAX_TRANSIENT:
+            self._take_back([row])
+        else:
+            self._aside[row] = self._n_told + 2**failures
+
+    def _take_back(self, rows: list[int]) -> None:
+        """Let rows be asked again, unless another trial of them counts."""
+        for row in rows:
+            self._aside.pop(row, None)
+            if not any(t.row == row and not is_transient(t) for t in self._trials):
+                self._taken.discard(row)
+
+    @property
+    def _n_told(self) -> int:
+        """How many trials were told a result that counts."""
+        return sum(1 for t in self._trials if t.outcome is not None and not is_transient(t))
 
     def _knob_metrics(self) -> list[str]:
         return [k.name for k in self.space.knobs if k.numeric and k.name in self.goal.metrics]
@@ -247,13 +277,13 @@ class Strategy(ForkSafe, ABC):
     def _check_tell(self, trial: Trial, outcome: Outcome) -> None:
         self._check_asked_here(trial, "tell the trials that ask returned")
         if trial.number not in self._outstanding:
-            raise InvalidTell(f"trial {trial.number} was already told; each trial is told once")
+            raise InvalidTell(f"trial {trial.number} was already told, and its result is kept; each trial is told once")
         if isinstance(outcome, Measured):
-            have = {*outcome.metrics, *self._knob_metrics()}
-            missing = [m for m in self.goal.metrics if m not in have]
+            goal = self._asked_for.get(trial.number, self.goal)
+            missing = [m for m in goal.metrics if m not in outcome.metrics and m not in self.space.numeric_names]
             if missing:
                 told = ", ".join(outcome.metrics) or "nothing"
-                raise InvalidTell(f"trial {trial.number} was told {told}, but the goal '{self.goal}' also needs {', '.join(missing)}")
+                raise InvalidTell(f"trial {trial.number} was told {told}, but the goal '{goal}' also needs {', '.join(missing)}")
 
 
 def is_transient(trial: Trial) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -91,7 +92,7 @@ def merge(rows: list[int], readings: list[Reading]) -> Merged:
         np.array(list(by_row), dtype=np.int64),
         np.array([_mean(group) for group in groups]),
         np.array([float(len(group)) for group in groups]),
-        np.array([sum((r.sd or 0.0) ** 2 for r in group) ** 0.5 / len(group) for group in groups]),
+        np.array([math.hypot(*(r.sd or 0.0 for r in group)) / len(group) for group in groups]),
         np.array([float(sum(r.sd is None for r in group)) for group in groups]),
         groups if any(untold) else (),
     )

@@ -32,6 +32,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 TINY = 1e-300
 MIN_AT_LIMIT = 2  # exact readings at a limit from which on the metric is taken to be discrete or to saturate there
+MAX_LIMIT = 1e6  # standard deviations: a limit farther from the mean of the readings is taken to lie there
 MISSED = 1e-6  # standard deviations by which an exact reading misses a bound, at least: its probability to meet it is then 0
 
 
@@ -92,11 +93,11 @@ class Posterior:
 
     def learn(self, trials: Sequence[Trial], goal: Goal) -> None:
         """Bring the model of every metric of the goal, and the viability model, up to date with `trials`."""
-        measured = [t for t in trials if isinstance(t.outcome, Measured)]
+        measured = [t for t in trials if isinstance(t.outcome, Measured) and self.modelled_in(goal, t.outcome)]
         rows = [t.row for t in measured]
         self._measured_rows = set(rows)
         if not self._up_to_date:
-            self.viability = self._fit_viability(trials, rows)
+            self.viability = self._fit_viability(trials, [t.row for t in trials if isinstance(t.outcome, Measured)])
         codes: IntArray | None = None
         for metric in self.modelled(goal):
             if metric in self._up_to_date:
@@ -129,6 +130,10 @@ class Posterior:
         """Metrics of the goal that need a model."""
         return [m for m in goal.metrics if not is_knob(self.space, m)]
 
+    def modelled_in(self, goal: Goal, outcome: Measured) -> bool:
+        """Whether a run measured every metric of the goal that needs a model; it may have been asked for another goal."""
+        return all(metric in outcome.metrics for metric in self.modelled(goal))
+
     def modelled_bounds(self, goal: Goal) -> list[Bound]:
         """The goal's bounds on modelled metrics."""
         return [bound for bound in goal.bounds if not is_knob(self.space, bound.metric)]
@@ -142,7 +147,7 @@ class Posterior:
         for bound in self.modelled_bounds(goal):
             model, sign = self.models[bound.metric], 1.0 if bound.sense == ">=" else -1.0
             limit = model.transform.forward_limit(self.corrected_limit(bound))
-            out.append((bound.metric, sign, min(max(limit, -1e300, -max_distance), max_distance)))
+            out.append((bound.metric, sign, min(max(limit, -MAX_LIMIT, -max_distance), MAX_LIMIT, max_distance)))
         return out
 
     def corrected_limit(self, bound: Bound) -> float:
@@ -205,7 +210,7 @@ class Posterior:
         out = []
         for bound in self.modelled_bounds(goal):
             mean, variance = estimates.metrics[bound.metric]
-            limit = max(self.models[bound.metric].transform.forward_limit(bound.limit), -1e300)
+            limit = min(max(self.models[bound.metric].transform.forward_limit(bound.limit), -MAX_LIMIT), MAX_LIMIT)
             margin = (1.0 if bound.sense == ">=" else -1.0) * (mean - limit)
             exact, met = self.exactly_met(bound)
             out.append((np.where(exact, np.where(met, np.inf, np.minimum(margin, -MISSED)), margin), np.sqrt(variance)))

@@ -103,7 +103,8 @@ class RemainingGain:
         self._incumbent = posterior.incumbent(goal)
         self._min_log_p = min_log_p
         self._n_trials = len(trials)
-        readings = Counter(t.row for t in trials if isinstance(t.outcome, Measured))  # in the order of first readings, as in the models
+        measured = [t for t in trials if isinstance(t.outcome, Measured) and posterior.modelled_in(goal, t.outcome)]
+        readings = Counter(t.row for t in measured)  # in the order of first readings, as in the models
         self._measured = np.array(list(readings), dtype=np.int64)
         self._reps = np.array(list(readings.values()), dtype=np.float64)
         self._exclusions = next(candidates.exclusions({t.row for t in trials if t.outcome is not None and not is_transient(t)}))

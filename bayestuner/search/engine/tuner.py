@@ -141,7 +141,11 @@ class Tuner(Strategy):
                     raise InvalidGoal(
                         f"trial {trial.number} did not measure {', '.join(missing)}; a new goal can use {', '.join(sorted(have))}"
                     )
-            self.goal = goal
+            for number in self._outstanding:
+                self._asked_for.setdefault(number, self.goal)
+            measured, self.goal = self._measured(), goal
+            if self._measured() != measured:  # the models were fitted to other trials
+                self._posterior.mark_stale()
             self._candidates.retarget(goal)
             self._plan = None
 
@@ -277,7 +281,9 @@ class Tuner(Strategy):
             self._plan = self._make_plan()
 
     def _measured(self) -> list[Trial]:
-        return [t for t in self._trials if isinstance(t.outcome, Measured)]
+        """The trials that measured every metric of the goal; one that was out while the goal changed may lack some."""
+        posterior, goal = self._posterior, self.goal
+        return [t for t in self._trials if isinstance(t.outcome, Measured) and posterior.modelled_in(goal, t.outcome)]
 
     def _learn_all(self) -> None:
         self._posterior.learn(self._trials, self.goal)
