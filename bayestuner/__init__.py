@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from bayestuner.errors import BayesTunerError, RunFailed, SpaceExhausted
     from bayestuner.goal import AtLeast, AtMost, Bound, Goal
+    from bayestuner.report.export import StudyData, StudyRun, load_study
     from bayestuner.search.engine.stopping import ExpectedImprovement, RegretBound, WallClock
     from bayestuner.search.engine.tuner import Tuner
     from bayestuner.search.optimize import Result, optimize
@@ -42,9 +43,12 @@ _HOME = {
     "RunFailed": "errors",
     "Space": "space",
     "SpaceExhausted": "errors",
+    "StudyData": "report.export",
+    "StudyRun": "report.export",
     "Trial": "trial",
     "Tuner": "search.engine.tuner",
     "WallClock": "search.engine.stopping",
+    "load_study": "report.export",
     "optimize": "search.optimize",
 }
 
@@ -67,10 +71,13 @@ __all__ = [
     "RunFailed",
     "Space",
     "SpaceExhausted",
+    "StudyData",
+    "StudyRun",
     "Trial",
     "Tuner",
     "WallClock",
     "__version__",
+    "load_study",
     "optimize",
 ]
 

@@ -20,6 +20,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="as JSON")
     form.add_argument("--markdown", action="store_true", help="as Markdown")
+    form.add_argument("--csv", action="store_true", help="its runs as CSV")
     form.add_argument(
         "--front", action="store_true", help="only the runs that trade the objective off against the first bound's metric best"
     )
@@ -51,6 +52,10 @@ def run(args: argparse.Namespace) -> int:
             goal = study.resolved_goal or study.goal
             trials = [r.trial for r in records]
             print(front_text(study, goal, trials, summary.unit, estimated=summary.estimated, width=table_width(sys.stdout)))
+        elif args.csv:
+            from bayestuner.report.export import study_data
+
+            print(study_data(study, summary).to_csv(), end="")
         elif args.markdown:
             from bayestuner.report.result import result_markdown
 
