@@ -28,7 +28,7 @@ from bayestuner.errors import (
     WorkerLost,
 )
 
-COMMANDS = ("tune", "show", "report", "apply", "retarget", "compare", "doctor", "measure-grid", "zoo")
+COMMANDS = ("check", "tune", "show", "report", "apply", "retarget", "compare", "doctor", "measure-grid", "zoo")
 
 
 def make_parser() -> argparse.ArgumentParser:
