@@ -56,7 +56,7 @@ def _meter(check: Check) -> str:
 def _time(check: Check) -> str:
     budget, settings = check.job.measure.budget, check.job.measure
     least, most = budget * check.least_run_s, budget * (settings.startup_timeout_s + check.most_run_s)
-    text = f"{budget} runs of the search take {duration(least)} at least and {duration(most)} at most, with all the time they may take to start"
+    text = f"{budget} runs of the search take {duration(least)} at least and, slow starts included, {duration(most)} at most"
     if not check.launches:
         return text
     return f"{text}; then up to {check.launches} final launches, {duration(check.launches * check.least_run_s)} at least"
