@@ -47,6 +47,9 @@ def test_errors_are_those_of_tune(tmp_path, capsys):
 
 def test_the_smallest_configuration_keeps_choices(tmp_path):
     job = load_job(
-        write_job(tmp_path, replace=[("[goal]", 'engine = { kind = "environment", values = ["a", "b"], ordered = false }\n[goal]')])
+        write_job(
+            tmp_path,
+            replace=[("[goal]", 'engine = { kind = "environment", variable = "ENGINE", values = ["a", "b"], ordered = false }\n[goal]')],
+        )
     )
     assert smallest_config(job) == {"cores": 1, "memory_mib": 64, "batch_size": 1, "engine": "a"}
