@@ -13,7 +13,7 @@ GUESTS_AT_ONCE ?= $(CORES)
 # Python keeps the byte code of what it imports, whatever the environment says: tests start hundreds of interpreters.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo quick test test-all test-vm test-nojit compiled lint types dist check paper clean
+.PHONY: help demo quick test test-all test-vm test-ray test-nojit compiled lint types dist check paper clean
 
 help:
 	@echo "make quick      run the tests that are fast and start no jobs: the inner loop, under a minute"
@@ -21,6 +21,7 @@ help:
 	@echo "make test-all   run the tests in their long form: all rounds of those that repeat"
 	@echo "make test-vm    run the tests that need cgroup v2 and energy counters, in a guest (Debian; no root)"
 	@echo "make test-nojit run the compiled loops as plain Python and report which lines the tests reach"
+	@echo "make test-ray   run the tests of Ray Tune's door, in an environment of its own (300 MB)"
 	@echo "make dist       build the package, install it in fresh environments and try it there"
 	@echo "make check      all of these, lint and types: what CI runs"
 	@echo "make demo       tune MobileNetV2 on this machine (sets everything up first)"
@@ -64,6 +65,16 @@ test-nojit: $(STAMP)
 	  tests/search/strategies/test_published.py tests/search/strategies/test_trade_off.py
 	$(PY) -m coverage report
 
+# Ray Tune's door, in an environment of its own: Ray and what it needs are larger than everything else together.
+RAY_VENV := build/ray-venv
+$(RAY_VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(RAY_VENV)
+	$(RAY_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --editable '.[ray]' pytest
+	@touch $@
+
+test-ray: $(RAY_VENV)/.installed
+	$(RAY_VENV)/bin/python -m pytest -p no:cacheprovider tests/hosts
+
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -76,7 +87,7 @@ dist: $(STAMP)
 
 # First what uses all cores, then guests one after the other beside the rest; what one of them says is shown whole when it has ended.
 check: test-all
-	$(MAKE) --jobs=2 --keep-going --output-sync=target GUESTS_AT_ONCE=1 test-vm test-nojit dist types lint
+	$(MAKE) --jobs=2 --keep-going --output-sync=target GUESTS_AT_ONCE=1 test-vm test-ray test-nojit dist types lint
 
 paper: $(STAMP)
 	$(PY) -m benchmarks.paper

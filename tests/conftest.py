@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import tempfile
+from importlib.util import find_spec
 
 import pytest
 from side_by_side import in_order, together
@@ -34,6 +35,9 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 for _number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else lambda *_: None)
+
+
+collect_ignore = [] if find_spec("ray") else ["hosts/test_ray.py"]  # `make test-ray` runs it, where Ray is
 
 
 def pytest_addoption(parser):

@@ -55,7 +55,7 @@ THIRD_PARTY = {
     "_core": {"numpy", "numba", "llvmlite"},
     "zoo": {"numpy", "onnx", "onnxruntime"},
     "report": {"numpy", "matplotlib", "jinja2", "vl_convert", "pandas"},
-    "integrations": {"optuna"},
+    "integrations": {"optuna", "ray"},
     "measure": {"numpy"},
     "study": {"numpy"},
     "tune": {"numpy"},
