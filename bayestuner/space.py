@@ -42,19 +42,28 @@ class Knob:
     more_is : {"safer", "riskier"} or None
         What a larger value does to the risk that a run fails, where the user knows it (more memory is safer). A failure then rules out
         every configuration that is at least as risky; the hint is dropped when a result contradicts it.
+    hungry_for : str or None
+        The knob that limits what a larger value eats more of, where the user knows it (a larger batch eats memory). A run killed for
+        memory then rules out every configuration with no more memory and no less hunger, whatever the other knobs; such a hint too is
+        dropped when a result contradicts it.
     """
 
     kind: ClassVar[str] = ""
-    __slots__ = ("_code", "more_is", "name", "values")
+    __slots__ = ("_code", "hungry_for", "more_is", "name", "values")
 
-    def __init__(self, name: str, values: Sequence[Any], more_is: MoreIs | None = None) -> None:
+    def __init__(self, name: str, values: Iterable[Any], more_is: MoreIs | None = None, hungry_for: str | None = None) -> None:
         if not isinstance(name, str) or not name.isidentifier():
             raise InvalidSpace(f"a knob's name is a word of letters, digits and underscores, not {name!r}")
         if more_is not in (None, "safer", "riskier"):
             raise InvalidSpace(f"knob {name!r}: more_is is 'safer', 'riskier' or None, not {more_is!r}")
         self.name = name
         self.values: tuple[Any, ...] = tuple(v.item() if isinstance(v, np.generic) else v for v in _few_enough(name, values))
+        if hungry_for is not None and (not isinstance(hungry_for, str) or hungry_for == name):
+            raise InvalidSpace(
+                f"knob {name!r}: hungry_for is the name of another knob, which limits what this one eats, not {hungry_for!r}"
+            )
         self.more_is: MoreIs | None = more_is
+        self.hungry_for: str | None = hungry_for
         if not self.values:
             raise InvalidSpace(f"knob {name!r} has no values; give it at least one")
         for value in self.values:
@@ -100,13 +109,17 @@ class Knob:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Knob):
             return NotImplemented
-        return type(self) is type(other) and (self.name, self.values, self.more_is) == (other.name, other.values, other.more_is)
+        return type(self) is type(other) and self._described == other._described
 
     def __hash__(self) -> int:
-        return hash((type(self).__name__, self.name, self.values, self.more_is))
+        return hash((type(self).__name__, *self._described))
+
+    @property
+    def _described(self) -> tuple[Any, ...]:
+        return self.name, self.values, self.more_is, self.hungry_for
 
     def __repr__(self) -> str:
-        hint = f", more_is={self.more_is!r}" if self.more_is else ""
+        hint = "".join(f", {what}={given!r}" for what in ("more_is", "hungry_for") if (given := getattr(self, what)))
         return f"{type(self).__name__}({self.name!r}, {list(self.values)!r}{hint})"
 
 
@@ -116,7 +129,9 @@ class Integer(Knob):
     kind = "integer"
     __slots__ = ()
 
-    def __init__(self, name: str, low: int, high: int, step: int = 1, *, more_is: MoreIs | None = None) -> None:
+    def __init__(
+        self, name: str, low: int, high: int, step: int = 1, *, more_is: MoreIs | None = None, hungry_for: str | None = None
+    ) -> None:
         for what, given in (("low", low), ("high", high), ("step", step)):
             if isinstance(given, (bool, np.bool_)) or not isinstance(given, (int, np.integer)):
                 raise InvalidSpace(f"knob {name!r}: {what} is a whole number, not {given!r}")
@@ -125,7 +140,7 @@ class Integer(Knob):
         if high < low:
             raise InvalidSpace(f"knob {name!r} is empty: its low, {low}, is above its high, {high}")
         _check_count(name, (int(high) - int(low)) // int(step) + 1)
-        super().__init__(name, range(int(low), int(high) + 1, int(step)), more_is)
+        super().__init__(name, range(int(low), int(high) + 1, int(step)), more_is, hungry_for)
 
     @property
     def numeric(self) -> bool:
@@ -139,8 +154,8 @@ class Ordinal(Knob):
     kind = "ordinal"
     __slots__ = ()
 
-    def __init__(self, name: str, values: Iterable[Any], *, more_is: MoreIs | None = None) -> None:
-        super().__init__(name, _few_enough(name, values), more_is)
+    def __init__(self, name: str, values: Iterable[Any], *, more_is: MoreIs | None = None, hungry_for: str | None = None) -> None:
+        super().__init__(name, values, more_is, hungry_for)
         if self._all_numbers() and any(b <= a for a, b in zip(self.values, self.values[1:], strict=False)):
             given = list(self.values)
             raise InvalidSpace(f"knob {name!r}: an ordinal's numbers stand in rising order, not as {given!r}; or use Categorical")
@@ -161,7 +176,7 @@ class Categorical(Knob):
     __slots__ = ()
 
     def __init__(self, name: str, values: Iterable[Any]) -> None:
-        super().__init__(name, _few_enough(name, values))
+        super().__init__(name, values)
 
 
 class Space:
@@ -252,6 +267,9 @@ class Space:
         for name in names:
             if names.count(name) > 1:
                 raise InvalidSpace(f"two knobs are called {name!r}; names must differ")
+        for knob in knobs:
+            if knob.hungry_for is not None and not any(k.name == knob.hungry_for and not isinstance(k, Categorical) for k in knobs):
+                raise InvalidSpace(f"knob {knob.name!r} is hungry for {knob.hungry_for!r}, which is no ordered knob of this space")
         return tuple(knobs)
 
     def _mask(self, where: Callable[[Config], bool]) -> npt.NDArray[np.bool_]:

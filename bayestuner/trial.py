@@ -71,10 +71,14 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The outcome of a run that failed; `kind` is one of `FAILURE_KINDS`."""
+    """The outcome of a run that failed; `kind` is one of `FAILURE_KINDS`.
+
+    `limit` names the knob that limited the run, where there are several and it is known (whose memory was too small); else it is empty.
+    """
 
     kind: str
     message: str = ""
+    limit: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in FAILURE_KINDS:

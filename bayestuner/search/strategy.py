@@ -146,9 +146,12 @@ class Strategy(ForkSafe, ABC):
         readings = {name: _reading(name, value, trial) for name, value in given.items()}
         return self.tell_outcome(trial, Measured(readings))
 
-    def tell_failed(self, trial: Trial, kind: str = "error", message: str = "") -> Trial:
-        """Record that a trial failed: ``"oom"``, ``"timeout"``, ``"error"``, or ``"transient"`` (nothing is learnt; may be asked again)."""
-        return self.tell_outcome(trial, Failed(kind, message))
+    def tell_failed(self, trial: Trial, kind: str = "error", message: str = "", *, limit: str = "") -> Trial:
+        """Record that a trial failed: ``"oom"``, ``"timeout"``, ``"error"``, or ``"transient"`` (nothing is learnt; may be asked again).
+
+        `limit` names the knob that limited the run, where several might have and it is known.
+        """
+        return self.tell_outcome(trial, Failed(kind, message, limit))
 
     def tell_outcome(self, trial: Trial, outcome: Outcome) -> Trial:
         """Record an `Outcome`; `tell` and `tell_failed` call this.
@@ -278,6 +281,10 @@ class Strategy(ForkSafe, ABC):
         self._check_asked_here(trial, "tell the trials that ask returned")
         if trial.number not in self._outstanding:
             raise InvalidTell(f"trial {trial.number} was already told, and its result is kept; each trial is told once")
+        if isinstance(outcome, Failed) and outcome.limit and outcome.limit not in self.space.names:
+            raise InvalidTell(
+                f"trial {trial.number} is said to be limited by {outcome.limit!r}; the knobs are {', '.join(self.space.names)}"
+            )
         if isinstance(outcome, Measured):
             goal = self._asked_for.get(trial.number, self.goal)
             missing = [m for m in goal.metrics if m not in outcome.metrics and m not in self.space.numeric_names]

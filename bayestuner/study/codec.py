@@ -46,16 +46,18 @@ def space_from_json(given: Json) -> Space:
 
 
 def _knob_to_json(knob: Knob) -> Json:
-    return {"kind": knob.kind, "name": knob.name, "values": [plain(v) for v in knob.values], "more_is": knob.more_is}
+    out = {"kind": knob.kind, "name": knob.name, "values": [plain(v) for v in knob.values], "more_is": knob.more_is}
+    return out if knob.hungry_for is None else {**out, "hungry_for": knob.hungry_for}
 
 
 def _knob_from_json(given: Json) -> Knob:
-    name, values, more_is = given["name"], given["values"], given["more_is"]
+    name, values = given["name"], given["values"]
+    hints = {"more_is": given["more_is"], "hungry_for": given.get("hungry_for")}
     if given["kind"] == Integer.kind:
         step = values[1] - values[0] if len(values) > 1 else 1
-        return Integer(name, values[0], values[-1], step, more_is=more_is)
+        return Integer(name, values[0], values[-1], step, **hints)
     if given["kind"] == Ordinal.kind:
-        return Ordinal(name, values, more_is=more_is)
+        return Ordinal(name, values, **hints)
     if given["kind"] == Categorical.kind:
         return Categorical(name, values)
     kind = given["kind"]
@@ -79,14 +81,15 @@ def outcome_to_json(outcome: Outcome) -> Json:
     if isinstance(outcome, Measured):
         metrics = {n: [plain(r.value), plain(r.sd)] for n, r in outcome.metrics.items()}
         return {"state": "measured", "metrics": metrics, "flags": list(outcome.flags)}
-    return {"state": "failed", "kind": outcome.kind, "message": outcome.message}
+    out = {"state": "failed", "kind": outcome.kind, "message": outcome.message}
+    return {**out, "limit": outcome.limit} if outcome.limit else out
 
 
 def outcome_from_json(given: Json) -> Outcome:
     """Make the outcome that `outcome_to_json` described."""
     if given["state"] == "measured":
         return Measured({n: Reading(value, sd) for n, (value, sd) in given["metrics"].items()}, tuple(given["flags"]))
-    return Failed(given["kind"], given["message"])
+    return Failed(given["kind"], given["message"], given.get("limit", ""))
 
 
 def dump(value: Any) -> str:

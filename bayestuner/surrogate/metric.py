@@ -26,6 +26,11 @@ N_RANDOM_START = 10  # with fewer observations the posterior of theta may have s
 PRIOR_START_EVERY = 8  # with more the maximum rarely moves far: only every so many observations the fit starts at the prior mean too
 
 
+def fits_now(n: int) -> bool:
+    """Whether the hyperparameters are fitted again when the n-th observation has come in."""
+    return n <= MAX_REFIT or n % (REFIT_EVERY << (n // MAX_REFIT).bit_length() - 1) == 0
+
+
 class MetricModel:
     """Gaussian process over a metric's transformed, standardised readings.
 
@@ -82,7 +87,7 @@ class MetricModel:
         if n < N_RANDOM_START:
             gp = self.gp
             extra = (gp.prior_mean + gp.prior_sd * np.random.default_rng(seed).standard_normal(gp.prior_mean.size))[None, :]
-        refit = n <= MAX_REFIT or n % (REFIT_EVERY << (n // MAX_REFIT).bit_length() - 1) == 0
+        refit = fits_now(n)
         value = self._fit_as(self.power, self.gp, codes, data, refit, extra)
         if self._compares and positive and n in COMPARE_AT:
             self._compare(self.transform.log_jacobian(data.values) - value, codes, data)

@@ -42,9 +42,9 @@ class Candidates:
         """Replace the bounds on knobs by those of a new goal."""
         self._infeasible_levels = infeasible_levels(self.space, goal)
 
-    def failed(self, row: int) -> None:
-        """Record a failure that is expected to happen again at this row."""
-        self.hints.failed(row)
+    def failed(self, row: int, limit: str = "") -> None:
+        """Record a failure that is expected to happen again at this row; `limit` is the knob that limited it, where that is known."""
+        self.hints.failed(row, limit)
         self._boxes = self.hints.boxes()
 
     def ran(self, row: int) -> None:
@@ -73,14 +73,18 @@ class Candidates:
         return found
 
     def _ruled_out_by(self, row: int) -> IntArray:
-        code, direction = self.space.codes([row])[0], self.hints.direction
-        levels = [
-            np.arange(c, size) if way > 0 else np.arange(c, -1, -1) if way < 0 else np.array([c])
-            for c, size, way in zip(code, self.space.shape, direction, strict=True)
-        ]
-        shape = [axis.size for axis in levels]
-        index = np.unravel_index(np.arange(min(math.prod(shape), MAX_RULED_OUT)), shape)
-        return np.stack([axis[i] for axis, i in zip(levels, index, strict=True)], axis=1)
+        """Codes (m, d) within the box of a failed row, itself first: all where they are few, else listed ones or a sample."""
+        own, box = self.space.codes([row]), self.hints.box(row)
+        if self.space.table is not None:
+            inside = np.flatnonzero(((self.space.table >= box[:, 0]) & (self.space.table <= box[:, 1])).all(axis=1))
+            return np.concatenate([own, self.space.codes(inside[inside != row][: MAX_RULED_OUT - 1])])
+        sizes = [int(high - low) + 1 for low, high in box]
+        if math.prod(sizes) <= MAX_RULED_OUT:
+            drawn = np.stack(np.unravel_index(np.arange(math.prod(sizes)), sizes), axis=1)
+        else:
+            drawn = np.random.default_rng([row]).integers(0, sizes, (MAX_RULED_OUT - 1, len(sizes)))
+        codes = drawn + box[:, 0]
+        return np.concatenate([own, codes[(codes != own).any(axis=1)]])
 
     def exclusions(self, taken: Iterable[int]) -> Iterator[Exclusions]:
         """What to leave out, strictest first.

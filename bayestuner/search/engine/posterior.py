@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +58,10 @@ class Scoring:
     bounds: list[ModelBound]
     objective: int | list[int]
     viability: int = -1
+
+    def weighted(self, power: int) -> Scoring:
+        """The same with the probability that a run does not fail to a power."""
+        return self if self.viability < 0 else replace(self, bounds=[*self.bounds, *self.bounds[-1:] * (power - 1)])
 
 
 class Posterior:
@@ -122,7 +126,7 @@ class Posterior:
         rows = np.array([*ran, *failed], dtype=np.int64)
         rows.sort()
         self._labels = rows, np.isin(rows, list(ran))
-        return viability_model(self.geometry, self.space.codes(rows), self._labels[1])
+        return viability_model(self.geometry, self.space.codes(rows), self._labels[1], self.viability)
 
     # -- the goal in the models' terms --------------------------------------------------------------------------------
 
@@ -236,7 +240,10 @@ class Posterior:
         others = rows != row
         if not others.any():
             return 0.5
-        return _p_viable(viability_model(self.geometry, self.space.codes(rows[others]), ran[others]), self.space.codes([row]))
+        return _p_viable(
+            viability_model(self.geometry, self.space.codes(rows[others]), ran[others], self.viability, refit=False),
+            self.space.codes([row]),
+        )
 
     def is_measured(self, row: int) -> bool:
         """Whether a run of this row has ended well."""

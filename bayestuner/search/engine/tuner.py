@@ -39,6 +39,9 @@ CONFIDENCE = 0.9
 MIN_MEASURED = 2  # configurations measured before a model chooses: with fewer it knows no more than the design
 N_SHORTLIST = 64  # untried rows that are judged with the hyperparameters integrated out
 FEASIBILITY_POWER = 3  # exponent of P(feasible) in the acquisition while nothing feasible is known
+# Exponent of P(run ends well) in the acquisition. A run that fails teaches nothing of any metric, and where many rows fail, promising ones
+# crowd at the edge of the failing ones.
+VIABILITY_POWER = 3
 # While nothing feasible is known a limit counts as no farther than this from the mean of the readings, in their standard deviations. Two or
 # three readings that happen to be alike would otherwise make every row look infeasible but those whose runs fail, and those would be asked.
 MAX_LIMIT_DISTANCE = 3.0
@@ -262,7 +265,7 @@ class Tuner(Strategy):
         if not isinstance(trial.outcome, Failed):
             self._candidates.ran(trial.row)
         elif trial.outcome.kind == "oom":
-            self._candidates.failed(trial.row)
+            self._candidates.failed(trial.row, trial.outcome.limit)
 
     # -- learning -----------------------------------------------------------------------------------------------------
 
@@ -294,32 +297,34 @@ class Tuner(Strategy):
         incumbent = self._posterior.incumbent(self.goal)
         max_distance = math.inf if incumbent.feasible else MAX_LIMIT_DISTANCE
         pending = [t.row for t in self._outstanding.values()]
-        scoring = self._posterior.for_scoring(self.goal, pending, max_distance)
+        power = 1 if incumbent.feasible else FEASIBILITY_POWER
+        viability_power = VIABILITY_POWER if self.min_p_feasible is None else 1  # a safe search has its own rule
+        plain = self._posterior.for_scoring(self.goal, pending, max_distance)
+        scoring = plain.weighted(viability_power) if incumbent.feasible else plain  # else all bounds count `power` fold
         mixture = None if self._transfer is None else self._transfer.mixture(self.goal, scoring, incumbent, pending, max_distance)
         geometry = self._posterior.geometry
         packed = Packed.of(scoring.processes, geometry.d, geometry.levels.size, scoring.noise)
         known = knob_objective(self.space, self.goal)
         min_log_p = math.log(self.min_p_feasible) if self.min_p_feasible is not None and incumbent.feasible else NO_MIN_LOG_P
-        n_bounds = len(scoring.bounds)
-        bounds = scoring.bounds if incumbent.feasible else scoring.bounds * FEASIBILITY_POWER
+        bounds = scoring.bounds * power
         for exclusions in self._candidates.exclusions(self._taken):
             options: dict[str, Any] = {"objective": scoring.objective, "known": known, "best": incumbent.value, "min_log_p": min_log_p}
             if self._transfer is not None and mixture is not None:
-                power = len(bounds) // n_bounds if n_bounds else 1
                 row, value = self._transfer.best(mixture, exclusions, known, power=power, min_log_p=min_log_p)
             else:
                 row, value = self._scorer.best(EXPECTED_IMPROVEMENT, packed, bounds, exclusions, **options)
             if row >= 0:
                 if self._worth_repeating(incumbent, value):
                     return Plan(incumbent.row, True, self._explain(incumbent.row, "repeat"))
+                log_p_viable = math.log(max(self._posterior.p_viable(row), 1e-300))
+                value -= (viability_power - 1) * log_p_viable if incumbent.feasible else 0.0
                 if incumbent.feasible and self.min_p_feasible is None and not self._outstanding:  # a safe search doubts no failure
-                    doubtful = row_to_recheck(self._candidates, self._posterior, self._scorer, packed, scoring, value, **options)
+                    doubtful = row_to_recheck(self._candidates, self._posterior, self._scorer, packed, plain, value, **options)
                     if doubtful is not None:
                         return Plan(doubtful, True, self._explain(doubtful, "recheck"))
-                log_p_power = len(bounds) // n_bounds if n_bounds else 1
-                explanation = self._explain(row, "expected improvement", value, log_p_power, max_distance)
+                explanation = self._explain(row, "expected improvement", value, power, max_distance)
                 return Plan(row, False, explanation if mixture is None else self._with_history(explanation, mixture, row))
-            row, _ = self._scorer.best(MOST_FEASIBLE, packed, scoring.bounds, exclusions)
+            row, _ = self._scorer.best(MOST_FEASIBLE, packed, plain.bounds, exclusions)
             if row >= 0:
                 return Plan(row, False, self._explain(row, "most feasible"))
         raise AssertionError("a choice was asked for although no row is left")
