@@ -11,7 +11,7 @@ import pytest
 
 HOUSE = Path(__file__).resolve().parent.parent
 ROOT = HOUSE / "bayestuner"
-LEAVES = {"errors", "files", "forking", "space", "goal", "trial", "foreign_text", "_version"}
+LEAVES = {"codec", "errors", "files", "forking", "space", "goal", "trial", "foreign_text", "_version"}
 FLOORS = {"measure", "search"}  # what is in them are rooms of their own; files at their top are rooms of one file
 MEASURE_BELOW_RUN = {"measure.actuators", "measure.cgroup", "measure.energy", "measure.machine", "measure.platform"}
 # Room -> the rooms it may import beside itself and the leaves; "measure" stands for every room of that floor.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bayestuner.codec import goal_from_json
 from bayestuner.errors import SpaceExhausted
 from bayestuner.search.strategy import Strategy
 from bayestuner.space import Space
-from bayestuner.study.codec import goal_from_json
 from bayestuner.study.registry import make_strategy
 from bayestuner.study.store import Record, Store
 

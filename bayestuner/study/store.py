@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from bayestuner.codec import Json, dump, dump_or_none, load_or_none, outcome_from_json, outcome_to_json, plain
 from bayestuner.errors import StoreError
-from bayestuner.study.codec import Json, dump, dump_or_none, load_or_none, outcome_from_json, outcome_to_json, plain
 from bayestuner.study.database_file import FILE_NAME, clear_errors, connect, connect_read_only, make_private_file
 from bayestuner.study.owner import Owner
 from bayestuner.trial import Config, Outcome, Trial

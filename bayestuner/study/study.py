@@ -9,12 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from bayestuner.codec import goal_from_json, goal_to_json, space_from_json, space_to_json
 from bayestuner.errors import InvalidGoal, InvalidTell, SpaceExhausted, StoreError
 from bayestuner.goal import Goal
 from bayestuner.search.engine.stopping import StoppingRule, WallClock
 from bayestuner.search.strategy import Recommendation, Strategy, check_goal
 from bayestuner.space import Space
-from bayestuner.study.codec import goal_from_json, goal_to_json, space_from_json, space_to_json
 from bayestuner.study.database_file import remove_file
 from bayestuner.study.owner import Owner
 from bayestuner.study.registry import check_suits

@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bayestuner.codec import dump, goal_to_json, plain, space_to_json
 from bayestuner.errors import StoreError
 from bayestuner.measure.job.job import Job
 from bayestuner.measure.metrics import POWER_METRICS
 from bayestuner.space import Knob
-from bayestuner.study.codec import dump, goal_to_json, plain, space_to_json
 from bayestuner.study.study import Study
 from bayestuner.tune.programs import changed, fingerprints, latest_of
 from bayestuner.tune.progress import Progress

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from bayestuner.codec import outcome_to_json
 from bayestuner.errors import InvalidTell
 from bayestuner.measure.cgroup.isolation import GroupFault
 from bayestuner.measure.job.job import Job
 from bayestuner.measure.machine.temperature import Cooldown
 from bayestuner.measure.run.judging import DISTURBED
 from bayestuner.measure.run.runner import Runner, RunRecord
-from bayestuner.study.codec import outcome_to_json
 from bayestuner.study.finals import rules_of_settings
 from bayestuner.study.stopping import costs_budget
 from bayestuner.study.store import Record, Role

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import bayestuner as bt
+from bayestuner.codec import outcome_from_json, outcome_to_json, space_from_json, space_to_json
 from bayestuner.errors import InvalidSpace, InvalidTell
 from bayestuner.search.engine import tuner as tuner_module
 from bayestuner.search.engine.hints import Hints
 from bayestuner.search.engine.posterior import _p_viable
-from bayestuner.study.codec import outcome_from_json, outcome_to_json, space_from_json, space_to_json
 from bayestuner.surrogate.covariance import Geometry
 from bayestuner.surrogate.viability import viability_model
 from bayestuner.trial import Failed

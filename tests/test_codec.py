@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from bayestuner import codec
 from bayestuner.goal import AtMost, Goal
 from bayestuner.space import Categorical, Integer, Ordinal, Space
-from bayestuner.study import codec
 from bayestuner.trial import Failed, Measured, Reading
 
 KNOBS = [Integer("cores", 2, 11, 3, more_is="safer"), Ordinal("mhz", [1.5, 2.0]), Categorical("precision", ["fp32", "int8", True])]

@@ -1,4 +1,4 @@
-"""Space, goal and outcome as JSON, so that a study can be shown and continued without the job file (and without pickle)."""
+"""Space, goal and outcome as JSON, so that a study or a tuner can be kept and continued without what made it (and without pickle)."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _knob_from_json(given: Json) -> Knob:
     if given["kind"] == Categorical.kind:
         return Categorical(name, values)
     kind = given["kind"]
-    raise StoreError(f"the study has a knob {name!r} of the kind {kind!r}, which this version doesn't know; use a newer BayesTuner")
+    raise StoreError(f"there is a knob {name!r} of the kind {kind!r}, which this version doesn't know; use a newer BayesTuner")
 
 
 def goal_to_json(goal: Goal) -> Json:
