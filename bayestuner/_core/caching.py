@@ -3,22 +3,36 @@
 Numba's own cache looks only at the file of the function that it caches, so after a change to a callee in another file it would load old
 code. Here the stamp of every cached function is a hash over all files of `_core`: any change to any of them compiles everything again, and
 an upgraded installation never loads its predecessor's code.
+
+What is kept are pickles and machine code: whoever can put a file there runs code as this user. Hence the folder is used only where nobody
+else could have written it (`bayestuner.files`), and each file is signed with a secret of this user: it is read once, its signature checked,
+and the very bytes that were checked are unpickled. Where the rule fails, everything is compiled in memory and one sentence says so.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import os
+import hmac
+import logging
+import multiprocessing
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import llvmlite
+import numba
 from llvmlite import binding
-from numba.core import caching
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
+from numba.core.serialize import dumps
 
-_UserWideCacheLocator: Any = getattr(caching, "UserWideCacheLocator", None) or caching._UserWideCacheLocator  # type: ignore[attr-defined] # before numba 0.62
+from bayestuner.errors import NotPrivate
+from bayestuner.files.places import CACHE_VARIABLE, cache_folder
+from bayestuner.files.private import PrivateFolder
+
+NAME = "compiled"
+_SIGNATURE_BYTES = 32
 
 
 @functools.cache
@@ -30,28 +44,94 @@ def source_stamp() -> str:
     return digest.hexdigest()
 
 
-def cache_folder() -> Path:
-    """Folder of the compiled code: BAYESTUNER_CACHE, else the user's cache folder."""
-    base = os.environ.get("BAYESTUNER_CACHE") or os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    name = "compiled" if os.environ.get("BAYESTUNER_CACHE") else "bayestuner/compiled"
-    return Path(base) / name / source_stamp()[:16]
+@functools.cache
+def _folder() -> tuple[PrivateFolder, bytes] | None:
+    """The folder of this version's code, held open, and the secret that its files are signed with; None where there is none to believe."""
+    try:
+        folder = PrivateFolder.open(cache_folder(NAME) / source_stamp()[:16], make=True)
+        return folder, folder.secret()
+    except NotPrivate as error:
+        reason = str(error)
+    except OSError as error:
+        reason = f"{error.filename or cache_folder(NAME)}: {error.strerror}"
+    if multiprocessing.parent_process() is None:  # the processes of a comparison leave it to the one that started them
+        logging.getLogger("bayestuner").warning(
+            "the compiled code of the engine can't be kept on disk, so every process compiles it anew (15 s): %s; or set %s to a folder of "
+            "your own",
+            reason,
+            CACHE_VARIABLE,
+        )
+    return None
 
 
-class _Locator(_UserWideCacheLocator):  # type: ignore[misc] # of either name
-    """Puts machine code in `cache_folder` and stamps it with `source_stamp`."""
+class _Files:
+    """The files of one function, one for each signature: in the place of numba's index and data files, which it unpickles unseen."""
 
-    def __init__(self, py_func: Callable[..., Any], py_file: str) -> None:
-        self._py_func = py_func
-        self._py_file = py_file
-        self._lineno = py_func.__code__.co_firstlineno
-        self._cache_path = str(cache_folder())
+    def __init__(self, base: str) -> None:
+        self._base = base
+
+    def load(self, key: Any) -> Any:
+        """What was kept; None where that is nothing, or nothing to believe."""
+        if (opened := _folder()) is None:
+            return None
+        folder, secret = opened
+        name = self._name(key)
+        try:
+            signed = folder.read(name)
+        except (OSError, NotPrivate):
+            return None
+        signature, code = signed[:_SIGNATURE_BYTES], signed[_SIGNATURE_BYTES:]
+        if not hmac.compare_digest(signature, _sign(secret, name, code)):
+            return None
+        return pickle.loads(code)  # noqa: S301 - the bytes whose signature was checked
+
+    def save(self, key: Any, data: Any) -> None:
+        """Keep it; a folder that is full or can't be written only costs time."""
+        if (opened := _folder()) is None:
+            return
+        folder, secret = opened
+        name, code = self._name(key), dumps(data)
+        try:
+            folder.replace(name, _sign(secret, name, code) + code, sync=False)  # what a power loss spoils has no valid signature
+        except OSError as error:
+            logging.getLogger("bayestuner").debug("compiled code can't be kept: %s", error)
+
+    def _name(self, key: Any) -> str:
+        return f"{self._base}.{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.code"
+
+
+def _sign(secret: bytes, name: str, code: bytes) -> bytes:
+    """The signature of a file: over its name, everything that decides whether its code fits, and the code."""
+    about = "\0".join((source_stamp(), numba.__version__, llvmlite.__version__, name, ""))
+    return hmac.digest(secret, about.encode() + code, "sha256")
+
+
+class _Locator:
+    """What numba asks for the place and the age of code; the place is `_folder`'s business, so nothing is made or checked for it here."""
+
+    def __init__(self, line: int) -> None:
+        self._line = line
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _Locator:
+        del py_file
+        return cls(py_func.__code__.co_firstlineno)
+
+    def get_cache_path(self) -> str:
+        return NAME
 
     def get_source_stamp(self) -> str:
         return source_stamp()
 
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+    def ensure_cache_path(self) -> None:
+        pass
+
 
 class _Impl(CompileResultCacheImpl):
-    _locator_classes = [_Locator]  # noqa: RUF012 - as numba declares it
+    _locator_classes = [_Locator]  # type: ignore[list-item] # noqa: RUF012 - numba declares it so
 
 
 @functools.cache
@@ -72,6 +152,10 @@ class Cache(FunctionCache):
     """The cache of one compiled function."""
 
     _impl_class = _Impl
+
+    def __init__(self, py_func: Callable[..., Any]) -> None:
+        super().__init__(py_func)
+        self._cache_file = _Files(self._impl.filename_base)  # type: ignore[assignment] # of the same two methods
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Load machine code; None where none fits.

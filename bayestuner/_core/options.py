@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -21,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def compiled(*, fast: bool = False) -> Callable[[F], F]:
-    """Compile a function on its first call, without the GIL, and keep its code on disk where a folder can be written.
+    """Compile a function on its first call, without the GIL, and keep its code on disk where there is a folder for that.
 
     Parameters
     ----------
@@ -32,8 +31,7 @@ def compiled(*, fast: bool = False) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         dispatcher: Any = _njit(fast, no_cfunc_wrapper=True)(function)
         if not config.DISABLE_JIT:  # type: ignore[attr-defined] # set at run time
-            with contextlib.suppress(RuntimeError, OSError):  # no folder can be written: compile in every process
-                dispatcher._cache = Cache(function)
+            dispatcher._cache = Cache(function)
         return cast("F", dispatcher)
 
     return decorate

@@ -150,10 +150,10 @@ class PrivateFolder:
         return self.read(SECRET_NAME, SECRET_BYTES)
 
 
-def why_unusable(path: str | Path) -> str | None:
+def why_unusable(path: str | Path, *, trust_sudo_caller: bool = False) -> str | None:
     """Why a folder can't be believed, or can't be made or written; None where it can. It makes nothing."""
     try:
-        real, fd = walk(os.fspath(path), make=False, trust_sudo_caller=False, as_far_as_it_is=True)
+        real, fd = walk(os.fspath(path), make=False, trust_sudo_caller=trust_sudo_caller, as_far_as_it_is=True)
     except NotPrivate as reason:
         return str(reason)
     except OSError as error:

@@ -16,6 +16,7 @@ _TITLES = {
     "platform": "platforms",
     "extension": "compiled part",
     "extra": "extras",
+    "folder": "folders whose content is believed",
 }
 _COMMAND = re.compile(r"\b(sudo|systemd-run|docker run|pip install|taskset)\b")
 """A remedy with one of these commands is made to be copied into a shell: it is not wrapped, however long it is."""

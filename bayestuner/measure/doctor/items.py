@@ -13,7 +13,7 @@ class Item:
 
     Attributes
     ----------
-    group : {"meter", "limit", "knob", "platform", "extension", "extra"}
+    group : {"meter", "limit", "knob", "platform", "extension", "extra", "folder"}
         The heading under which it is shown.
     what : str
         Its name.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
-import stat
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from bayestuner.measure.cgroup.isolation import Refused
 from bayestuner.measure.cgroup.select import open_isolation, systemd_run_line
 from bayestuner.measure.doctor.items import Item, refused
 from bayestuner.measure.doctor.knobs import knob_items, platform_items
+from bayestuner.measure.doctor.places import place_items
 from bayestuner.measure.energy.cpus import cpu_model
 from bayestuner.measure.energy.kernel_files import KernelRoots, read_text
 from bayestuner.measure.energy.select import MEASURED, OPENERS
@@ -110,7 +110,7 @@ def probe(*, roots: KernelRoots | None = None, idle_s: float = IDLE_S) -> Doctor
     noise = _noise(roots, meters, idle_s) if idle_s > 0 else None
     return DoctorReport(
         machine=_machine(roots, topology),
-        items=(*meters, *limits, *quota_items, *knob_items(roots, topology), *platform_items(), _extension(), *_extras(), _cache()),
+        items=(*meters, *limits, *quota_items, *knob_items(roots, topology), *platform_items(), _extension(), *_extras(), *place_items()),
         boundary=boundary,
         covers=BOUNDARIES.get(boundary, boundary),
         outside_load=None if noise is None else noise.outside_load,
@@ -234,24 +234,6 @@ def _extras() -> list[Item]:
         else:
             items.append(Item("extra", f"[{extra}]", True, ", ".join(modules)))
     return items
-
-
-def _cache() -> Item:
-    """Whether the engine's machine code can be kept on disk. The folder is found as in `_core.caching`, which this room may not import."""
-    what = "compiled-code cache"
-    own = os.environ.get("BAYESTUNER_CACHE")
-    base = Path(own or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = base / "compiled" if own else base / "bayestuner" / "compiled"
-    existing = next((path for path in (folder, *folder.parents) if os.path.exists(path)), folder)  # noqa: PTH110 - exists() raises EACCES
-    if existing == folder and existing.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        reason = f"{existing} can be written by others, and what lies in it is run"
-        return Item(
-            "extension", what, False, reason=reason, remedy=f"chmod go-w {existing}, or set BAYESTUNER_CACHE to a folder of your own"
-        )
-    if os.access(existing, os.W_OK | os.X_OK) and existing.is_dir():
-        return Item("extension", what, True, str(folder))
-    reason = f"{existing} can't be written, so the engine is compiled anew in every process"
-    return Item("extension", what, False, reason=reason, remedy="set BAYESTUNER_CACHE to a folder of your own")
 
 
 def _verdict(meters: Sequence[Item], limits: Sequence[Item]) -> str:

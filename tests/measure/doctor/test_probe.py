@@ -37,7 +37,7 @@ def public_folder():
 
 def test_every_unusable_thing_says_why_and_what_to_do():
     report = probe(idle_s=0.1)
-    assert {i.group for i in report.items} == {"meter", "limit", "knob", "extension", "extra"}
+    assert {i.group for i in report.items} == {"meter", "limit", "knob", "extension", "extra", "folder"}
     assert [i.what for i in report.items if i.group == "meter"] == ["perf", "powercap", "msr", "model"]
     for item in report.items:
         assert item.usable or (item.reason and item.remedy), item
@@ -128,6 +128,20 @@ def test_a_cache_that_others_can_write_is_not_trusted(monkeypatch, tmp_path):
     monkeypatch.setenv("BAYESTUNER_CACHE", str(tmp_path))
     found = item(probe(idle_s=0), "compiled-code cache")
     assert (found.usable, found.remedy.startswith(f"chmod go-w {tmp_path / 'compiled'}")) == (False, True)
+
+
+def test_every_folder_whose_content_is_believed_has_its_verdict(monkeypatch, tmp_path):
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    monkeypatch.setenv("BAYESTUNER_CACHE", str(tmp_path / "open"))
+    monkeypatch.setenv("BAYESTUNER_RUNTIME_DIR", str(tmp_path / "open"))
+    monkeypatch.chdir(tmp_path / "open")
+    folders = [i for i in probe(idle_s=0).items if i.group == "folder"]
+    assert [i.what for i in folders] == ["compiled-code cache", "zoo models", "lock and journal", "studies made here"]
+    assert [i.usable for i in folders] == [False] * 4
+    assert all(i.remedy.startswith(f"chmod go-w {tmp_path / 'open'}, or ") for i in folders)
+    (tmp_path / "open").chmod(0o700)
+    assert all(i.usable for i in probe(idle_s=0).items if i.group == "folder")
 
 
 def test_the_outside_load_is_a_share_or_none(tmp_path):
