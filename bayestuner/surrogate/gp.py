@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from bayestuner.errors import BayesTunerError
 from bayestuner.surrogate.covariance import Geometry
-from bayestuner.surrogate.fit import Priors, fit
+from bayestuner.surrogate.fit import TOLERANCE, Priors, fit
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -71,11 +71,13 @@ class GaussianProcess:
         refit: bool = True,
         start_at_prior: bool = True,
         extra_starts: FloatArray | None = None,
+        tolerance: float = TOLERANCE,
     ) -> float:
         """Take the observations, fit theta to them unless it is fixed or `refit` is False, and factor the posterior.
 
         codes (n, d); y, reps, known_noise (n,). The fit starts at the last theta, at `extra_starts` (s, p) and, with `start_at_prior`, at
-        the prior mean. Returns the negative log posterior of theta up to a constant; nan where theta was not fitted.
+        the prior mean; it ends where a step gains less than `tolerance` nats. Returns the negative log posterior of theta up to a constant;
+        nan where theta was not fitted.
         """
         value = np.nan
         if refit and not self._fixed:
@@ -83,7 +85,15 @@ class GaussianProcess:
             if extra_starts is not None:
                 starts = [*starts, *extra_starts]
             theta, value = fit(
-                self.geometry, codes, y, reps, known_noise, starts=np.array(starts), prior_mean=self.prior_mean, prior_sd=self.prior_sd
+                self.geometry,
+                codes,
+                y,
+                reps,
+                known_noise,
+                starts=np.array(starts),
+                prior_mean=self.prior_mean,
+                prior_sd=self.prior_sd,
+                tolerance=tolerance,
             )
             self.theta = theta if np.isfinite(value) else self.prior_mean.copy()
         self._condition(codes, y, reps, known_noise)

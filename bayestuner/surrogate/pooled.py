@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,9 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 SIMILARITY = (1.2, 1.0)  # prior of the study's log lengthscale: two studies are correlated by exp(-1 / l), 0.74 at the mean
+TOLERANCE = 1e-2  # of the fit, in nats: more than of the new study's own, because there are more readings and little rides on each
 MIN_SCALE = 1e-3  # of pooled logarithms
+OFFSET_VARIANCE = 0.5  # prior variance of a study's offset from where its mean or limit puts it, in the pooled unit
 START_AT_PRIOR = frozenset({3, 8, 15})  # numbers of the new study's configurations at which the fit starts at the prior mean too
 
 
@@ -34,8 +36,9 @@ class PooledReadings:
 class PooledMetric:
     """Gaussian process over the logarithm of a positive metric in several studies, of which the first knob of the grid is one.
 
-    All studies share one scale. The metric is taken relative to each study's own mean, or, where every study has a limit of it, relative to
-    that limit: studies differ in the level of a metric more than in how it changes with the knobs.
+    All studies share one scale, and each has an offset of its own: studies differ in the level of a metric more than in how it changes with
+    the knobs. An offset is expected near the study's mean, or, where all have a limit of the metric, near that limit. It is estimated
+    with the covariance of the last fit (generalised least squares), because a search's mean depends on which rows it looked at.
 
     Parameters
     ----------
@@ -64,35 +67,47 @@ class PooledMetric:
         self.y: FloatArray = np.empty(0)
 
     def fit(self, codes: IntArray, data: Merged, limit: float | None) -> None:
-        """Fit to the earlier studies' readings and the new one's: codes (n, d) of its own grid, n >= 1."""
-        own = np.log(data.values)
-        transforms = self._transforms(own, limit)
-        self.transform = transforms[-1]
-        all_data = [*(study.data for study in self._earlier), data]
-        y = [transform.forward(d.values) for transform, d in zip(transforms, all_data, strict=True)]
-        self.y = y[-1]
-        self.gp.fit(
-            np.concatenate([*(study.codes for study in self._earlier), self._grid.codes(codes)]),
-            np.concatenate(y),
-            np.concatenate([d.reps for d in all_data]),
-            np.concatenate([d.known_noise(t) for t, d in zip(transforms, all_data, strict=True)]),
-            start_at_prior=own.size in START_AT_PRIOR,
-        )
+        """Fit to the earlier studies' readings and the new one's: codes (n, d) of its own grid; n may be 0."""
+        readings = [*(study.data for study in self._earlier), data]
+        codes = np.concatenate([*(study.codes for study in self._earlier), self._grid.codes(codes)])
+        reps = np.concatenate([merged.reps for merged in readings])
+        transforms = self._transforms(np.log(data.values), limit)
+        y, known_noise = _transformed(transforms, readings)
+        self.gp.fit(codes, np.concatenate(y), reps, known_noise, refit=False)
+        transforms = [replace(t, shift=t.shift + t.scale * offset) for t, offset in zip(transforms, self._offsets(y), strict=True)]
+        y, known_noise = _transformed(transforms, readings)
+        start_at_prior = data.values.size in START_AT_PRIOR
+        self.gp.fit(codes, np.concatenate(y), reps, known_noise, start_at_prior=start_at_prior, tolerance=TOLERANCE)
+        self.transform, self.y = transforms[-1], y[-1]
+
+    def _offsets(self, y: list[FloatArray]) -> list[float]:
+        """Each study's offset beyond its first guess, given the process conditioned on the values y of all studies."""
+        study = np.repeat(np.arange(len(y)), [v.size for v in y])
+        whitened = self.gp.W @ (study[:, None] == np.arange(len(y))).astype(np.float64)
+        precision = whitened.T @ whitened + np.eye(len(y)) / OFFSET_VARIANCE
+        return [float(offset) for offset in np.linalg.solve(precision, whitened.T @ self.gp.beta)]
 
     def _transforms(self, own: FloatArray, limit: float | None) -> list[Transform]:
-        """Of each study, the new one last."""
-        logs = [*self._logs, own]
+        """Of each study, the new one last, with the offsets expected before the readings are looked at together."""
+        logs = [*self._logs, own] if own.size else self._logs
         scale = max(math.sqrt(sum(float(((v - v.mean()) ** 2).sum()) for v in logs) / sum(v.size for v in logs)), MIN_SCALE)
         limits = [*(study.limit for study in self._earlier), limit]
         positive = [math.log(bound) for bound in limits if bound is not None and bound > 0.0]
         if len(positive) < len(limits):
-            return [Transform(0.0, float(v.mean()), scale) for v in logs]
+            shifts = [float(v.mean()) for v in logs]
+            return [Transform(0.0, shift, scale) for shift in (shifts if own.size else [*shifts, float(np.mean(shifts))])]
         level = float(np.mean([v.mean() - bound for v, bound in zip(self._logs, positive, strict=False)]))
         return [Transform(0.0, level + bound, scale) for bound in positive]
 
     def log_densities(self) -> FloatArray:
         """Log density (n,) of each of the new study's log values, by the process without that value (leave-one-out)."""
         return leave_one_out(self.gp, self.y.size) - math.log(self.transform.scale)
+
+
+def _transformed(transforms: list[Transform], readings: list[Merged]) -> tuple[list[FloatArray], FloatArray]:
+    """Values of each study, and the known noise of all, in the pooled unit."""
+    pairs = list(zip(transforms, readings, strict=True))
+    return [t.forward(merged.values) for t, merged in pairs], np.concatenate([merged.known_noise(t) for t, merged in pairs])
 
 
 def leave_one_out(gp: GaussianProcess, count: int) -> FloatArray:

@@ -18,10 +18,14 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 Excluded = Callable[[IntArray], BoolArray]
 """Tells which of some rows (m,) must not be run, (m,)."""
+Promise = Callable[[IntArray], FloatArray]
+"""Tells how promising some rows (m,) are by earlier studies, (m,)."""
 
 N_DESIGN = 3  # rows of the design, where the budget allows
 RUNS_PER_FIRST_POINT = 3  # the design never takes more than a third of the budget
 N_SETS = 300  # sets of rows drawn at random, of which the most evenly spread is taken
+N_PROMISING_SETS = 1000  # the same where earlier studies say which rows are promising
+EVEN_SHARE = 0.2  # of those sets, the most even ones, among which the most promising row is looked for
 ATTEMPTS = 8  # draws in search of rows that are not excluded, before all rows are gone through
 CHUNK = 1 << 18  # rows gone through at a time
 # weights of the parts of `unevenness`, against a category that is used twice
@@ -34,18 +38,23 @@ def design_size(budget: int) -> int:
     return max(1, min(N_DESIGN, budget // RUNS_PER_FIRST_POINT))
 
 
-def choose_first(space: Space, excluded: Excluded, tried: Sequence[int], count: int, seed: int) -> int:
+def choose_first(space: Space, excluded: Excluded, tried: Sequence[int], count: int, seed: int, promise: Promise | None = None) -> int:
     """The next row of a design of `count` rows that holds the rows `tried` already; -1 where all rows are excluded.
 
-    Deterministic in its arguments.
+    With `promise` it is the most promising row of an evenly spread set: the design stays one that a search can begin with, should earlier
+    studies mislead, and tests what they say. Deterministic in its arguments.
     """
     rng = np.random.default_rng([seed, len(tried)])
     missing = max(1, count - len(tried))
-    rows = draw_rows(space, excluded, N_SETS * missing, rng)
+    rows = draw_rows(space, excluded, (N_SETS if promise is None else N_PROMISING_SETS) * missing, rng)
     if rows.size == 0:
         return -1
     sets = rows[: rows.size // missing * missing].reshape(-1, missing) if rows.size >= missing else rows.reshape(1, -1)
-    return int(sets[np.argmin(unevenness(space, sets, tried)), 0])
+    uneven = unevenness(space, sets, tried)
+    if promise is None:
+        return int(sets[np.argmin(uneven), 0])
+    even = sets[np.argsort(uneven, kind="stable")[: max(1, int(EVEN_SHARE * len(sets)))]].ravel()
+    return int(even[np.argmax(promise(even))])
 
 
 def draw_rows(space: Space, excluded: Excluded, count: int, rng: np.random.Generator) -> IntArray:

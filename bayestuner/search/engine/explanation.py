@@ -30,7 +30,7 @@ class Explanation:
     history : tuple of str
         Names of the earlier studies whose models had a part in the choice.
     history_weight : float
-        That part, from 0 to 1; the rest is that of the models that have seen this study alone, of which `predicted` is.
+        That part, from 0 to 1; the rest is that of the models that have seen this study alone, of which `predicted` is. 0 in the design.
     """
 
     reason: str
@@ -46,7 +46,11 @@ class Explanation:
     def learnt(self) -> str:
         """What earlier studies contributed, in words; empty where they did not."""
         studies = " and ".join([", ".join(self.history[:-1]), self.history[-1]] if len(self.history) > 1 else self.history)
-        return f"as in {studies}, weight {self.history_weight:.2g}" if self.history else ""
+        if not self.history:
+            return ""
+        if self.reason == "design":
+            return f"the most promising of evenly spread ones, as in {studies}"
+        return f"as in {studies}, weight {self.history_weight:.2g}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bayestuner.goal import Goal
-from bayestuner.search.engine.acquisition import EXPECTED_IMPROVEMENT, Scorer
+from bayestuner.search.engine.acquisition import EXPECTED_IMPROVEMENT, MOST_FEASIBLE, Scorer
+from bayestuner.search.engine.design import Promise
 from bayestuner.search.engine.history import EarlierStudy
 from bayestuner.search.engine.measured import Incumbent
 from bayestuner.search.engine.packed import Exclusions, KnobValues, ModelBound, Packed
@@ -26,11 +27,13 @@ from bayestuner.surrogate.gp import GaussianProcess
 from bayestuner.surrogate.joint import JointGrid, common_knobs
 from bayestuner.surrogate.pooled import PooledMetric, PooledReadings, leave_one_out
 from bayestuner.surrogate.readings import Merged, merge
+from bayestuner.trial import Config, Measured, Reading, Trial
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 MAX_STUDIES = 4  # the last ones given that have something in common with the new study
-MAX_TRIALS = 20  # of each, the last ones measured
+MAX_TRIALS = 20  # of each, the runs of so many configurations, the last ones measured
 MAX_OWN = 40  # configurations measured in the new study from which on it needs no others: they no longer change what is chosen
 TRUST = 1.0  # log odds of the earlier studies' models before any evidence
 MAX_EVIDENCE = 2.0  # log odds that one reading can give or take
@@ -58,6 +61,18 @@ class Mixture:
     options: dict[str, Any]
 
 
+def usable_studies(space: Space, history: Sequence[EarlierStudy]) -> list[EarlierStudy]:
+    """The last few studies that a search of `space` can learn from: they measured something, and have a knob in common with it."""
+    return [study for study in history if study.measured() and common_knobs(space, study.space)][-MAX_STUDIES:]
+
+
+def _latest(study: EarlierStudy, count: int) -> list[tuple[Config, Mapping[str, Reading]]]:
+    """The measured runs of the last `count` configurations, in order."""
+    measured = study.measured()
+    last = list(dict.fromkeys(tuple(config.values()) for config, _ in reversed(measured)))[:count]
+    return [(config, metrics) for config, metrics in measured if tuple(config.values()) in last]
+
+
 class Transfer:
     """The models that have seen earlier studies, for one new study.
 
@@ -66,21 +81,15 @@ class Transfer:
     space : Space
     posterior : Posterior
         The new study's models, which have not seen the earlier ones.
-    history : sequence of EarlierStudy
-        The most relevant last.
+    studies : sequence of EarlierStudy
+        As `usable_studies` returned them; at least one.
     threads : int
-
-    Attributes
-    ----------
-    studies : list of EarlierStudy
-        Those that are learnt from; the others have no knob in common with the new study, or measured nothing.
     """
 
-    def __init__(self, space: Space, posterior: Posterior, history: Sequence[EarlierStudy], *, threads: int) -> None:
+    def __init__(self, space: Space, posterior: Posterior, studies: Sequence[EarlierStudy], *, threads: int) -> None:
         self._posterior = posterior
-        usable = [study for study in history if study.measured() and common_knobs(space, study.space)]
-        self.studies = usable[-MAX_STUDIES:]
-        self._trials = [study.measured()[-MAX_TRIALS:] for study in self.studies]
+        self.studies = tuple(studies)
+        self._trials = [_latest(study, MAX_TRIALS) for study in self.studies]
         configs = [[config for config, _ in trials] for trials in self._trials]
         self.grid = JointGrid(space, posterior.geometry, [(s.space, c) for s, c in zip(self.studies, configs, strict=True)])
         self.scorer = Scorer(self.grid.view, self.grid.geometry.level_starts, self.grid.geometry.kinds, threads=threads)
@@ -88,6 +97,12 @@ class Transfer:
         self._goal: Goal | None = None
         self._models: dict[str, PooledMetric | None] = {}
         self._up_to_date: set[str] = set()
+
+    def names(self, goal: Goal) -> tuple[str, ...]:
+        """Names of the studies that have measured a metric of the goal."""
+        wanted = set(self._posterior.modelled(goal))
+        pairs = zip(self.studies, self._trials, strict=True)
+        return tuple(study.name for study, trials in pairs if any(wanted & set(_positive(metrics)) for _, metrics in trials))
 
     def mark_stale(self) -> None:
         """Record that there are results that the models have not been fitted to."""
@@ -107,7 +122,8 @@ class Transfer:
         reach : float
             Limits count as no farther than this from the mean of the new study's readings, in their standard deviations.
         """
-        pooled = {metric: model for metric in self._posterior.modelled(goal) if (model := self._fit(metric, goal)) is not None}
+        models = {metric: self._posterior.models[metric] for metric in self._posterior.modelled(goal)}
+        pooled = self._fit(goal, {metric: (model.gp.codes, model.data) for metric, model in models.items()})
         if not pooled:
             return None
         weight = self._weight(pooled)
@@ -143,6 +159,36 @@ class Transfer:
         levels = self.grid.spread(own.infeasible_levels, False) if own.infeasible_levels.size else own.infeasible_levels
         return replace(own, boxes=np.ascontiguousarray(boxes, dtype=np.int64), infeasible_levels=levels)
 
+    def promise(self, goal: Goal, measured: Sequence[Trial]) -> Promise | None:
+        """How promising rows are by the earlier studies and the first runs of the new one; None where those have nothing to say.
+
+        It is the log of the expected improvement on the dearest of the rows, times the probability to meet the bounds.
+        """
+        space, own = self._posterior.space, {}
+        for metric in self._posterior.modelled(goal):
+            data = merge([t.row for t in measured], [t.outcome.metrics[metric] for t in measured if isinstance(t.outcome, Measured)])
+            own[metric] = space.codes(data.rows), data
+        pooled = self._fit(goal, own)
+        if not pooled:
+            return None
+        index = {metric: i for i, metric in enumerate(pooled)}
+        processes = [negated(m.gp) if metric == goal.objective and goal.sign < 0 else m.gp for metric, m in pooled.items()]
+        packed = Packed.of(processes, self.grid.geometry.d, self.grid.geometry.levels.size, [gp.noise_variance for gp in processes])
+        bounds = [
+            ModelBound(index[b.metric], 1.0 if b.sense == ">=" else -1.0, max(pooled[b.metric].transform.forward_limit(b.limit), -1e300))
+            for b in self._posterior.modelled_bounds(goal)
+            if b.metric in pooled
+        ]
+
+        def value(rows: IntArray) -> FloatArray:
+            codes = self.grid.codes(space.codes(rows))
+            if goal.objective not in pooled:
+                return self.scorer.values(MOST_FEASIBLE, packed, bounds, codes)
+            dearest = float(processes[index[goal.objective]].predict(codes)[0].max())
+            return self.scorer.values(EXPECTED_IMPROVEMENT, packed, bounds, codes, objective=index[goal.objective], best=dearest)
+
+        return value
+
     def best(
         self, mixture: Mixture, exclusions: Exclusions, known: KnobValues | None, *, power: int, min_log_p: float
     ) -> tuple[int, float]:
@@ -161,25 +207,28 @@ class Transfer:
 
     # -- the models -----------------------------------------------------------------------------------------------------------
 
-    def _fit(self, metric: str, goal: Goal) -> PooledMetric | None:
-        """The up-to-date model of a metric; None where it can't be learnt from the earlier studies."""
+    def _fit(self, goal: Goal, own: Mapping[str, tuple[IntArray, Merged]]) -> dict[str, PooledMetric]:
+        """The up-to-date model of each metric that can be learnt from the earlier studies, given the new study's codes and readings."""
         if goal != self._goal:
             self._models, self._goal = {}, goal
             self._up_to_date.clear()
-        if metric not in self._models:
-            self._models[metric] = self._begin(metric, goal)
-        own, model = self._posterior.models[metric], self._models[metric]
-        if model is None or not (own.values > 0.0).all() or own.values.size > MAX_OWN:
-            return None
-        if metric not in self._up_to_date:
-            model.fit(own.gp.codes, own.data, _limit(goal, metric))
-            self._up_to_date.add(metric)
-        return model
+        found = {}
+        for metric, (codes, data) in own.items():
+            if metric not in self._models:
+                self._models[metric] = self._begin(metric, goal)
+            model = self._models[metric]
+            if model is None or not (data.values > 0.0).all() or data.values.size > MAX_OWN:
+                continue
+            if metric not in self._up_to_date:
+                model.fit(codes, data, _limit(goal, metric))
+                self._up_to_date.add(metric)
+            found[metric] = model
+        return found
 
     def _begin(self, metric: str, goal: Goal) -> PooledMetric | None:
         earlier = []
         for study, trials, codes in zip(self.studies, self._trials, self._codes, strict=True):
-            having = [i for i, (_, metrics) in enumerate(trials) if metric in metrics and metrics[metric].value > 0.0]
+            having = [i for i, (_, metrics) in enumerate(trials) if metric in _positive(metrics)]
             if not having:
                 continue
             rows: dict[bytes, int] = {}
@@ -225,6 +274,11 @@ class Transfer:
                 model, limit = [*model, model[0]], [*limit, limit[0]]
             out.append(ModelBound(model, bound.sign, limit, bound.extra_variance))
         return out
+
+
+def _positive(metrics: Mapping[str, Reading]) -> list[str]:
+    """The metrics whose logarithm can be taken."""
+    return [metric for metric, reading in metrics.items() if reading.value > 0.0]
 
 
 def _limit(goal: Goal, metric: str) -> float | None:

@@ -25,7 +25,7 @@ from bayestuner.search.engine.posterior import Posterior
 from bayestuner.search.engine.predictions import predictions, predictions_and_log_feasible
 from bayestuner.search.engine.recheck import row_to_recheck
 from bayestuner.search.engine.repeat import MAX_READINGS, log_repeat_gain
-from bayestuner.search.engine.transfer import Mixture, Transfer
+from bayestuner.search.engine.transfer import Mixture, Transfer, usable_studies
 from bayestuner.search.strategy import Prediction, Recommendation, Strategy, check_goal, is_transient
 from bayestuner.space import Space
 from bayestuner.surrogate.covariance import FAMILIES, FORMS
@@ -122,8 +122,8 @@ class Tuner(Strategy):
         geometry = self._posterior.geometry
         self._scorer = Scorer(space, geometry.level_starts, geometry.kinds, threads=threads)
         self._candidates = Candidates(space, goal, geometry.level_starts)
-        transfer = Transfer(space, self._posterior, history, threads=threads) if self._checked(history) else None
-        self._transfer = transfer if transfer is not None and transfer.studies else None
+        usable = usable_studies(space, self._checked(history))
+        self._transfer = Transfer(space, self._posterior, usable, threads=threads) if usable else None
         self._plan: Plan | None = None
         self._explanations: dict[int, Explanation] = {}
 
@@ -228,7 +228,8 @@ class Tuner(Strategy):
     def _make_plan(self) -> Plan:
         tried = [t.row for t in self._trials if not is_transient(t)]
         if len(tried) < self._n_first or not self._has_model():
-            return Plan(self._design(tried), False, Explanation("design"))
+            names = () if self._transfer is None else self._transfer.names(self.goal)
+            return Plan(self._design(tried), False, Explanation("design", history=names))
         self._learn_all()
         return self._model_choice()
 
@@ -258,7 +259,8 @@ class Tuner(Strategy):
 
     def _first_row(self, excluded: Excluded, tried: list[int]) -> int:
         """The next row before there is a model, or -1 where all are excluded."""
-        return choose_first(self.space, excluded, tried, self._n_first, self.seed)
+        promise = None if self._transfer is None else self._transfer.promise(self.goal, self._measured())
+        return choose_first(self.space, excluded, tried, self._n_first, self.seed, promise)
 
     def _note_hint(self, trial: Trial) -> None:
         """Apply the knobs' hints to a told trial: it may rule out other rows, or contradict a hint."""
@@ -334,7 +336,7 @@ class Tuner(Strategy):
         return replace(
             explanation,
             log_expected_improvement=self._transfer.log_improvement(mixture, row, knob_objective(self.space, self.goal)),
-            history=tuple(study.name for study in self._transfer.studies),
+            history=self._transfer.names(self.goal),
             history_weight=mixture.weight,
         )
 

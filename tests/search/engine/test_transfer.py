@@ -76,7 +76,7 @@ def test_a_study_that_misleads_loses_its_weight():
     wrong = [study("upside down", evaluate=upside_down, goal=bt.Goal(minimize="power_w", subject_to=["throughput >= 100"]))]
     tuner = search(14, wrong)
     weights = [tuner.explain(t).history_weight for t in tuner.trials if tuner.explain(t).history]
-    assert weights[0] > weights[-1]
+    assert max(weights) > weights[-1]
     assert weights[-1] < 0.5
     assert tuner.best_feasible.metrics["power_w"] <= 1.05 * search(14).best_feasible.metrics["power_w"]
 
@@ -84,13 +84,13 @@ def test_a_study_that_misleads_loses_its_weight():
 def test_explain_names_the_studies_and_their_weight(earlier):
     tuner = search(8, earlier)
     explained = [tuner.explain(t) for t in tuner.trials]
-    assert [e.history for e in explained[:3]] == [()] * 3
+    assert [e.learnt for e in explained[:3]] == ["the most promising of evenly spread ones, as in resnet and bert"] * 3
     last = explained[-1]
     assert last.history == ("resnet", "bert")
     assert last.history_weight > 0.8
     assert last.learnt == f"as in resnet and bert, weight {last.history_weight:.2g}"
     assert math.isfinite(last.log_expected_improvement)
-    assert explained[0].learnt == "" == Explanation("design").learnt
+    assert Explanation("design").learnt == ""
 
 
 def test_limits_of_earlier_studies_are_not_those_of_the_new_one(earlier):
@@ -122,10 +122,12 @@ def test_a_study_without_a_goal_is_learnt_from(earlier):
 
 
 def test_no_more_is_used_than_helps():
-    trials = [(c, server(c)) for c in list(SPACE)[: MAX_TRIALS + 5]]
+    configs = list(SPACE)[: MAX_TRIALS + 5]
+    trials = [(c, server(c)) for c in [*configs, configs[-1], configs[-1]]]
     tuner = bt.Tuner(SPACE, GOAL, history=[EarlierStudy(f"s{i}", SPACE, trials, GOAL) for i in range(MAX_STUDIES + 2)])
     assert [s.name for s in tuner._transfer.studies] == [f"s{i + 2}" for i in range(MAX_STUDIES)]
-    assert all(codes.shape[0] == MAX_TRIALS for codes in tuner._transfer._codes)
+    assert all(codes.shape[0] == MAX_TRIALS + 2 for codes in tuner._transfer._codes)
+    assert {len(np.unique(codes, axis=0)) for codes in tuner._transfer._codes} == {MAX_TRIALS}
 
 
 @pytest.mark.parametrize(
