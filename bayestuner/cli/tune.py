@@ -33,6 +33,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--max-minutes", metavar="M", type=positive_number, help="start no further search run after M minutes")
     parser.add_argument("--allow-affinity", action="store_true", help="go on without memory limits where no cgroup can be made")
     parser.add_argument("--wait", action="store_true", help="wait while another BayesTuner measures on this machine, instead of refusing")
+    parser.add_argument(
+        "--learn-from",
+        metavar="PATH",
+        nargs="*",
+        type=Path,
+        help="earlier studies that a new study learns from; with no PATH: from none (default: the job file's, else those beside it)",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON; progress goes to stderr")
     parser.set_defaults(run=run)
 
@@ -47,16 +54,18 @@ def run(args: argparse.Namespace) -> int:
     from bayestuner.search.engine.stopping import WallClock
     from bayestuner.study.study import Study
     from bayestuner.tune import tune
+    from bayestuner.tune.succession import place_of
 
     job = load_job(args.job)
     job = job if args.preset is None else job.with_preset(args.preset)
-    path = args.study if args.study is not None else Path(f"{job.name}.study")
+    asked = args.study if args.study is not None else Path(f"{job.name}.study")
+    path = place_of(asked, job).path
     progress = make_progress(sys.stderr if args.json else sys.stdout)
     rules = [] if args.max_minutes is None else [WallClock(60.0 * args.max_minutes)]
     try:
         result = tune(
-            job, study_path=path, progress=progress, budget=args.budget, seed=args.seed, strategy=args.strategy,
-            rules=rules, allow_affinity=args.allow_affinity, wait=args.wait,
+            job, study_path=asked, progress=progress, budget=args.budget, seed=args.seed, strategy=args.strategy,
+            rules=rules, allow_affinity=args.allow_affinity, wait=args.wait, learn_from=args.learn_from,
         )  # fmt: skip
     except Stopped as stop:
         if Study.exists(path):

@@ -140,6 +140,8 @@ def closing(summary: Summary, study_path: Path, records: Sequence[Record]) -> li
     pairs += [("beware", text) for text in _doubts(records)]
     if summary.stop_reason and summary.n_failed < summary.n_runs and not summary.stop_reason.startswith("the budget"):
         pairs.append(("stopped", f"because {first_line(summary.stop_reason, 400)}"))
+    if summary.learnt_from:
+        pairs.append(("learnt from", f"{', '.join(first_line(name, 80) for name in summary.learnt_from)} (earlier studies)"))
     pairs += [("note", note) for note in summary.notes]
     application = application_of(summary, records)
     if application is not None:

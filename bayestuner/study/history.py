@@ -1,4 +1,4 @@
-"""What earlier studies measured, from where studies are kept, for a search that learns from them."""
+"""What earlier studies measured, as it is read from where they are kept, and stored in the study that learns from them."""
 
 from __future__ import annotations
 

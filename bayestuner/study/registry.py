@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
 from bayestuner.errors import BayesTunerError, InvalidSpace
 from bayestuner.goal import Goal
+from bayestuner.search.engine.history import EarlierStudy
 from bayestuner.search.strategy import Strategy
 from bayestuner.space import Space
 
@@ -25,6 +27,7 @@ _CLASSES = {
 _LOWEST, _HIGHEST = 1e-300, 1e300
 _SET_BATCH_ONLY = {"batch_sizer", "aimd"}
 _BATCH_KNOBS = ("batch_size", "batch", "batchsize", "bs")
+LEARN_FROM_HISTORY = frozenset({"bayes"})
 _TAKE_BUDGET = {"bayes", "annealing", "trade_off"}
 
 
@@ -51,10 +54,12 @@ def strategy_class(name: str) -> type[Strategy]:
     return found
 
 
-def make_strategy(name: str, space: Space, goal: Goal, *, seed: int, budget: int) -> Strategy:
-    """Make the strategy called `name`; `budget` is given to those that plan with it."""
+def make_strategy(name: str, space: Space, goal: Goal, *, seed: int, budget: int, history: Sequence[EarlierStudy] = ()) -> Strategy:
+    """Make the strategy called `name`; `budget` is given to those that plan with it, `history` to those that learn from it."""
     factory: Any = strategy_class(name)
     options: dict[str, Any] = {"budget": budget} if name in _TAKE_BUDGET else {}
+    if history and name in LEARN_FROM_HISTORY:
+        options["history"] = history
     if name in _SET_BATCH_ONLY:
         options["knob"] = _batch_knob(name, space)
     made: Strategy = factory(space, goal, seed=seed, **options)

@@ -10,6 +10,7 @@ from bayestuner.search.strategy import Strategy
 from bayestuner.space import Space
 from bayestuner.study.registry import make_strategy
 from bayestuner.study.store import Record, Store
+from bayestuner.study.stored_history import stored_history
 
 
 class ReplayedStrategy:
@@ -51,7 +52,8 @@ class ReplayedStrategy:
                 return
             self.seq = 0
             goal = goal_from_json(row.resolved_goal)
-            self.strategy = make_strategy(row.strategy, self._space, goal, seed=row.seed, budget=row.planned_budget)
+            history = stored_history(self._store.provenance())
+            self.strategy = make_strategy(row.strategy, self._space, goal, seed=row.seed, budget=row.planned_budget, history=history)
         records = self._store.records(after_seq=self.seq)
         try:
             for seq, record, telling in _events(records, self.seq):

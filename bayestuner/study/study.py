@@ -12,15 +12,18 @@ from typing import Any
 from bayestuner.codec import goal_from_json, goal_to_json, space_from_json, space_to_json
 from bayestuner.errors import InvalidGoal, InvalidTell, SpaceExhausted, StoreError
 from bayestuner.goal import Goal
+from bayestuner.search.engine.history import EarlierStudy
 from bayestuner.search.engine.stopping import StoppingRule, WallClock
+from bayestuner.search.engine.transfer import usable_studies
 from bayestuner.search.strategy import Recommendation, Strategy, check_goal
 from bayestuner.space import Space
 from bayestuner.study.database_file import remove_file
 from bayestuner.study.owner import Owner
-from bayestuner.study.registry import check_suits
+from bayestuner.study.registry import LEARN_FROM_HISTORY, check_suits
 from bayestuner.study.replay import ReplayedStrategy
 from bayestuner.study.stopping import Budget, Rule, costs_budget
 from bayestuner.study.store import Record, Role, Store, StudyRow, utc_now
+from bayestuner.study.stored_history import KEY, history_to_json
 from bayestuner.trial import Config, Failed, Measured, Outcome, Trial
 
 MAX_TRANSIENTS_IN_A_ROW = 3
@@ -64,6 +67,7 @@ class Study:
         *,
         name: str = "",
         job: Mapping[str, Any] | None = None,
+        history: Sequence[EarlierStudy] = (),
     ) -> Study:
         """Begin a study in the folder `path`, which must be new or empty.
 
@@ -82,6 +86,8 @@ class Study:
         name : str
         job : dict
             The job as text, to show it later; JSON-able.
+        history : sequence of EarlierStudy
+            Earlier studies to learn from. They are stored: the search goes on with what they were now.
 
         Raises
         ------
@@ -97,7 +103,10 @@ class Study:
             resolved_goal=None if goal.relative else goal_to_json(goal), strategy=strategy_name, seed=seed,
             planned_budget=budget, budget=budget, job=None if job is None else dict(job), result=None,
         )  # fmt: skip
-        return cls(Store.create(Path(path), row, provenance or {}))
+        facts = dict(provenance or {})
+        if history and strategy_name in LEARN_FROM_HISTORY:
+            facts[KEY] = [history_to_json(study) for study in usable_studies(space, history)]
+        return cls(Store.create(Path(path), row, facts))
 
     @classmethod
     def open(cls, path: str | Path, *, read_only: bool = False) -> Study:
@@ -148,6 +157,12 @@ class Study:
     def provenance(self) -> tuple[dict[str, Any], ...]:
         """What was recorded at each start."""
         return self._store.provenance()
+
+    @property
+    def learnt_from(self) -> tuple[str, ...]:
+        """Names of the earlier studies that the search learns from."""
+        facts = self.provenance()
+        return tuple(str(study["name"]) for study in (facts[0].get(KEY, []) if facts else []))
 
     def baseline(self) -> Record | None:
         """The trial of the default configuration, where there is one: the latest that didn't fail for the machine's reasons."""

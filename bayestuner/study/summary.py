@@ -58,6 +58,7 @@ class Summary:
     drift: tuple[Drift, ...] = ()
     decision: Decision | None = None
     best_reading: Side | None = None
+    learnt_from: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -85,6 +86,7 @@ class Summary:
             "env": self.env,
             "user": self.user,
             "notes": list(self.notes),
+            "learnt_from": list(self.learnt_from),
             "decision": None if self.decision is None else self.decision.as_dict(self.goal),
         }
 
@@ -142,6 +144,7 @@ def summarise(study: Study, goal: Goal | None = None, answer: Mapping[str, Any] 
         drift=_drift(study, records),
         decision=None if decided is None else decided[0],
         best_reading=_best_reading(study, records),
+        learnt_from=study.learnt_from,
     )
 
 

@@ -191,7 +191,7 @@ def compare_job(
         path = folder / f"{strategy}-{seed}"
         tune(
             job, study_path=path, progress=progress, budget=budget, seed=seed, strategy=strategy,
-            allow_affinity=allow_affinity, wait=wait,
+            allow_affinity=allow_affinity, wait=wait, learn_from=(),
         )  # fmt: skip
         with Study.open(path, read_only=True) as study:
             curves.append(_curve_of_study(strategy, seed, study))

@@ -19,6 +19,7 @@ from bayestuner.study.registry import check_strategy, check_suits
 from bayestuner.study.stopping import Rule
 from bayestuner.study.study import Study
 from bayestuner.study.summary import Summary, summarise
+from bayestuner.tune.learning import earlier_studies
 from bayestuner.tune.machine import open_machine
 from bayestuner.tune.matching import (
     DEFAULT_STRATEGY,
@@ -34,6 +35,7 @@ from bayestuner.tune.programs import fingerprints
 from bayestuner.tune.progress import Progress
 from bayestuner.tune.rules import is_complete, nothing_was_run, rules_of
 from bayestuner.tune.session import TuningSession, compile_engine
+from bayestuner.tune.succession import place_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,12 @@ def tune(
     rules: Sequence[Rule] = (),
     allow_affinity: bool = False,
     wait: bool = False,
+    learn_from: Sequence[str | Path] | None = None,
 ) -> TuneResult:
     """Find the configuration of `job` that meets its goal best; where an earlier call was stopped, go on from there.
+
+    Where the study is finished and the job, its program, an input file or the machine has changed since then, a new study beside it
+    (``NAME-2``) takes its place, and learns from it.
 
     The default (all-max) configuration is run first, then the search up to the budget; at the end candidates and the default
     configuration are launched in rounds, until one is shown to be better (`bayestuner.study.race`).
@@ -70,7 +76,7 @@ def tune(
     ----------
     job : Job
     study_path : path
-        The study's folder; it is made where it does not exist.
+        The study's folder; it is made where it does not exist. `TuneResult.study_path` is the one worked in.
     progress : Progress, optional
     budget : int, optional
         Number of runs in all, that of the default configuration included; by default the job file's.
@@ -82,6 +88,9 @@ def tune(
         Go on without memory limits where no cgroup can be made, as ``isolation = "affinity-allowed"`` in the job file does.
     wait : bool
         Wait until another BayesTuner that measures on this machine has ended, instead of raising `MachineBusy`.
+    learn_from : sequence of path, optional
+        Folders of earlier studies that a new study learns from; none: from none. By default those of the job file's `measure.learn_from`,
+        and where it has none, this user's studies beside the new one that have the same knobs. A study that exists keeps its own.
 
     Returns
     -------
@@ -97,7 +106,10 @@ def tune(
         The study can't be used, or was begun for another job (`StudyMismatch`).
     """
     progress = progress or Progress()
-    path = Path(study_path)
+    place = place_of(Path(study_path), job)
+    path = place.path
+    if place.note is not None:
+        progress.note(place.note)
     job_rules = rules_of(job)
     if strategy is not None:
         check_strategy(strategy)
@@ -129,7 +141,8 @@ def tune(
             set_budget(study, job, wanted, progress)
             study.add_provenance({**facts, "programs": fingerprints(job)})
         else:
-            study = stack.enter_context(create_study(path, job, facts, budget, seed, strategy))
+            history = earlier_studies(job, path, strategy or DEFAULT_STRATEGY, learn_from, progress, first=place.earlier)
+            study = stack.enter_context(create_study(path, job, facts, budget, seed, strategy, history))
         warmup = warmup_s(job.measure, meter, facts["preflight"])
         compile_engine(study.info.strategy, progress)  # before what it notes would stand below the head of a table
         progress.began(study, job, resumed=resumed, meter=meter, isolation=isolation)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from bayestuner.codec import dump, goal_to_json, plain, space_to_json
 from bayestuner.errors import StoreError
 from bayestuner.measure.job.job import Job
 from bayestuner.measure.metrics import POWER_METRICS
+from bayestuner.search.engine.history import EarlierStudy
 from bayestuner.space import Knob
 from bayestuner.study.study import Study
 from bayestuner.tune.programs import changed, fingerprints, latest_of
@@ -24,7 +25,15 @@ class StudyMismatch(StoreError):
     """The study was begun for another job, seed or strategy than the one given."""
 
 
-def create_study(path: Path, job: Job, facts: Mapping[str, Any], budget: int | None, seed: int | None, strategy: str | None) -> Study:
+def create_study(
+    path: Path,
+    job: Job,
+    facts: Mapping[str, Any],
+    budget: int | None,
+    seed: int | None,
+    strategy: str | None,
+    history: Sequence[EarlierStudy] = (),
+) -> Study:
     """Begin the study of a job; budget, seed and strategy are the job file's where they are None."""
     return Study.create(
         path,
@@ -36,6 +45,7 @@ def create_study(path: Path, job: Job, facts: Mapping[str, Any], budget: int | N
         {**facts, "programs": fingerprints(job)},
         name=job.name,
         job=_job_facts(job),
+        history=history,
     )
 
 
@@ -76,12 +86,17 @@ def check_same(study: Study, job: Job, seed: int | None, strategy: str | None) -
             raise StudyMismatch(
                 f"the study in {study.folder} was begun with the {what} {stored}, not {given[what]}; name a new one with --study"
             )
-    differences = [*_space_differences(study, job), *_other_differences(study, job)]
-    if differences:
+    found = differences(study, job)
+    if found:
         raise StudyMismatch(
-            f"the study in {study.folder} was begun for another job than {job.path.name} describes now ({'; '.join(differences)}): "
+            f"the study in {study.folder} was begun for another job than {job.path.name} describes now ({'; '.join(found)}): "
             "change the file back or name a new folder with --study"
         )
+
+
+def differences(study: Study, job: Job) -> list[str]:
+    """In what the job differs from the one that the study was begun for, in words."""
+    return [*_space_differences(study, job), *_other_differences(study, job)]
 
 
 def check_same_meter(study: Study, facts: Mapping[str, Any]) -> None:

@@ -48,6 +48,7 @@ class MeasureSettings:
     smt: Literal["last", "never"] = "last"
     housekeeping_cores: int | Literal["auto"] = "auto"
     platforms: tuple[str, ...] = ()
+    learn_from: tuple[str, ...] | None = None
 
     @property
     def core_policy(self) -> CorePolicy:

@@ -206,6 +206,8 @@ def _measure(table: dict[str, Any], report: ReportMistake) -> dict[str, Any]:
     if len(set(found.get("energy", ()))) != len(found.get("energy", ())):
         report("measure.energy", "names a meter twice; name each once, in the order to try them")
     found["stop"] = build_stop(found.get("stop", ()), report)
+    if found.get("learn_from") is not None:
+        found["learn_from"] = tuple(found["learn_from"])
     return found
 
 

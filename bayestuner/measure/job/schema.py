@@ -107,6 +107,14 @@ MEASURE_KEYS = (
         "the goal. `time > 2h` (or `s`, `min`): no run of the search starts later than that after `bayestuner tune` did.",
         [],
     ),
+    Key(
+        "learn_from",
+        "texts",
+        "Folders of earlier studies to learn from, as globs (`results/*.study`) relative to the job file; `[]`: none. By default "
+        "those beside the new study that have the same knobs and belong to the same user. "
+        "The search weighs them by how well they predict this job ([engine](engine.md)).",
+        None,
+    ),
     Key("min_seconds", "number", "Shortest measuring window.", 5.0, "s", low=0, exclusive_low=True, high=DAY_S),
     Key(
         "max_seconds",

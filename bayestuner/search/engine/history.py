@@ -10,6 +10,8 @@ from bayestuner.goal import Goal
 from bayestuner.space import Space
 from bayestuner.trial import Config, Failed, Measured, Outcome, Reading
 
+MAX_TRIALS = 20  # configurations of a study that are learnt from, the last ones measured
+
 
 class EarlierStudy:
     """An earlier study of the same or of a similar job: its space, what it measured, and its goal.
@@ -62,6 +64,12 @@ class EarlierStudy:
     def measured(self) -> list[tuple[Config, Mapping[str, Reading]]]:
         """Configuration and readings of the runs that ended well, in order."""
         return [(config, outcome.metrics) for config, outcome in self.trials if isinstance(outcome, Measured)]
+
+    def latest(self, count: int = MAX_TRIALS) -> list[tuple[Config, Mapping[str, Reading]]]:
+        """The measured runs of the `count` configurations measured last, in order: what a search learns from."""
+        measured = self.measured()
+        last = list(dict.fromkeys(tuple(config.values()) for config, _ in reversed(measured)))[:count]
+        return [(config, metrics) for config, metrics in measured if tuple(config.values()) in last]
 
     def limit_of(self, metric: str) -> float | None:
         """The study's own limit of a metric; None where it had none, or one in per cent of a reference that is not known here."""

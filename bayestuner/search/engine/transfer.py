@@ -27,13 +27,12 @@ from bayestuner.surrogate.gp import GaussianProcess
 from bayestuner.surrogate.joint import JointGrid, common_knobs
 from bayestuner.surrogate.pooled import PooledMetric, PooledReadings, leave_one_out
 from bayestuner.surrogate.readings import Merged, merge
-from bayestuner.trial import Config, Measured, Reading, Trial
+from bayestuner.trial import Measured, Reading, Trial
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 MAX_STUDIES = 4  # the last ones given that have something in common with the new study
-MAX_TRIALS = 20  # of each, the runs of so many configurations, the last ones measured
 MAX_OWN = 40  # configurations measured in the new study from which on it needs no others: they no longer change what is chosen
 TRUST = 1.0  # log odds of the earlier studies' models before any evidence
 MAX_EVIDENCE = 2.0  # log odds that one reading can give or take
@@ -62,15 +61,14 @@ class Mixture:
 
 
 def usable_studies(space: Space, history: Sequence[EarlierStudy]) -> list[EarlierStudy]:
-    """The last few studies that a search of `space` can learn from: they measured something, and have a knob in common with it."""
-    return [study for study in history if study.measured() and common_knobs(space, study.space)][-MAX_STUDIES:]
+    """The last few studies that a search of `space` can learn from: they measured something, with more knobs in common than apart."""
+    return [study for study in history if study.measured() and _alike(space, study.space)][-MAX_STUDIES:]
 
 
-def _latest(study: EarlierStudy, count: int) -> list[tuple[Config, Mapping[str, Reading]]]:
-    """The measured runs of the last `count` configurations, in order."""
-    measured = study.measured()
-    last = list(dict.fromkeys(tuple(config.values()) for config, _ in reversed(measured)))[:count]
-    return [(config, metrics) for config, metrics in measured if tuple(config.values()) in last]
+def _alike(space: Space, other: Space) -> bool:
+    """Whether two spaces have more knobs in common than apart."""
+    common = len(common_knobs(space, other))
+    return 2 * common > len({*space.names, *other.names})
 
 
 class Transfer:
@@ -89,7 +87,7 @@ class Transfer:
     def __init__(self, space: Space, posterior: Posterior, studies: Sequence[EarlierStudy], *, threads: int) -> None:
         self._posterior = posterior
         self.studies = tuple(studies)
-        self._trials = [_latest(study, MAX_TRIALS) for study in self.studies]
+        self._trials = [study.latest() for study in self.studies]
         configs = [[config for config, _ in trials] for trials in self._trials]
         self.grid = JointGrid(space, posterior.geometry, [(s.space, c) for s, c in zip(self.studies, configs, strict=True)])
         self.scorer = Scorer(self.grid.view, self.grid.geometry.level_starts, self.grid.geometry.kinds, threads=threads)

@@ -8,8 +8,8 @@ import pytest
 import bayestuner as bt
 from bayestuner.errors import InvalidGoal, InvalidSpace, InvalidTell
 from bayestuner.search.engine.explanation import Explanation
-from bayestuner.search.engine.history import EarlierStudy
-from bayestuner.search.engine.transfer import MAX_STUDIES, MAX_TRIALS
+from bayestuner.search.engine.history import MAX_TRIALS, EarlierStudy
+from bayestuner.search.engine.transfer import MAX_STUDIES
 
 SPACE = bt.Space(bt.Integer("cores", 1, 14), bt.Integer("batch_size", 1, 16))
 GOAL = bt.Goal(minimize="power_w", subject_to=["throughput >= 90"])
