@@ -40,6 +40,8 @@ def space_from_json(given: Json) -> Space:
     else:
         space = Space(*knobs)
     if given["allowed"] is not None:
+        if space.n_rows > 8 * len(base64.b64decode(given["allowed"])):
+            raise StoreError("the configurations that are allowed are fewer than the space has")
         bits = np.unpackbits(np.frombuffer(base64.b64decode(given["allowed"]), dtype=np.uint8), count=space.n_rows)
         space.allowed = bits.astype(np.bool_)
     return space
@@ -55,6 +57,8 @@ def _knob_from_json(given: Json) -> Knob:
     hints = {"more_is": given["more_is"], "hungry_for": given.get("hungry_for")}
     if given["kind"] == Integer.kind:
         step = values[1] - values[0] if len(values) > 1 else 1
+        if any(type(v) is not int for v in values) or values != [values[0] + i * step for i in range(len(values))]:
+            raise StoreError(f"the values of the knob {name!r} are no whole numbers at equal steps")
         return Integer(name, values[0], values[-1], step, **hints)
     if given["kind"] == Ordinal.kind:
         return Ordinal(name, values, **hints)
@@ -120,8 +124,3 @@ def _default(value: Any) -> Any:
 def dump_or_none(value: Any) -> str | None:
     """The same, and None for None (a column that is NULL)."""
     return None if value is None else dump(value)
-
-
-def load_or_none(text: str | None) -> Any:
-    """The value that `dump_or_none` made the text of."""
-    return None if text is None else json.loads(text)

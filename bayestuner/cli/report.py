@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from bayestuner.cli import exit_codes
+from bayestuner.cli.reading import reading
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -26,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from bayestuner.report.page.render import report_html
     from bayestuner.study.study import Study
 
-    with Study.open(args.study, read_only=True) as study:
+    with reading(args.study), Study.open(args.study, read_only=True) as study:
         page = report_html(study)
     args.out.write_text(page, encoding="utf-8")
     print(f"wrote {args.out}: open it in a browser")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bayestuner.cli import exit_codes
+from bayestuner.cli.reading import reading
 
 if TYPE_CHECKING:
     from bayestuner.goal import Goal
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from bayestuner.study.study import Study
     from bayestuner.study.summary import summarise
 
-    with Study.open(args.study, read_only=True) as study:
+    with reading(args.study), Study.open(args.study, read_only=True) as study:
         goal = Goal(**{study.goal.direction: study.goal.objective}, subject_to=args.bounds)
         summary = summarise(study)
         if not args.launch and summary.complete and goal == study.goal:  # the study has the answer, with launches behind it

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bayestuner.cli import exit_codes
+from bayestuner.cli.reading import reading
 
 if TYPE_CHECKING:
     from bayestuner.search.strategy import Recommendation
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from bayestuner.study.study import Study
     from bayestuner.study.summary import summarise
 
-    with Study.open(args.study, read_only=True) as study:
+    with reading(args.study), Study.open(args.study, read_only=True) as study:
         summary, records = summarise(study), study.records()
         if args.json:
             from bayestuner.cli.json_forms import emit, launched_form, recommendation_form, study_form

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from bayestuner.errors import StoreError
 from bayestuner.measure.cgroup.cpulist import format_list
 from bayestuner.measure.cgroup.hierarchy import OwnGroups, discover
 from bayestuner.study.sides import Side
@@ -128,21 +127,9 @@ def application_of(summary: Summary, records: Sequence[Record]) -> Application |
 
 
 def launch_of(summary: Summary, side: Side, records: Sequence[Record]) -> Launch:
-    """How the configuration was run last; of a study of an older BayesTuner, whose runs say less, as its summary says.
-
-    Raises
-    ------
-    StoreError
-        What the study says of its runs has another form than BayesTuner writes.
-    """
-    try:
-        return _launch(
-            summary, side, next((r.details for r in reversed(records) if r.trial.config == side.config and r.details.get("argv")), {})
-        )
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise StoreError(
-            f"the study {summary.name} is damaged: how a run was started can't be read ({error!r}); take it from a copy"
-        ) from error
+    """How the configuration was run last; of a study of an older BayesTuner, whose runs say less, as its summary says."""
+    found = (r.details for r in reversed(records) if r.trial.config == side.config and r.details.get("argv"))
+    return _launch(summary, side, next(found, {}))
 
 
 def _launch(summary: Summary, side: Side, details: Mapping[str, Any]) -> Launch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bayestuner.codec import goal_from_json
-from bayestuner.errors import SpaceExhausted
+from bayestuner.errors import BayesTunerError, SpaceExhausted, StoreError
 from bayestuner.search.strategy import Strategy
 from bayestuner.space import Space
 from bayestuner.study.registry import make_strategy
@@ -53,7 +53,10 @@ class ReplayedStrategy:
             self.seq = 0
             goal = goal_from_json(row.resolved_goal)
             history = stored_history(self._store.provenance())
-            self.strategy = make_strategy(row.strategy, self._space, goal, seed=row.seed, budget=row.planned_budget, history=history)
+            try:
+                self.strategy = make_strategy(row.strategy, self._space, goal, seed=row.seed, budget=row.planned_budget, history=history)
+            except BayesTunerError as error:
+                raise StoreError(f"{self._store.folder} can't be replayed: {error}") from error
         records = self._store.records(after_seq=self.seq)
         try:
             for seq, record, telling in _events(records, self.seq):
@@ -67,6 +70,10 @@ class ReplayedStrategy:
             )
             self.drop()
             self.sync()
+        except (BayesTunerError, StopIteration) as error:
+            self.drop()
+            why = "an outcome is told before its run was asked" if isinstance(error, StopIteration) else error
+            raise StoreError(f"{self._store.folder} can't be replayed: {why}") from error
         except BaseException:
             self.drop()
             raise

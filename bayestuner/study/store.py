@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from bayestuner.codec import Json, dump, dump_or_none, load_or_none, outcome_from_json, outcome_to_json, plain
-from bayestuner.errors import StoreError
-from bayestuner.study.database_file import FILE_NAME, clear_errors, connect, connect_read_only, make_private_file
+from bayestuner.codec import Json, dump, dump_or_none, outcome_from_json, outcome_to_json, plain
+from bayestuner.errors import InvalidTell, StoreError
+from bayestuner.foreign_text import harmless
+from bayestuner.study import forms
+from bayestuner.study.database_file import FILE_NAME, Connection, clear_errors, connect, connect_read_only, make_private_file
 from bayestuner.study.owner import Owner
 from bayestuner.trial import Config, Outcome, Trial
 
@@ -98,7 +100,7 @@ class Record:
 class Store:
     """A study's file, made by `Store.create` or `Store.open`. A write that can't be done raises `StoreError` and has changed nothing."""
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, folder: Path, connection: Connection) -> None:
         self.folder = folder
         self._db = connection
 
@@ -111,7 +113,7 @@ class Store:
         with clear_errors(folder):  # a folder that may not be entered is no folder without a study
             if not file.is_file() or file.stat().st_size == 0:
                 return False
-        store = cls.open(folder, _allow_unbegun=True)
+        store = cls.open(folder, read_only=True, _allow_unbegun=True)
         try:
             return store._begun()
         finally:
@@ -158,7 +160,7 @@ class Store:
         with clear_errors(folder):
             store = cls(folder, connect_read_only(folder) if read_only else connect(folder))
         try:
-            with clear_errors(folder):
+            with clear_errors(folder, store._db):
                 store._check(_allow_unbegun)
                 if not read_only:
                     store._set_up()
@@ -206,9 +208,19 @@ class Store:
                 f"{self.folder} was written by a newer BayesTuner (store version {version}, this one knows {SCHEMA_VERSION}); "
                 "update BayesTuner to open it"
             )
+        self._check_layout()
         verdict = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if verdict != "ok":
             raise sqlite3.DatabaseError(" ".join(str(verdict).split("\n")[-1].split()))
+
+    def _check_layout(self) -> None:
+        """Only our tables, with our columns: a view in a table's place could compute without end, a trigger act on what is written."""
+        with contextlib.closing(sqlite3.connect(":memory:")) as ours:
+            ours.executescript(_SCHEMA)
+            expected, found = _layout(ours), _layout(self._db)
+        if found != expected:
+            names = sorted({name for name in {*found, *expected} if found.get(name) != expected.get(name)})
+            raise forms.WrongForm(f"its tables are not those that BayesTuner makes ({', '.join(map(harmless, names))})")
 
     def _begun(self) -> bool:
         return bool(self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'studies'").fetchall())
@@ -232,7 +244,7 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Hold the write lock: what is read inside stays true until the end; an exception undoes everything."""
-        with clear_errors(self.folder):
+        with clear_errors(self.folder, self._db):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -246,32 +258,50 @@ class Store:
 
     def study(self) -> StudyRow:
         """The study's own row."""
-        with clear_errors(self.folder):
+        with clear_errors(self.folder, self._db):
             row = self._db.execute(
                 "SELECT created_utc, name, space, goal, resolved_goal, strategy, seed, planned_budget, budget, job, result FROM studies"
             ).fetchone()
+            if row is None:
+                raise forms.WrongForm("it holds no study's row")
             created, name, space, goal, resolved, strategy, seed, planned, budget, job, result = row
+            for check, value, what in (
+                (forms.time, created, "the time it was made"), (forms.text, name, "its name"), (forms.text, strategy, "its strategy"),
+                (forms.whole(0), seed, "its seed"), (forms.whole(1), planned, "its planned budget"), (forms.whole(1), budget, "its budget"),
+            ):  # fmt: skip
+                check(value, what)
             return StudyRow(
-                created, name, json.loads(space), json.loads(goal), load_or_none(resolved), strategy, seed, planned, budget,
-                load_or_none(job), load_or_none(result),
+                created, name, forms.load(space, forms.SPACE, "space"), forms.load(goal, forms.GOAL, "goal"),
+                forms.load_or_none(resolved, forms.GOAL, "resolved goal"), strategy, seed, planned, budget,
+                forms.load_or_none(job, forms.JOB, "job"), forms.load_or_none(result, forms.RESULT, "result"),
             )  # fmt: skip
 
     def records(self, *, after_seq: int = 0) -> tuple[Record, ...]:
         """Every trial that was asked or told after event `after_seq`, in the order of asking."""
-        with clear_errors(self.folder):
+        with clear_errors(self.folder, self._db):
             rows = self._db.execute(
                 "SELECT t.number, t.row, t.config, t.is_repeat, t.ask_seq, t.adopted, t.role, t.owner, t.asked_utc, "
                 "o.outcome, o.tell_seq, o.told_utc, o.details FROM trials t LEFT JOIN outcomes o USING (number) "
                 "WHERE t.ask_seq > ? OR o.tell_seq > ? ORDER BY t.number",
                 (after_seq, after_seq),
             ).fetchall()
+            if after_seq == 0:
+                self._check_numbers([row[0] for row in rows])
             return tuple(_record(self.folder, *row) for row in rows)
+
+    def _check_numbers(self, numbers: list[int]) -> None:
+        """Trials are numbered without a gap, and every outcome is one of theirs."""
+        if numbers != list(range(len(numbers))):
+            raise forms.WrongForm("its runs are not numbered without a gap")
+        (strays,) = self._db.execute("SELECT count(*) FROM outcomes WHERE number NOT IN (SELECT number FROM trials)").fetchone()
+        if strays:
+            raise forms.WrongForm(f"{strays} of its outcomes are of no run")
 
     def provenance(self) -> tuple[Json, ...]:
         """What was recorded about machine, versions and meter, one entry per start of `tune`."""
-        with clear_errors(self.folder):
+        with clear_errors(self.folder, self._db):
             rows = self._db.execute("SELECT recorded_utc, facts FROM provenance ORDER BY id").fetchall()
-            return tuple({"recorded_utc": when, **json.loads(facts)} for when, facts in rows)
+            return tuple({"recorded_utc": when, **forms.load(facts, forms.FACTS, "what was recorded at a start")} for when, facts in rows)
 
     # -- writing (inside `transaction`) -------------------------------------------------------------------------------
 
@@ -291,11 +321,10 @@ class Store:
         """Store how a trial ended; return the event's number."""
         if self._db.execute("SELECT 1 FROM outcomes WHERE number = ?", (number,)).fetchone():
             raise StoreError(f"run {number + 1} already has an outcome in {self.folder}; each trial is told once")
+        told, facts = dump(outcome_to_json(outcome)), dump(dict(details))
+        forms.load(facts, forms.DETAILS, f"run {number + 1}'s details")  # what could not be read again is not stored
         seq = self._next_seq()
-        self._db.execute(
-            "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?)",
-            (number, seq, dump(outcome_to_json(outcome)), dump(dict(details)), utc_now()),
-        )
+        self._db.execute("INSERT INTO outcomes VALUES (?, ?, ?, ?, ?)", (number, seq, told, facts, utc_now()))
         return seq
 
     def set_owner(self, number: int, owner: Owner) -> None:
@@ -332,12 +361,36 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
+def _layout(db: sqlite3.Connection) -> dict[str, Any]:
+    """Each object of a database: its kind, and of a table whether it is a plain strict one, and its columns."""
+    found: dict[str, Any] = {}
+    for kind, name, statement in db.execute("SELECT type, name, sql FROM sqlite_master").fetchall():
+        if kind == "index" and statement is None:
+            continue  # SQLite's own, of a UNIQUE
+        columns = [(*row[1:4], *row[5:7]) for row in db.execute("SELECT * FROM pragma_table_xinfo(?)", (name,)).fetchall()]
+        listed = db.execute("SELECT type, strict FROM pragma_table_list WHERE schema = 'main' AND name = ?", (name,)).fetchall()
+        found[str(name)] = (kind, listed, columns)
+    return found
+
+
 def _record(
     folder: Path, number: int, row: int, config: str, is_repeat: int, ask_seq: int, adopted: int, role: Role, owner: str, asked_utc: str,
     outcome: str | None, tell_seq: int | None, told_utc: str | None, details: str | None,
 ) -> Record:  # fmt: skip
-    values: Config = json.loads(config)
-    told = None if outcome is None else outcome_from_json(json.loads(outcome))
+    run = f"run {number + 1}"
+    forms.whole(0)(row, f"{run}'s row")
+    forms.one_of("baseline", "search", "reference", "repeat")(role, f"{run}'s role")
+    forms.time(asked_utc, f"the time {run} was asked")
+    values: Config = forms.load(config, forms.CONFIG, f"{run}'s configuration")
+    told = None
+    if outcome is not None:
+        forms.time(told_utc, f"the time {run} was told")
+        forms.whole(ask_seq + 1)(tell_seq, f"the order in which {run} was told")
+        try:
+            told = outcome_from_json(forms.load(outcome, forms.outcome, f"{run}'s outcome"))
+        except InvalidTell as error:
+            raise forms.WrongForm(f"{run}'s outcome: {error}") from None
     trial = Trial(number, row, values, bool(is_repeat), told)
-    by = Owner.from_json(json.loads(owner), folder)
-    return Record(trial, ask_seq, bool(adopted), role, by, asked_utc, tell_seq, told_utc, json.loads(details) if details else {})
+    by = Owner.from_json(forms.load(owner, forms.OWNER, f"{run}'s owner"), folder)
+    facts = forms.load(details, forms.DETAILS, f"{run}'s details") if details else {}
+    return Record(trial, ask_seq, bool(adopted), role, by, asked_utc, tell_seq, told_utc, facts)

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from bayestuner.codec import goal_from_json, goal_to_json, space_from_json, space_to_json
-from bayestuner.errors import InvalidGoal, InvalidTell, SpaceExhausted, StoreError
+from bayestuner.errors import BayesTunerError, InvalidGoal, InvalidTell, SpaceExhausted, StoreError
 from bayestuner.goal import Goal
 from bayestuner.search.engine.history import EarlierStudy
 from bayestuner.search.engine.stopping import StoppingRule, WallClock
@@ -46,11 +46,26 @@ class Study:
         self._store = store
         row = store.study()
         self.folder = store.folder
-        self.space: Space = space_from_json(row.space)
-        self.goal: Goal = goal_from_json(row.goal)
+        with _made_of(store.folder, "space"):
+            self.space: Space = space_from_json(row.space)
+        with _made_of(store.folder, "goal"):
+            self.goal: Goal = goal_from_json(row.goal)
+        self._check_configurations(store, row.result or {})
         self._owner = Owner.this_process(None if read_only else self.folder)
         self._replayed = ReplayedStrategy(store, self.space)
         self._transients_in_a_row = 0
+
+    def _check_configurations(self, store: Store, result: Mapping[str, Any]) -> None:
+        """Every run, and what the result names, is a configuration of the space, a run at the row that is stored."""
+        with _made_of(self.folder, "result"):
+            named = (result.get("recommended"), result.get("nearest"), *result.get("rejected", ()), *result.get("candidates", ()))
+            for config in named:
+                if config is not None:
+                    self.space.row(config)
+        for record in store.records():
+            with _made_of(self.folder, f"run {record.trial.number + 1}"):
+                if self.space.row(record.trial.config) != record.trial.row:
+                    raise ValueError(f"row {record.trial.row} is another configuration")
 
     # -- opening and closing ------------------------------------------------------------------------------------------
 
@@ -143,7 +158,8 @@ class Study:
     def resolved_goal(self) -> Goal | None:
         """The goal with absolute bounds; None until the baseline is measured, where a bound is relative."""
         stored = self._store.study().resolved_goal
-        return None if stored is None else goal_from_json(stored)
+        with _made_of(self.folder, "resolved goal"):
+            return None if stored is None else goal_from_json(stored)
 
     @property
     def notices(self) -> list[str]:
@@ -336,6 +352,15 @@ class Study:
                 with suppress(InvalidGoal):  # the bounds turn out to contradict each other: there is no goal to search for
                     check_goal(resolved, self.space)
                     self._store.set_resolved_goal(goal_to_json(resolved))
+
+
+@contextmanager
+def _made_of(folder: Path, what: str) -> Iterator[None]:
+    """Say which part of a study can't be what BayesTuner wrote."""
+    try:
+        yield
+    except (BayesTunerError, ValueError, TypeError, LookupError, OverflowError, MemoryError) as error:
+        raise StoreError(f"{folder} can't be used: its {what}: {error}; put back a copy of it or name another study") from error
 
 
 def _storable(what: str, number: int, least: int) -> int:

@@ -165,15 +165,13 @@ def test_cores_are_only_limited_where_the_runs_were(tmp_path):
 
 
 @pytest.mark.parametrize("wrong", [{"mems": ["x"]}, {"env": [1]}, {"settings": [{"knob": "a"}]}, {"argv": 3}, {"cpus": [None]}])
-def test_details_of_another_form_are_a_damaged_study(wrong, tmp_path):
+def test_details_that_no_line_could_be_made_of_are_not_stored(wrong, tmp_path):
     with Study.create(tmp_path / "s", small_space(), small_goal(), "random", 0, 2, name="toy") as study:
         trial = study.ask()
         details = {"cpus": [0], "argv": ["/bin/job"], "mems": [0], "isolation": "cgroup-v2"} | wrong
-        study.tell(trial, Measured({"power_w": Reading(1.0), "throughput": Reading(50.0)}), details)
-        study.set_result({"complete": True, "recommended": trial.config})
-        summary = summarise(study)
-        with pytest.raises(StoreError, match="toy is damaged"):
-            launch_of(summary, summary.recommended, study.records())
+        with pytest.raises(StoreError, match="run 1's details"):
+            study.tell(trial, Measured({"power_w": Reading(1.0), "throughput": Reading(50.0)}), details)
+        assert study.records()[0].trial.outcome is None
 
 
 # -- pasted ---------------------------------------------------------------------------------------------------------------
