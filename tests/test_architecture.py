@@ -49,7 +49,8 @@ ALLOWED = {
     "leaves": set(),
 }
 WITHOUT_LEAVES = {"_core", "_native", "measure.reporter"}
-EXCEPT = {"_core": {"bayestuner.files", "bayestuner.errors"}}  # room without leaves -> the leaves that it may import all the same, by the beginning of the name
+# Room without leaves -> the leaves that it may import all the same, by the beginning of the name.
+EXCEPT = {"_core": {"bayestuner.files", "bayestuner.errors"}}
 THIRD_PARTY = {
     "surrogate": {"numpy", "scipy"},
     "_core": {"numpy", "numba", "llvmlite"},

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
-import pickle
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ray.tune.search import UNDEFINED_METRIC_MODE, UNDEFINED_SEARCH_SPACE, Searcher
@@ -130,26 +131,25 @@ class BayesTunerSearch(Searcher):
         self._events.append(("add", "", (config, metrics)))
 
     def save(self, checkpoint_path: str) -> None:
-        """Write everything that the search was told, so that `restore` goes on with the same suggestions."""
-        state = {name: getattr(self, name) for name in ("_metric", "_mode", "_seed", "_bounds", "_points", "_space", "_events")}
-        with open(checkpoint_path, "wb") as file:  # noqa: PTH123 - Ray gives a text
-            pickle.dump(state, file)
+        """Write everything that the search was told, as JSON, so that `restore` goes on with the same suggestions."""
+        Path(checkpoint_path).write_text(json.dumps(self._events), encoding="utf-8")
 
     def restore(self, checkpoint_path: str) -> None:
-        """Go on from what `save` wrote; Ray keeps such files beside its own, which are pickles too."""
-        with open(checkpoint_path, "rb") as file:  # noqa: PTH123
-            self.__dict__.update(pickle.load(file))  # noqa: S301
+        """Go on from what `save` wrote, in a search that was made with the same space, metric, mode, bounds, points and seed."""
+        tuner, grid = self._anew()
+        for kind, trial_id, what in json.loads(Path(checkpoint_path).read_text(encoding="utf-8")):
+            if kind == "ask":
+                self._trials[trial_id] = self._next(tuner, grid)
+            elif kind == "tell":
+                self._tell(self._trials.pop(trial_id), what)
+            else:
+                self._add(*what)
+            self._events.append((kind, trial_id, what))
+
+    def _anew(self) -> tuple[Tuner, Grid]:
         self._grid = self._tuner = None
-        self._trials = {}
-        if self._events:
-            tuner, grid = self._begun()
-            for kind, trial_id, what in self._events:
-                if kind == "ask":
-                    self._trials[trial_id] = self._next(tuner, grid)
-                elif kind == "tell":
-                    self._tell(self._trials.pop(trial_id), what)
-                else:
-                    self._add(*what)
+        self._trials, self._events = {}, []
+        return self._begun()
 
     # -- inside ---------------------------------------------------------------------------------------------------------------
 

@@ -144,6 +144,18 @@ def list_of(check: Check, *, length: int | None = None) -> Check:
     return inner
 
 
+def entries(*checks: Check) -> Check:
+    """A list of exactly these forms, one an entry."""
+
+    def inner(value: Any, where: str) -> None:
+        if not isinstance(value, list) or len(value) != len(checks):
+            raise WrongForm(f"{where} is {_shown(value)}, where a list of {len(checks)} belongs")
+        for position, (check, one) in enumerate(zip(checks, value, strict=True)):
+            check(one, f"{where}[{position}]")
+
+    return inner
+
+
 def dict_of(check: Check) -> Check:
     """An object with any keys, each value of a form."""
 
@@ -235,7 +247,6 @@ DETAILS = keys(
         "user": maybe(text),
     },
 )
-FACTS = keys({}, {"meter": maybe(keys({"source": text})), "idle": keys({"power_w": number}), "programs": dict_of(text)})
 MEASURE = keys(
     {},
     {
@@ -275,3 +286,10 @@ def outcome(value: Any, where: str) -> None:
     (MEASURED if value["state"] == "measured" else FAILED)(value, where)
     for name, (reading, _) in value.get("metrics", {}).items():
         number(reading, f"{where}.metrics.{_shown_key(name)}[0]")
+
+
+HISTORY = list_of(keys({"name": text, "space": SPACE, "goal": maybe(GOAL), "trials": list_of(entries(list_of(scalar), outcome))}))
+FACTS = keys(
+    {},
+    {"meter": maybe(keys({"source": text})), "idle": keys({"power_w": number}), "programs": dict_of(text), "history": HISTORY},
+)

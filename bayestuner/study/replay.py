@@ -52,10 +52,10 @@ class ReplayedStrategy:
                 return
             self.seq = 0
             goal = goal_from_json(row.resolved_goal)
-            history = stored_history(self._store.provenance())
             try:
+                history = stored_history(self._store.provenance())
                 self.strategy = make_strategy(row.strategy, self._space, goal, seed=row.seed, budget=row.planned_budget, history=history)
-            except BayesTunerError as error:
+            except (BayesTunerError, ValueError, LookupError) as error:
                 raise StoreError(f"{self._store.folder} can't be replayed: {error}") from error
         records = self._store.records(after_seq=self.seq)
         try:

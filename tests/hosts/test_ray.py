@@ -46,7 +46,7 @@ def test_restored_it_goes_on_as_if_nothing_had_happened(tmp_path):
     asked = run(first, 6)
     pending = first.suggest("6")
     first.save(str(tmp_path / "state"))
-    second = BayesTunerSearch()
+    second = search(seed=4)
     second.restore(str(tmp_path / "state"))
     second.on_trial_complete("6", result(pending))
     assert [*asked, pending, *run(second, 5, first=7)] == whole

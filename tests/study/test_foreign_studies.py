@@ -95,6 +95,7 @@ def in_place_of(table, view):
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
 DEEP = "[" * 100_000 + "]" * 100_000
 FIRST = "number = 0"
+EMPTY_HISTORY = {"name": "x", "space": {"knobs": [], "rows": None, "allowed": None}, "goal": None, "trials": []}
 VARIANTS = {
     # space
     "space: no object": edited("space", [1]),
@@ -178,6 +179,8 @@ VARIANTS = {
     "details: huge": edited("details", lambda d: json.dumps({**d, "x": "y" * (database_file.LARGEST_TEXT + 1)}), "outcomes", FIRST),
     "details: deep": edited("details", lambda d: '{"x":' + DEEP + "}", "outcomes", FIRST),
     "facts: a list": edited("facts", [], "provenance"),
+    "facts: a history of text": edited("facts", put("history", ["x"]), "provenance"),
+    "facts: a history of an empty space": edited("facts", put("history", [EMPTY_HISTORY]), "provenance"),
     "facts: idle is a text": edited("facts", put("idle", "x"), "provenance"),
     # the file
     "a view without end in place of the trials": in_place_of(

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from dataclasses import replace
 
 import pytest
 from tune_doubles import Told, measured
@@ -60,9 +61,10 @@ class Machine:
             raise self.error
         self.runs += 1
         record = measured(100.0)
-        if self.power:
-            record.outcome.metrics["power_w"] = Reading(50.0, 0.1)
-        return record
+        if not self.power:
+            return record
+        outcome = replace(record.outcome, metrics={**record.outcome.metrics, "power_w": Reading(50.0, 0.1)})
+        return replace(record, outcome=outcome)
 
 
 @pytest.fixture

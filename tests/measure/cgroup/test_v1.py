@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from leftovers import children_of
 from patience import PATIENCE_S, ended, wait_for
 
 from bayestuner.measure.cgroup import spawn_shim
+from bayestuner.measure.cgroup.child import reap_dead
 from bayestuner.measure.cgroup.isolation import GroupFault, Limits
 from bayestuner.measure.cgroup.names import owner_of
 
@@ -300,4 +302,6 @@ def test_a_start_that_hangs_is_given_up(v1, job, monkeypatch):
         with pytest.raises(OSError, match="did not start"):
             group.launch(job(["true"]))
         (pid,) = group.pids()
-    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+    assert ended(os.pidfd_open(pid))
+    reap_dead()
+    assert pid not in children_of(os.getpid())
