@@ -18,7 +18,7 @@ SHELLS = {"system", "popen", "getoutput", "getstatusoutput"}
 # processes of our own, which only it talks to, over pipes that nobody else has; nothing from a file is ever unpickled
 SPAWNS = {Path("bayestuner/tune/processes.py")}
 SIGNED = {Path("bayestuner/_core/caching.py")}
-"""Unpickles only bytes that this user has signed, as numba's caches have to be (tests/core/test_planted_code.py); asks what process it is in."""
+"""Unpickles only bytes that this user has signed, as numba's caches have to be (tests/core/test_planted_code.py)."""
 HAVE_CGROUP = os.geteuid() == 0 and any(Path(f"/sys/fs/cgroup/{c}").is_dir() for c in ("memory", "cgroup.controllers"))
 
 
