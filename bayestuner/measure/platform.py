@@ -7,6 +7,7 @@ A job file names platforms in ``[measure] platforms``, by the name of an entry p
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -19,6 +20,7 @@ from bayestuner.measure.energy.meter import EnergyMeter
 from bayestuner.measure.energy.select import open_meter
 from bayestuner.measure.energy.sum_meter import SumMeter
 
+MOST_PLATFORMS = 16
 ENTRY_POINT_GROUP = "bayestuner.platforms"
 """The group of entry points under which installed packages offer platforms."""
 
@@ -114,7 +116,7 @@ def load_platform(spec: str) -> Platform:
         made = found() if isinstance(found, type) or (callable(found) and not hasattr(found, "knobs")) else found
     except PlatformProblem:
         raise
-    except Exception as error:  # somebody else's code
+    except (Exception, SystemExit) as error:  # somebody else's code
         raise PlatformProblem(f"the platform {spec!r} can't be loaded: {type(error).__name__}: {error}") from error
     lacking = [name for name in ("name", "knobs", "meters") if not hasattr(made, name)]
     if lacking:
@@ -128,6 +130,8 @@ def load_platform(spec: str) -> Platform:
 def _find(spec: str) -> Any:
     module, colon, attribute = spec.partition(":")
     if colon:
+        if module.partition(".")[0] in {*sys.stdlib_module_names, "__main__"} or module.startswith("bayestuner.cli"):
+            raise PlatformProblem(f"{spec!r} is no platform, but a part of Python or of BayesTuner; docs/platforms.md says what one needs")
         found: Any = import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
@@ -141,6 +145,8 @@ def _find(spec: str) -> Any:
 
 def load_platforms(specs: Sequence[str]) -> dict[str, Platform]:
     """Spec -> platform; raises `PlatformProblem`, also where two platforms have the same name."""
+    if len(specs) > MOST_PLATFORMS:
+        raise PlatformProblem(f"{len(specs)} platforms; name at most {MOST_PLATFORMS}")
     loaded = {spec: load_platform(spec) for spec in specs}
     names = [platform.name for platform in loaded.values()]
     for name in names:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from bayestuner.measure.job.command import BUILT_IN_PLACEHOLDERS, placeholders
-from bayestuner.measure.job.keys import ReportMistake, suggestion
+from bayestuner.measure.job.keys import ReportMistake, shortened, suggestion, toml_text
 from bayestuner.measure.job.knobs import JobKnob
+
+LONGEST_NAME = 100
 
 
 def check_command(
@@ -38,13 +41,24 @@ def check_command(
     for name in names:
         if name not in known:
             literal = f"; write {{{{{name}}}}} for the literal text"
-            report("job.command", f"the placeholder {{{name}}} names no knob{suggestion(name, known)}{literal}")
+            report("job.command", f"the placeholder {{{shortened(name, LONGEST_NAME)}}} names no knob{suggestion(name, known)}{literal}")
     for knob in knobs:
         if knob.kind == "argument" and knob.name not in names:
             problem = f'would change nothing: {{{knob.name}}} doesn\'t stand in job.command; put it there, or use kind = "environment"'
             report(f"knobs.{knob.name}", problem)
         if knob.variable is not None and knob.variable in env:
             report(f"knobs.{knob.name}.variable", f"{knob.variable!r} is also set in job.env; take it out there")
+
+
+def check_name(job: Mapping[str, Any], path: Path, report: ReportMistake) -> None:
+    """Check that the job's name, given or its file's, can be part of a folder's name: its study is kept in NAME.study."""
+    if "name" not in job:
+        return
+    name = job["name"] or path.stem
+    if "/" in name or name.startswith((".", "-")) or not name.isprintable() or len(name.encode(errors="replace")) > LONGEST_NAME:
+        rule = f"printable, at most {LONGEST_NAME} bytes, without a slash, not beginning with a dot or a dash"
+        given = "" if job["name"] else " of the file; give the job a name"
+        report("job.name", f"{toml_text(name)} can't name the folder of a study ({rule}){given}")
 
 
 def check_patterns(job: Mapping[str, Any], report: ReportMistake) -> None:

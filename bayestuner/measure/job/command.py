@@ -97,6 +97,8 @@ def text_of(value: Any) -> str:
 
 def program_problem(program: str, env: Mapping[str, str]) -> str | None:
     """Why this process can't execute a program; None where it can."""
+    if "\0" in program:
+        return None  # which is reported as what it is
     if "/" in program:
         path = Path(program)
         try:

@@ -14,6 +14,10 @@ from bayestuner.measure.job.schema import GOAL_KEYS, ONE_GOAL_KEYS
 from bayestuner.measure.metrics import LATENCY_METRICS, METRICS, POWER_METRICS
 
 DEFAULT_PRESET = "default"
+MOST = 50
+"""Bounds of one goal, and presets of one file: what a search has to weigh at every step, and more than anybody wants."""
+
+LONGEST_NAME = 60
 SLIP_SHARE = 5.0
 """A lower bound of this many times what the all-max configuration reaches, or more, is taken for a slip: ``600%`` for ``60%``."""
 
@@ -64,9 +68,15 @@ def build_goals(
     goal = _build_goal(own, "goal", known, made, lacking, report, is_empty=not table)
     if goal is None or len(found) < len(GOAL_KEYS):
         return None
+    if len(found["presets"]) > MOST:
+        report("goal.presets", f"{len(found['presets'])} presets; give at most {MOST}")
+        return None
     goals: dict[str, Goal] = {DEFAULT_PRESET: goal}
     for name, given in found["presets"].items():
         key = f"goal.presets.{name}"
+        if not name.isprintable() or len(name) > LONGEST_NAME:
+            report(key, f"a preset's name has at most {LONGEST_NAME} characters, all of which can be printed")
+            continue
         if name == DEFAULT_PRESET:
             report(key, f"{name!r} is what the [goal] section itself is called; give the preset another name")
             continue
@@ -97,6 +107,9 @@ def _build_goal(
     if len(objectives) != 1 and not is_empty and set(_OBJECTIVES) <= found.keys():
         report(key, 'needs exactly one of minimize and maximize, as in minimize = "power_w"')
     bounds: list[Bound] = []
+    if len(found.get("subject_to", ())) > MOST:
+        report(f"{key}.subject_to", f"{len(found['subject_to'])} bounds; give at most {MOST}")
+        return None
     for index, text in enumerate(found.get("subject_to", ())):
         try:
             bounds.append(Bound.parse(text))

@@ -61,12 +61,25 @@ class Key:
     allow_dotted: bool = False
 
 
+LONGEST_TEXT = 1000
+MOST_ELEMENTS = 10_000
+"""Longer texts and lists of a job file are slips, and would make every message about them endless."""
+
+_SHOWN = 80
+_SHOWN_DEPTH = 5
+
+
 def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_number(value: Any) -> bool:
-    return (_is_integer(value) or isinstance(value, float)) and math.isfinite(value)
+    return _is_integer(value) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _fits_64_bits(value: Any) -> bool:
+    """Whether a number is none of the whole numbers that neither TOML nor any program but Python knows."""
+    return not isinstance(value, int) or -(2**63) <= value < 2**63
 
 
 def _is_texts(value: Any) -> bool:
@@ -74,7 +87,7 @@ def _is_texts(value: Any) -> bool:
 
 
 def _is_values(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(v, (str, bool)) or _is_number(v) for v in value)
+    return isinstance(value, list) and all(isinstance(v, (str, bool)) or (_is_number(v) and _fits_64_bits(v)) for v in value)
 
 
 def _is_table_of_tables(value: Any) -> bool:
@@ -101,23 +114,35 @@ TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
 
 
 def toml_text(value: Any) -> str:
-    """A value of a job file as it stands there, for messages: ``true`` and not Python's ``True``."""
+    """A value of a job file as it stands there, for messages: ``true`` and not Python's ``True``; what is long or deep is cut."""
+    return shortened(_toml_text(value, _SHOWN_DEPTH), _SHOWN)
+
+
+def _toml_text(value: Any, depth: int) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, (list, dict)) and depth == 0:
+        return "..."
     if isinstance(value, list):
-        return f"[{', '.join(map(toml_text, value))}]"
+        return f"[{', '.join(_toml_text(inner, depth - 1) for inner in value[:_SHOWN])}]"
     if isinstance(value, dict):
-        return f"{{ {', '.join(f'{name} = {toml_text(inner)}' for name, inner in value.items())} }}"
+        inside = (f"{name} = {_toml_text(inner, depth - 1)}" for name, inner in list(value.items())[:_SHOWN])
+        return f"{{ {', '.join(inside)} }}"
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
-    return repr(value)
+    return f"a whole number of {value.bit_length()} bits" if isinstance(value, int) and value.bit_length() > _SHOWN else repr(value)
+
+
+def shortened(text: str, longest: int) -> str:
+    """The text, cut in its middle where it is longer than that."""
+    return text if len(text) <= longest else f"{text[: longest - longest // 3]} ... {text[-longest // 3 :]}"
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """``"; did you mean 'x'?"`` for the nearest known word, else ``"; known: a, b, c"``."""
-    names = list(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(names)}"
+    names = list(known)[:MOST_ELEMENTS]
+    close = difflib.get_close_matches(word[:LONGEST_TEXT], names, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {shortened(', '.join(names), LONGEST_TEXT)}"
 
 
 def check_table(
@@ -168,14 +193,21 @@ def problem_with(value: Any, key: Key) -> str | None:
     words, fits = TYPES[key.type]
     if not fits(value):
         return f"expected {words}, not {toml_text(value)}"
+    if isinstance(value, (list, dict)) and len(value) > MOST_ELEMENTS:
+        return f"holds {len(value)} elements; give at most {MOST_ELEMENTS}"
+    if key.type in ("text", "pattern") and len(value) > LONGEST_TEXT:
+        return f"is {len(value)} characters long; {LONGEST_TEXT} are allowed"
     if key.choices:
         for given in value if isinstance(value, list) else [value]:
             if given not in key.choices and not (key.allow_dotted and "." in given):
-                return f"{given!r} is not one of {', '.join(key.choices)}" + suggestion(str(given), key.choices).partition("; known")[0]
+                return (
+                    f"{toml_text(given)} is not one of {', '.join(key.choices)}"
+                    + suggestion(str(given), key.choices).partition("; known")[0]
+                )
     if key.type in ("text", "values"):
         for given in value if isinstance(value, list) else [value]:
             if isinstance(given, str) and not given.isprintable():
-                return f"{given!r} holds a character that can't be printed; leave it out, since it would show in every table"
+                return f"{toml_text(given)} holds a character that can't be printed; leave it out, since it would show in every table"
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return _range_problem(value, key)
     if key.type == "pattern":
@@ -186,15 +218,17 @@ def problem_with(value: Any, key: Key) -> str | None:
 def _range_problem(value: float, key: Key) -> str | None:
     unit = f" {key.unit}" if key.unit not in ("", "1", "as named") else ""
     if key.low is not None and (value < key.low or (key.exclusive_low and value == key.low)):
-        return f"expected {'more than' if key.exclusive_low else 'at least'} {key.low:g}{unit}, not {value!r}"
+        return f"expected {'more than' if key.exclusive_low else 'at least'} {key.low:g}{unit}, not {toml_text(value)}"
     if key.high is not None and value > key.high:
-        return f"expected at most {key.high:.12g}{unit}, not {value!r}"
+        return f"expected at most {key.high:.12g}{unit}, not {toml_text(value)}"
+    if not _fits_64_bits(value):
+        return f"expected a number of 64 bits, not {toml_text(value)}"
     return None
 
 
 def _pattern_problem(value: str) -> str | None:
     try:
         re.compile(value)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         return f"not a regular expression: {error}"
     return None

@@ -23,6 +23,8 @@ MAX_VALUES = 10_000
 Units = Mapping[str, Mapping[str, float]]
 SETTING_UNITS: Units = {"cpu_frequency": CLOCK_UNITS, "power_cap": POWER_UNITS}
 MAX_CONFIGS = 5_000_000
+MAX_KNOBS = 50
+LONGEST_NAME = 60
 _MEMORY_UNITS = {"mib": 1 << 20, "gib": 1 << 30, "kib": 1 << 10, "bytes": 1}
 _OWN_VARIABLES = {"CORES": "cores", "MEMORY_BYTES": "memory"}
 
@@ -100,6 +102,9 @@ def build_knobs(
         The most that a memory knob may ask for; by default anything.
     """
     units = {**SETTING_UNITS, **(units or {})}
+    if len(table) > MAX_KNOBS:
+        report("knobs", f"{len(table)} knobs; a search of {MAX_KNOBS} at most can be made")
+        return []
     made = (_build_knob(name, given, cores, units, memory, report) for name, given in table.items())
     knobs = [knob for knob in made if knob is not None]
     if not table:
@@ -164,6 +169,8 @@ def _build_knob(name: str, given: Any, cores: CoreCount, units: Units, memory: M
 def _name_problem(name: str) -> str | None:
     if not name.isidentifier() or not name.isascii():
         return "a knob's name is a word of letters, digits and underscores that doesn't begin with a digit"
+    if len(name) > LONGEST_NAME:
+        return f"a knob's name has at most {LONGEST_NAME} characters"
     if name in METRICS:
         return f"{name!r} is the name of a metric that runs report; call the knob something else"
     if name in BUILT_IN_PLACEHOLDERS or name.upper() == "FD":
@@ -213,11 +220,11 @@ def _values(
         if fractional and "step" not in given:
             report(f"{key}.step", "missing; a range with a fractional end needs a step")
             return None
-        count = int((high - low) / step + 1e-9) + 1
-        if count > MAX_VALUES:
-            report(f"{key}.step", f"the range has {count} values, more than {MAX_VALUES}; use a larger step")
+        steps = (high - low) / step + 1e-9  # infinite where the ends are so far apart, or the step is so small
+        if not steps < MAX_VALUES:
+            report(f"{key}.step", f"the range has more than {MAX_VALUES} values; use a larger step")
             return None
-        values = [_tidy(low + i * step) for i in range(count)]
+        values = [_tidy(low + i * step) for i in range(int(steps) + 1)]
     return values if _values_fit(values, kind, key, cores, report) else None
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from bayestuner.errors import InvalidJob
-from bayestuner.measure.job.checks import check_command, check_environment, check_patterns
+from bayestuner.measure.job.checks import check_command, check_environment, check_name, check_patterns
 from bayestuner.measure.job.command import (
     BUILT_IN_PLACEHOLDERS,
     fill_placeholders,
@@ -20,7 +24,7 @@ from bayestuner.measure.job.command import (
 )
 from bayestuner.measure.job.goals import build_goals
 from bayestuner.measure.job.job import Job, MeasureSettings
-from bayestuner.measure.job.keys import ReportMistake, check_table, suggestion, toml_text
+from bayestuner.measure.job.keys import LONGEST_TEXT, ReportMistake, check_table, shortened, suggestion, toml_text
 from bayestuner.measure.job.knobs import CoreCount, build_knobs
 from bayestuner.measure.job.schema import JOB_KEYS, MEASURE_KEYS, SECTIONS
 from bayestuner.measure.job.stop import build_stop
@@ -31,6 +35,33 @@ from bayestuner.measure.machine.quota import cpu_quota
 from bayestuner.measure.machine.topology import Topology, read_topology
 from bayestuner.measure.platform import Platform, PlatformProblem, knob_offers, load_platforms
 from bayestuner.space import Space
+
+LARGEST_BYTES = 2**20
+MOST_PARTS = 100
+MOST_MISTAKES = 50
+"""Beyond these a file is no job file, and reading it, or a message about it, could take for ever."""
+
+_LONG_KEY = re.compile(rf"""(?<![\w"'.-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){{{MOST_PARTS}}}""")
+_LONGEST_KEY, _LONGEST_PROBLEM = 100, 1200
+
+
+class _TooManyMistakes(Exception):
+    """Carries the mistakes found so far."""
+
+    def __init__(self, mistakes: list[tuple[str, str]]) -> None:
+        super().__init__()
+        self.mistakes = mistakes
+
+
+def _reporter(mistakes: list[tuple[str, str]]) -> ReportMistake:
+    """What notes mistakes in a list, each cut to a length that can be read, and gives up where they are too many."""
+
+    def report(key: str, problem: str) -> None:
+        mistakes.append((shortened(key, _LONGEST_KEY), shortened(problem, _LONGEST_PROBLEM)))
+        if len(mistakes) >= MOST_MISTAKES:
+            raise _TooManyMistakes(mistakes)
+
+    return report
 
 
 class MistakesInJob(InvalidJob):
@@ -61,12 +92,25 @@ def load_job(path: Path | str) -> Job:
     """
     where = Path(path)
     try:
-        text = where.read_text(encoding="utf-8")
+        text = _read(where)
     except UnicodeDecodeError as error:
         raise InvalidJob(f"{where} is not a text in UTF-8 ({error.reason} at byte {error.start}); a job file is TOML") from None
     except OSError as error:
-        raise InvalidJob(f"can't read the job file {where}: {error.strerror}; give the path of a TOML file") from error
+        raise InvalidJob(
+            f"can't read the job file {shortened(str(where), LONGEST_TEXT)}: {error.strerror}; give the path of a TOML file"
+        ) from error
     return parse_job(text, where)
+
+
+def _read(path: Path) -> str:
+    """The text of a regular file that is no larger than a job file can be."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 - nonblocking: it may be a FIFO
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        data = file.read(LARGEST_BYTES + 1)
+    if len(data) > LARGEST_BYTES:
+        raise OSError(errno.EFBIG, f"it is larger than {LARGEST_BYTES} bytes, which no job file is", str(path))
+    return data.decode("utf-8")
 
 
 def parse_job(
@@ -87,12 +131,18 @@ def parse_job(
         The most memory that the job can be given; by default what this machine and the cgroups around this process allow.
     """
     where = Path(path).absolute()
+    if len(text) > LARGEST_BYTES or _LONG_KEY.search(text):
+        raise InvalidJob(f"{path} is no job file: it is larger than {LARGEST_BYTES} bytes, or has a key of more than {MOST_PARTS} parts")
     try:
         table = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # of TOML's own error, of a number too long, of lists too deep
         raise InvalidJob(f"{path} is not valid TOML: {error}") from None
     mistakes: list[tuple[str, str]] = []
-    job = _build(table, text, where, n_cpus, topology or read_topology(), memory or memory_bound(), mistakes)
+    job = None
+    try:
+        job = _build(table, text, where, n_cpus, topology or read_topology(), memory or memory_bound(), mistakes)
+    except _TooManyMistakes as many:
+        mistakes = [*many.mistakes, ("", "and perhaps more; correct these first")]
     if mistakes or job is None:
         raise MistakesInJob(path, mistakes)
     return job
@@ -107,18 +157,17 @@ def _build(
     memory: MemoryBound | None,
     mistakes: list[tuple[str, str]],
 ) -> Job | None:
-    def report(key: str, problem: str) -> None:
-        mistakes.append((key, problem))
-
+    report = _reporter(mistakes)
     for name in table:
         if name not in SECTIONS:
             report(name, "unknown section" + suggestion(name, SECTIONS))
     sections = {name: _section(table, name, report) for name in SECTIONS}
     job = check_table(sections["job"], JOB_KEYS, "job", report)
     measure_mistakes: list[tuple[str, str]] = []  # [measure] is checked first, because knobs depend on it, but reported after them
-    settings = _measure(sections["measure"], lambda key, problem: measure_mistakes.append((key, problem)))
-    cores = _core_count(sections["knobs"], settings, n_cpus, topology, lambda key, problem: measure_mistakes.append((key, problem)))
-    platforms = _platforms(settings, lambda key, problem: measure_mistakes.append((key, problem)))
+    report_measure = _reporter(measure_mistakes)
+    settings = _measure(sections["measure"], report_measure)
+    cores = _core_count(sections["knobs"], settings, n_cpus, topology, report_measure)
+    platforms = _platforms(settings, report_measure)
     units = {kind: offer.units for kind, (_, offer) in knob_offers(platforms or {}).items()}
     known = sections["knobs"] if platforms is not None else {n: g for n, g in sections["knobs"].items() if not _is_of_platform(g)}
     knobs = build_knobs(known, cores, report, units, memory) if known or not sections["knobs"] else []
@@ -126,6 +175,7 @@ def _build(
     goals = build_goals(
         sections["goal"], sections["knobs"], knobs, settings, report, read_by_output=job.get("throughput_regex") is not None
     )
+    check_name(job, path, report)
     check_patterns(job, report)
     check_environment(job, report)
     cwd = _cwd(job, path, report)
@@ -252,6 +302,11 @@ def _core_count(
 
 def _cwd(job: dict[str, Any], path: Path, report: ReportMistake) -> Path:
     cwd: Path = path.parent / str(job.get("cwd", "."))
-    if not cwd.is_dir():
-        report("job.cwd", f"there is no folder {cwd}; give one that exists, absolute or from the job file's folder")
-    return cwd.resolve()
+    try:
+        if cwd.is_dir():
+            return cwd.resolve()
+        reason = f"there is no folder {cwd}"
+    except OSError as error:
+        reason = f"can't look at {shortened(str(cwd), LONGEST_TEXT)}: {error.strerror}"
+    report("job.cwd", f"{reason}; give one that exists, absolute or from the job file's folder")
+    return path.parent

@@ -10,6 +10,7 @@ from bayestuner.measure.job.keys import ReportMistake, suggestion
 
 _CONDITION = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=?|>=?)\s*(\d+\.?\d*|\.\d+)\s*(%|[A-Za-z]*)\s*")
 _EXAMPLES = {"expected_improvement": "expected_improvement < 10%", "regret": "regret < 1%", "time": "time > 2h"}
+_LONGEST_S = 8760 * 3600.0
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -59,7 +60,10 @@ def _parse(text: str) -> StopCondition | str:
     if quantity == "time":
         if unit not in _SECONDS:
             return f"{text!r} needs a unit of time, one of {', '.join(_SECONDS)}, as in {example!r}"
-        return StopCondition(quantity, limit * _SECONDS[unit]) if limit > 0.0 else "expected more than 0 seconds"
+        seconds = limit * _SECONDS[unit]
+        return (
+            StopCondition(quantity, seconds) if 0.0 < seconds <= _LONGEST_S else "expected more than 0 seconds and at most a year (8760h)"
+        )
     if unit != "%":
         return f"{text!r} needs a percentage of the best objective, as in {example!r}"
     return StopCondition(quantity, limit / 100.0) if 0.0 < limit < 100.0 else f"expected more than 0% and less than 100%, not {number}%"
