@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - each hostile file is one line
 """Job files by somebody who means harm, or by a program that went wrong: each is refused in a few lines, at once, or is a job like any other."""
 
 import os
