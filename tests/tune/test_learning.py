@@ -7,7 +7,9 @@ from tune_doubles import JOB, Told
 
 from bayestuner.errors import StoreError
 from bayestuner.measure.job.parser import parse_job
+from bayestuner.report.result import result_text
 from bayestuner.study.study import Study
+from bayestuner.study.summary import summarise
 from bayestuner.trial import Failed, Measured, Reading
 from bayestuner.tune.learning import earlier_studies
 
@@ -114,7 +116,12 @@ def test_a_study_keeps_the_history_that_it_began_with(tmp_path):
                     value = 12.0 + 3 * trial.config["batch"]
                     study.tell(trial, Measured({"throughput": Reading(value), "cpu_s_per_item": Reading(1.0 / value)}))
                 assert study.notices == []
-                assert study.strategy().explain(study.records()[-1].trial).history == ("old",)
+        with Study.open(path) as study:
+            assert study.strategy().explain(study.records()[-1].trial).history == ("old",)
+            summary = summarise(study)
+            assert summary.as_dict()["learnt_from"] == ["old"]
+            shown = result_text(summary, path, study.records(), width=100)
+        assert any(line.split()[:3] == ["learnt", "from", "old"] for line in shown.splitlines()), shown
         return made
 
     whole = asked(tmp_path / "whole", [6])

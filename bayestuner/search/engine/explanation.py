@@ -19,7 +19,8 @@ class Explanation:
         because its failure rules out promising ones and may have been a fluke).
     log_expected_improvement : float or None
         Natural logarithm of the expected improvement, in the objective's standardised units; None where another rule chose. While nothing
-        feasible is known it is the improvement on the worst objective measured.
+        feasible is known it is the improvement on the worst objective measured. With history it is what the mixture of models promises less
+        the probabilities by the models of this study alone.
     p_feasible, p_viable : float or None
         The probabilities that a noise-free run meets every bound, and that the run does not fail.
     predicted : dict

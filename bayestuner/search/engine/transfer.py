@@ -18,7 +18,7 @@ import numpy.typing as npt
 from bayestuner.goal import Goal
 from bayestuner.search.engine.acquisition import EXPECTED_IMPROVEMENT, MOST_FEASIBLE, Scorer
 from bayestuner.search.engine.design import Promise
-from bayestuner.search.engine.history import EarlierStudy
+from bayestuner.search.engine.history import MAX_TRIALS, EarlierStudy
 from bayestuner.search.engine.measured import Incumbent
 from bayestuner.search.engine.packed import Exclusions, KnobValues, ModelBound, Packed
 from bayestuner.search.engine.posterior import Posterior, Scoring, believing, negated
@@ -33,6 +33,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 MAX_STUDIES = 4  # the last ones given that have something in common with the new study
+MAX_CONFIGURATIONS = 48  # of all of them together: a tell's time grows with the square of their number
 MAX_OWN = 40  # configurations measured in the new study from which on it needs no others: they no longer change what is chosen
 TRUST = 1.0  # log odds of the earlier studies' models before any evidence
 MAX_EVIDENCE = 2.0  # log odds that one reading can give or take
@@ -87,7 +88,7 @@ class Transfer:
     def __init__(self, space: Space, posterior: Posterior, studies: Sequence[EarlierStudy], *, threads: int) -> None:
         self._posterior = posterior
         self.studies = tuple(studies)
-        self._trials = [study.latest() for study in self.studies]
+        self._trials = [study.latest(min(MAX_TRIALS, MAX_CONFIGURATIONS // len(self.studies))) for study in self.studies]
         configs = [[config for config, _ in trials] for trials in self._trials]
         self.grid = JointGrid(space, posterior.geometry, [(s.space, c) for s, c in zip(self.studies, configs, strict=True)])
         self.scorer = Scorer(self.grid.view, self.grid.geometry.level_starts, self.grid.geometry.kinds, threads=threads)
@@ -193,12 +194,6 @@ class Transfer:
         """The row that the mixture values most, and the value; -1 and -inf where there is none. Bounds count `power` fold."""
         options = {**mixture.options, "known": self._known(known), "min_log_p": min_log_p}
         return self.scorer.best(EXPECTED_IMPROVEMENT, mixture.packed, mixture.bounds * power, self._exclusions(exclusions), **options)
-
-    def log_improvement(self, mixture: Mixture, row: int, known: KnobValues | None) -> float:
-        """Log of the expected improvement at a row, bounds apart."""
-        codes = self.grid.codes(self._posterior.space.codes([row]))
-        options = {**mixture.options, "known": self._known(known)}
-        return float(self.scorer.values(EXPECTED_IMPROVEMENT, mixture.packed, [], codes, **options)[0])
 
     def _known(self, own: KnobValues | None) -> KnobValues | None:
         return None if own is None else KnobValues(own.knob + self.grid.n_front, own.values)

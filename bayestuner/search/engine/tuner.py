@@ -228,7 +228,7 @@ class Tuner(Strategy):
     def _make_plan(self) -> Plan:
         tried = [t.row for t in self._trials if not is_transient(t)]
         if len(tried) < self._n_first or not self._has_model():
-            names = () if self._transfer is None else self._transfer.names(self.goal)
+            names = self._transfer.names(self.goal) if self._transfer is not None and self._chooses_first() else ()
             return Plan(self._design(tried), False, Explanation("design", history=names))
         self._learn_all()
         return self._model_choice()
@@ -259,8 +259,13 @@ class Tuner(Strategy):
 
     def _first_row(self, excluded: Excluded, tried: list[int]) -> int:
         """The next row before there is a model, or -1 where all are excluded."""
-        promise = None if self._transfer is None else self._transfer.promise(self.goal, self._measured())
+        # history chooses only one of the first rows: should it mislead, the others are still spread as evenly as can be
+        promise = self._transfer.promise(self.goal, self._measured()) if self._transfer is not None and self._chooses_first() else None
         return choose_first(self.space, excluded, tried, self._n_first, self.seed, promise)
+
+    def _chooses_first(self) -> bool:
+        """Whether no row of the design has been chosen yet (those that a caller adopted were not)."""
+        return all(explanation.reason != "design" for explanation in self._explanations.values())
 
     def _note_hint(self, trial: Trial) -> None:
         """Apply the knobs' hints to a told trial: it may rule out other rows, or contradict a hint."""
@@ -325,20 +330,15 @@ class Tuner(Strategy):
                     if doubtful is not None:
                         return Plan(doubtful, True, self._explain(doubtful, "recheck"))
                 explanation = self._explain(row, "expected improvement", value, power, max_distance)
-                return Plan(row, False, explanation if mixture is None else self._with_history(explanation, mixture, row))
+                return Plan(row, False, explanation if mixture is None else self._with_history(explanation, mixture))
             row, _ = self._scorer.best(MOST_FEASIBLE, packed, plain.bounds, exclusions)
             if row >= 0:
                 return Plan(row, False, self._explain(row, "most feasible"))
         raise AssertionError("a choice was asked for although no row is left")
 
-    def _with_history(self, explanation: Explanation, mixture: Mixture, row: int) -> Explanation:
+    def _with_history(self, explanation: Explanation, mixture: Mixture) -> Explanation:
         assert self._transfer is not None  # noqa: S101 - a mixture is of it
-        return replace(
-            explanation,
-            log_expected_improvement=self._transfer.log_improvement(mixture, row, knob_objective(self.space, self.goal)),
-            history=self._transfer.names(self.goal),
-            history_weight=mixture.weight,
-        )
+        return replace(explanation, history=self._transfer.names(self.goal), history_weight=mixture.weight)
 
     def _worth_repeating(self, incumbent: Incumbent, log_gain_of_new: float) -> bool:
         if incumbent.variance <= 0.0 or self._outstanding:

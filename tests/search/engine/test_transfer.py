@@ -9,7 +9,7 @@ import bayestuner as bt
 from bayestuner.errors import InvalidGoal, InvalidSpace, InvalidTell
 from bayestuner.search.engine.explanation import Explanation
 from bayestuner.search.engine.history import MAX_TRIALS, EarlierStudy
-from bayestuner.search.engine.transfer import MAX_STUDIES
+from bayestuner.search.engine.transfer import MAX_CONFIGURATIONS, MAX_STUDIES
 
 SPACE = bt.Space(bt.Integer("cores", 1, 14), bt.Integer("batch_size", 1, 16))
 GOAL = bt.Goal(minimize="power_w", subject_to=["throughput >= 90"])
@@ -84,13 +84,23 @@ def test_a_study_that_misleads_loses_its_weight():
 def test_explain_names_the_studies_and_their_weight(earlier):
     tuner = search(8, earlier)
     explained = [tuner.explain(t) for t in tuner.trials]
-    assert [e.learnt for e in explained[:3]] == ["the most promising of evenly spread ones, as in resnet and bert"] * 3
+    assert [e.learnt for e in explained[:3]] == ["the most promising of evenly spread ones, as in resnet and bert", "", ""]
     last = explained[-1]
     assert last.history == ("resnet", "bert")
     assert last.history_weight > 0.8
     assert last.learnt == f"as in resnet and bert, weight {last.history_weight:.2g}"
     assert math.isfinite(last.log_expected_improvement)
     assert Explanation("design").learnt == ""
+
+
+def test_history_chooses_the_first_row_after_one_that_was_adopted(earlier):
+    tuner = bt.Tuner(SPACE, GOAL, history=earlier)
+    trial = tuner.adopt({"cores": 14, "batch_size": 16})
+    tuner.tell(trial, server(trial.config))
+    first = tuner.ask()
+    assert tuner.explain(first).history == ("resnet", "bert")
+    tuner.tell(first, server(first.config))
+    assert tuner.explain(tuner.ask()).history == ()
 
 
 def test_limits_of_earlier_studies_are_not_those_of_the_new_one(earlier):
@@ -124,10 +134,12 @@ def test_a_study_without_a_goal_is_learnt_from(earlier):
 def test_no_more_is_used_than_helps():
     configs = list(SPACE)[: MAX_TRIALS + 5]
     trials = [(c, server(c)) for c in [*configs, configs[-1], configs[-1]]]
-    tuner = bt.Tuner(SPACE, GOAL, history=[EarlierStudy(f"s{i}", SPACE, trials, GOAL) for i in range(MAX_STUDIES + 2)])
-    assert [s.name for s in tuner._transfer.studies] == [f"s{i + 2}" for i in range(MAX_STUDIES)]
-    assert all(codes.shape[0] == MAX_TRIALS + 2 for codes in tuner._transfer._codes)
-    assert {len(np.unique(codes, axis=0)) for codes in tuner._transfer._codes} == {MAX_TRIALS}
+    for count, each in ((1, MAX_TRIALS), (MAX_STUDIES + 2, MAX_CONFIGURATIONS // MAX_STUDIES)):
+        tuner = bt.Tuner(SPACE, GOAL, history=[EarlierStudy(f"s{i}", SPACE, trials, GOAL) for i in range(count)])
+        used = min(count, MAX_STUDIES)
+        assert [s.name for s in tuner._transfer.studies] == [f"s{i + count - used}" for i in range(used)]
+        assert all(codes.shape[0] == each + 2 for codes in tuner._transfer._codes)  # the last configuration was run three times
+        assert {len(np.unique(codes, axis=0)) for codes in tuner._transfer._codes} == {each}
 
 
 @pytest.mark.parametrize(
