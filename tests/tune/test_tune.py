@@ -137,9 +137,11 @@ def test_no_configuration_meets_the_goal(tmp_path):
     assert "nearest" in done.stdout
 
 
-def test_another_job_in_the_same_study_is_refused(tmp_path):
+def test_another_job_in_a_study_that_is_not_finished_is_refused(tmp_path):
     job = write_job(tmp_path, budget=2)
     assert run_cli("tune", job, "--study", tmp_path / "s").returncode in RECOMMENDED
+    with Study.open(tmp_path / "s") as study:
+        study.set_result(None)  # as if it had been stopped before its end
     changes = ("[64, 128, 256]", "[64, 256]"), ("throughput >= 50", "throughput >= 51"), ('"item"', '"image"')
     for change in changes:
         write_job(tmp_path, budget=2, replace=[change])

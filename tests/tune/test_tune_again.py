@@ -141,6 +141,21 @@ def test_a_changed_program_is_said_at_the_start_and_in_the_result(machine, write
         assert [list(f["programs"])[-1] for f in study.provenance() if "programs" in f] == [str(path)] * 2
 
 
+def test_a_finished_study_of_another_goal_is_followed_by_one_that_learns_from_it(machine, write, tmp_path):
+    call(write(), tmp_path, strategy="random")
+    result, told = call(write(bound="throughput >= 20"), tmp_path)
+    assert result.study_path == tmp_path / "s-2"
+    assert told.notes[0].startswith(f"the study in {tmp_path / 's'} is finished, and since then the goal was")
+    assert told.notes[1].startswith("learning from earlier studies, as far as they predict this job: s (")
+    assert result.summary.learnt_from == ("s",)
+    made = machine.runs
+    again, told = call(write(bound="throughput >= 20"), tmp_path)
+    assert (again.study_path, machine.runs) == (tmp_path / "s-2", made)
+    assert "goes on in" in told.notes[0]
+    first, _ = call(write(), tmp_path)
+    assert first.study_path == tmp_path / "s"
+
+
 def test_a_program_that_stays_the_same_is_not_spoken_of(machine, write, tmp_path):
     call(write(budget=4), tmp_path, strategy="random")
     result, told = call(write(budget=5), tmp_path)
