@@ -1,6 +1,6 @@
 """What the tests of `tune`'s parts share: a job and a scripted stand-in for the runner."""
 
-from bayestuner.measure.run.runner import RunRecord
+from bayestuner.measure.run.record import RunRecord
 from bayestuner.trial import Measured, Reading
 from bayestuner.tune import Progress
 

@@ -90,7 +90,7 @@ def _progress() -> GridProgress:
         """One line per row."""
 
         def __init__(self) -> None:
-            self._unit = "item"
+            self._job: Job | None = None
             self._estimated = False
 
         def note(self, text: str) -> None:
@@ -99,7 +99,7 @@ def _progress() -> GridProgress:
 
         def grid_began(self, job: Job, table: Table, n: int, done: int, facts: Mapping[str, Any]) -> None:
             """Print what is about to happen."""
-            self._unit, self._estimated = job.unit, table.provenance.estimated
+            self._job, self._estimated = job, table.provenance.estimated
             meter = facts["meter"]
             source = "none" if meter is None else meter["source"] + (", ESTIMATED, not measured" if meter["estimated"] else "")
             head = f"{job.name}: {n} configurations, {done} of them measured"
@@ -110,8 +110,14 @@ def _progress() -> GridProgress:
             config = " ".join(harmless(f"{name}={value}") for name, value in row.config.items())
             if isinstance(row.outcome, Measured):
                 values = row.outcome.values
-                shown = [m for m in ("throughput", "power_w", "cpu_s_per_item", "latency_p99_s") if m in values]
-                figures = [quantity(m, values[m], self._unit) + (" est." if self._estimated and m in POWER_METRICS else "") for m in shown]
+                assert self._job is not None  # noqa: S101 - `grid_began` comes first
+                names = ("duration_s", "throughput", "power_w", "cpu_s_per_item", "latency_p99_s", *self._job.metrics)
+                shown = [m for m in names if m in values]
+                own = self._job.metrics
+                figures = [
+                    f"{m} " * (m in own) + quantity(m, values[m], self._job) + (" est." if self._estimated and m in POWER_METRICS else "")
+                    for m in shown
+                ]
                 told = ", ".join(figures) + (f" ({', '.join(row.outcome.flags)})" if row.outcome.flags else "")
             else:
                 told = harmless(f"{row.outcome.kind}: {row.outcome.message}")

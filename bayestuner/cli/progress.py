@@ -17,7 +17,7 @@ from bayestuner.measure.energy.meter import EnergyMeter
 from bayestuner.measure.job.job import Job
 from bayestuner.measure.metrics import POWER_METRICS
 from bayestuner.report.result import came_to
-from bayestuner.report.words import duration, label, quantity
+from bayestuner.report.words import Units, duration, label, quantity
 from bayestuner.study.study import Study
 from bayestuner.trial import Measured
 from bayestuner.tune import Progress, RunProgress
@@ -64,7 +64,7 @@ class Lines(Progress):
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
-        self._unit = "item"
+        self._units: Units | None = None
         self._estimated = False
         self._metrics: list[str] = []
         self._study: Study | None = None
@@ -75,14 +75,18 @@ class Lines(Progress):
 
     def began(self, study: Study, job: Job, *, resumed: bool, meter: EnergyMeter | None, isolation: Isolation | None) -> None:
         """Print what is about to happen."""
-        self._study, self._unit = study, job.unit
+        self._study, self._units = study, job
         self._estimated = meter is not None and meter.estimated
         knobs = {k.name for k in study.space.knobs}
-        wanted = [*study.goal.metrics, *(["power_w"] if meter is not None else []), "throughput"]
+        wanted = [
+            *study.goal.metrics,
+            *(["power_w"] if meter is not None else []),
+            "duration_s" if job.runs_to_completion else "throughput",
+        ]
         self._metrics = [m for m in dict.fromkeys(wanted) if m not in knobs]
         names = [k.name for k in study.space.knobs]
         self._widths = [max(len(k.name), *(len(str(v)) for v in k.values)) for k in study.space.knobs]
-        self._widths += [max(len(label(m, self._unit, estimated=False)), len(self._quantity(m, 1.234))) for m in self._metrics]
+        self._widths += [max(len(label(m, job, estimated=False)), len(self._quantity(m, 1.234))) for m in self._metrics]
         done = sum(r.tell_seq is not None for r in study.records())
         knob_text = " x ".join(f"{k.name} ({len(k)})" for k in study.space.knobs)
         self.line(f"{job.name}: {len(study.space)} configurations = {knob_text}, {study.info.budget} runs")
@@ -91,7 +95,7 @@ class Lines(Progress):
         self.line(f"  limits   {isolation.name if isolation is not None else 'none'}")
         self.line(f"  study    {study.folder}" + (f", going on after {done} finished runs" if resumed else ""))
         self.line("")
-        self.line(self._row("  run", [*names, *(label(m, self._unit, estimated=False) for m in self._metrics)], ""))
+        self.line(self._row("  run", [*names, *(label(m, job, estimated=False) for m in self._metrics)], ""))
 
     def run_finished(self, run: RunProgress) -> None:
         """Print how it ended."""
@@ -123,7 +127,8 @@ class Lines(Progress):
 
     def _quantity(self, metric: str, value: float) -> str:
         estimate = " est." if self._estimated and metric in POWER_METRICS else ""
-        return quantity(metric, value, self._unit) + estimate
+        assert self._units is not None  # noqa: S101 - `began` comes first
+        return quantity(metric, value, self._units) + estimate
 
 
 class Live(Lines):

@@ -11,6 +11,7 @@ from bayestuner.cli.reading import reading
 
 if TYPE_CHECKING:
     from bayestuner.goal import Goal
+    from bayestuner.report.words import Units
     from bayestuner.search.strategy import Recommendation
     from bayestuner.study.study import Study
     from bayestuner.study.summary import Summary
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
             if args.json:
                 emit({"version": VERSION, "study": str(args.study), "goal": str(goal), "recommendation": recommendation_form(advice)})
             else:
-                _print_advice(goal, advice, summary.unit, estimated=summary.estimated)
+                _print_advice(goal, advice, summary, estimated=summary.estimated)
             return exit_codes.OK if advice.p_feasible >= LIKELY else exit_codes.NO_CONFIGURATION
     return _launch(args, goal)
 
@@ -111,15 +112,15 @@ def advice_for(study: Study, goal: Goal) -> Recommendation:
     return Recommendation(study.space.row(near.config), near.config, expected, advice.p_feasible, None)
 
 
-def _print_advice(goal: Goal, advice: Recommendation, unit: str, *, estimated: bool) -> None:
+def _print_advice(goal: Goal, advice: Recommendation, units: Units, *, estimated: bool) -> None:
     from bayestuner.report.words import config_text, label, quantity
 
     likely = advice.p_feasible >= LIKELY
     print(f"goal: {goal}\n{'best' if likely else 'nearest, but unlikely to meet the goal'}: {config_text(advice.config)}")
     for name, p in advice.expected.items():
-        low, mean, high = (quantity(name, v, unit) for v in (p.low, p.mean, p.high))
+        low, mean, high = (quantity(name, v, units) for v in (p.low, p.mean, p.high))
         interval = "measured once" if p.low == p.high else f"95 % interval {low} to {high}{', by the model' if likely else ''}"
-        print(f"  {label(name, unit, estimated=estimated)}: {mean} ({interval})")
+        print(f"  {label(name, units, estimated=estimated)}: {mean} ({interval})")
     print(f"  chance that it meets the goal, by the model: {100 * advice.p_feasible:.0f} %")
     print("  not launched for these bounds: --launch does that, beside the runners-up and the all-max default")
 

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
             goal = study.resolved_goal or study.goal
             trials = [r.trial for r in records]
-            print(front_text(study, goal, trials, summary.unit, estimated=summary.estimated, width=table_width(sys.stdout)))
+            print(front_text(study, goal, trials, summary, estimated=summary.estimated, width=table_width(sys.stdout)))
         elif args.csv:
             from bayestuner.report.export import study_data
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
+
+Mode = Literal["batches", "to_completion"]
+"""What one run of a job is: a window over the batches of a job that goes on until it is stopped, or executions from start to exit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric that a test run can report. Every such metric is above 0.
+    """A metric that a test run can report by itself; a job file may add others. Every such metric is above 0.
 
     Attributes
     ----------
@@ -27,6 +31,8 @@ class Metric:
         Whether the job has to report each batch: lines of output say nothing of a single one.
     highest : float or None
         The largest value it can have, where there is one.
+    only : str or None
+        The one mode of jobs that reports it; None: both do.
     """
 
     unit: str
@@ -37,26 +43,45 @@ class Metric:
     needs_meter: bool = False
     needs_batches: bool = False
     highest: float | None = None
+    only: Mode | None = None
 
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
+        "duration_s": Metric(
+            "s",
+            'time of one execution, from ready (from its start where it never says so) to its exit; only with `mode = "to_completion"`',
+            "duration",
+            "s",
+            only="to_completion",
+        ),
         "power_w": Metric(
             "W",
-            "mean power of the whole machine's packages and memory over the window; needs an energy meter",
+            "mean power of the whole machine's packages and memory over the window, or over the executions; needs an energy meter",
             "power",
             "W",
             needs_meter=True,
         ),
+        "energy_j": Metric(
+            "J",
+            'energy of one execution; only with `mode = "to_completion"`; needs an energy meter',
+            "energy",
+            "J",
+            needs_meter=True,
+            only="to_completion",
+        ),
         "energy_j_per_item": Metric(
             "J",
-            "energy over the window divided by the items done in it; needs an energy meter",
+            "energy over the window, or of an execution, divided by the items done in it; needs an energy meter",
             "energy per {unit}",
             "J",
             needs_meter=True,
         ),
         "throughput": Metric(
-            "items/s", "items done per second between the first and the last batch completion of the window", "throughput", "{unit}/s"
+            "items/s",
+            "items done per second between the first and the last batch completion of the window, or in an execution that reports items",
+            "throughput",
+            "{unit}/s",
         ),
         "latency_p50_s": Metric(
             "s",
@@ -65,8 +90,18 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             "ms",
             1e3,
             needs_batches=True,
+            only="batches",
         ),
-        "latency_p99_s": Metric("s", "99th percentile of the latency of a batch, likewise", "latency p99", "ms", 1e3, needs_batches=True),
+        "latency_p99_s": Metric(
+            "s", "99th percentile of the latency of a batch, likewise", "latency p99", "ms", 1e3, needs_batches=True, only="batches"
+        ),
+        "cpu_s": Metric(
+            "s",
+            'CPU time of all the job\'s processes in one execution; only with `mode = "to_completion"`',
+            "CPU time",
+            "s",
+            only="to_completion",
+        ),
         "cpu_s_per_item": Metric("s", "CPU time of all the job's processes per item", "CPU time per {unit}", "ms", 1e3),
         "cpu_utilisation": Metric(
             "1",
@@ -85,3 +120,8 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 
 LATENCY_METRICS = frozenset(name for name, metric in METRICS.items() if metric.needs_batches)
 POWER_METRICS = frozenset(name for name, metric in METRICS.items() if metric.needs_meter)
+
+
+def metrics_of_mode(mode: Mode) -> tuple[str, ...]:
+    """The built-in metrics that runs of a job of this mode can report."""
+    return tuple(name for name, metric in METRICS.items() if metric.only in (None, mode))

@@ -1,6 +1,7 @@
-"""How a Python job reports to BayesTuner: call `ready` once, then `done` after every batch. Standard library only.
+"""How a Python job reports to BayesTuner: call `ready` once, then `done` after every batch; `value` for metrics of its own. Standard
+library only.
 
-Outside BayesTuner (without BAYESTUNER_FD) both do nothing, so they may stay in the program.
+Outside BayesTuner (without BAYESTUNER_FD) all three do nothing, so they may stay in the program.
 """
 
 import os
@@ -30,3 +31,8 @@ def done(items: int, latency_s: float | None = None) -> None:
     """
     latency = "" if latency_s is None else f" {round(1e9 * latency_s)}"
     _send(f"done {items} {time.monotonic_ns()}{latency}\n")
+
+
+def value(metric: str, number: float) -> None:
+    """Say a value of a metric of the job's own, which ``[metrics.NAME]`` of the job file describes; as often as there are values."""
+    _send(f"value {metric} {float(number)!r} {time.monotonic_ns()}\n")

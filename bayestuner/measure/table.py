@@ -19,11 +19,13 @@ from typing import Any
 from bayestuner.errors import StoreError
 from bayestuner.foreign_text import csv_cell, from_csv_cell
 from bayestuner.measure.job.command import text_of
-from bayestuner.measure.metrics import METRICS, POWER_METRICS
+from bayestuner.measure.metrics import METRICS, POWER_METRICS, metrics_of_mode
 from bayestuner.trial import Config, Failed, Measured, Outcome
 
 VERSION = 1
-_RUN_COLUMNS = ("window_s", "startup_s", "duration_s")
+_RUN_COLUMNS = {"window_s": "window_s", "startup_s": "startup_s", "duration_s": "duration_s"}
+"""Column -> detail of a run; how long the whole run took is the column ``run_s`` where ``duration_s`` is a metric of it."""
+_WITH_SPREAD = ("power_w", "throughput", "cpu_s_per_item", "duration_s")
 _OTHER_WORDS = {"knobs": "other knobs", "job": "another job", "power": "another power meter"}
 """What all rows of a table must have in common, by its name in the JSON file -> what to call a difference."""
 
@@ -42,7 +44,7 @@ class Provenance:
     knobs : list of str
         Names of the knobs.
     job : dict
-        What is run.
+        What is run; ``mode`` and ``metrics`` say which metrics its runs report, where they are not those of every job.
     power : dict or None
         The meter's source and boundary, and whether it is an estimate; None: no power is measured.
     """
@@ -85,13 +87,17 @@ class Table:
         self.about = path.with_suffix(".json")
         if self.about == path:
             raise StoreError(f"a table is a CSV file with a JSON file of the same name beside it; don't call the table {path.name}")
+        own = provenance.job.get("metrics", {})
+        known = [*metrics_of_mode(provenance.job.get("mode", "batches")), *own]
         metrics = [
-            metric_column(m, estimated=provenance.estimated) for m in METRICS if provenance.power is not None or m not in POWER_METRICS
+            metric_column(m, estimated=provenance.estimated) for m in known if provenance.power is not None or m not in POWER_METRICS
         ]
-        spread = [f"{metric_column(m, estimated=provenance.estimated)}_sd" for m in ("power_w", "throughput", "cpu_s_per_item")]
+        spread = [f"{metric_column(m, estimated=provenance.estimated)}_sd" for m in (*_WITH_SPREAD, *own)]
+        self._units = {name: METRICS[name].unit if name in METRICS else own[name]["unit"] for name in known}
         self._metrics = metrics
         self._spread = [name for name in spread if name.removesuffix("_sd") in metrics]
-        self.columns = [*provenance.knobs, "status", *metrics, *self._spread, *_RUN_COLUMNS, "measured_utc", "flags", "message"]
+        self._run_columns = {"run_s" if column in metrics else column: detail for column, detail in _RUN_COLUMNS.items()}
+        self.columns = [*provenance.knobs, "status", *metrics, *self._spread, *self._run_columns, "measured_utc", "flags", "message"]
         self.starts: list[dict[str, Any]] = []
         try:
             self.rows = self._read() if path.exists() else []
@@ -154,7 +160,7 @@ class Table:
                     row[name] = f"{reading.value:.6g}"
                 if f"{name}_sd" in row and reading.sd is not None:
                     row[f"{name}_sd"] = f"{reading.sd:.3g}"
-        row |= {name: f"{details[name]:.4g}" for name in _RUN_COLUMNS if details.get(name) is not None}
+        row |= {column: f"{details[name]:.4g}" for column, name in self._run_columns.items() if details.get(name) is not None}
         return row
 
     def _read(self) -> list[dict[str, str]]:
@@ -179,7 +185,7 @@ class Table:
         return {"version": VERSION, "knobs": self.provenance.knobs, "job": self.provenance.job, "power": self.provenance.power}
 
     def _write_about(self) -> None:
-        units = {metric_column(name, estimated=self.provenance.estimated): metric.unit for name, metric in METRICS.items()}
+        units = {metric_column(name, estimated=self.provenance.estimated): unit for name, unit in self._units.items()}
         about = {**self._about(), "units": {name: units[name] for name in self._metrics}, "starts": self.starts}
         _replace(self.about, (json.dumps(about, indent=1) + "\n").encode())
 

@@ -55,6 +55,9 @@ def _meter(check: Check) -> str:
 
 def _time(check: Check) -> str:
     budget, settings = check.job.measure.budget, check.job.measure
+    if check.job.runs_to_completion:
+        each = f"{settings.min_executions} executions of the job or more, each of {duration(settings.execution_timeout_s)} at most"
+        return f"{budget} runs of the search, then up to {check.launches} final launches; a run is {each}"
     least, most = budget * check.least_run_s, budget * (settings.startup_timeout_s + check.most_run_s)
     text = f"{budget} runs of the search take {duration(least)} at least and, slow starts included, {duration(most)} at most"
     if not check.launches:
@@ -85,6 +88,6 @@ def _short_run(check: Check, run: PlannedRun) -> str:
     if not isinstance(outcome, Measured):
         return came_to(outcome, run.config, None, room=400)
     estimated = check.meter is not None and check.meter[2]
-    unit = check.job.unit
-    read = [f"{label(m, unit, estimated=estimated)} {quantity(m, r.value, unit)}" for m, r in outcome.metrics.items()]
-    return f"ended well; in a window of {SHORT_RUN_S:g} s at most, too short to go by: {', '.join(read)}"
+    read = [f"{label(m, check.job, estimated=estimated)} {quantity(m, r.value, check.job)}" for m, r in outcome.metrics.items()]
+    what = "one execution" if check.job.runs_to_completion else f"in a window of {SHORT_RUN_S:g} s at most"
+    return f"ended well; {what}, too short to go by: {', '.join(read)}"

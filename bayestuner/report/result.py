@@ -21,7 +21,9 @@ from bayestuner.study.store import Record
 from bayestuner.study.summary import Summary
 from bayestuner.trial import Failed, Measured
 
-ALWAYS_SHOWN = ("power_w", "throughput", "energy_j_per_item", "latency_p50_s", "cpu_s_per_item", "memory_peak_bytes")
+ALWAYS_SHOWN = (
+    "duration_s", "power_w", "energy_j", "throughput", "energy_j_per_item", "latency_p50_s", "cpu_s_per_item", "cpu_s", "memory_peak_bytes",
+)  # fmt: skip
 
 UNTELLABLE = 0.25
 """Noise from which on "within noise" would say nothing."""
@@ -90,10 +92,10 @@ def comparison(summary: Summary, shown: Side) -> tuple[list[str], list[list[str]
     header = ["", f"{title} (= all-max)" if same else title, *(["all-max"] if len(sides) > 1 else [])]
     rows = [[name, *(str(s.config[name]) for s in sides)] for name in shown.config]
     goal = summary.judged_goal or summary.goal
-    names = [m for m in dict.fromkeys([*goal.metrics, *ALWAYS_SHOWN]) if any(m in s.figures for s in sides)]
+    names = [m for m in dict.fromkeys([*goal.metrics, *summary.metric_units, *ALWAYS_SHOWN]) if any(m in s.figures for s in sides)]
     for name in names:
-        cells = [with_interval(name, s.figures[name], summary.unit) if name in s.figures else "-" for s in sides]
-        rows.append([label(name, summary.unit, estimated=summary.estimated), *cells])
+        cells = [with_interval(name, s.figures[name], summary) if name in s.figures else "-" for s in sides]
+        rows.append([label(name, summary, estimated=summary.estimated), *cells])
     rows.append(["meets the goal", *(_verdict(s, goal) for s in sides)])
     return header, rows
 
@@ -153,8 +155,8 @@ def closing(summary: Summary, study_path: Path, records: Sequence[Record]) -> li
 
 def _drift(summary: Summary) -> str:
     """How far the all-max configuration has moved since its first run."""
-    moved = ", ".join(f"{label(d.metric, summary.unit, estimated=summary.estimated)} {100.0 * d.change:+.1f} %" for d in summary.drift)
-    beyond = [label(d.metric, summary.unit, estimated=summary.estimated) for d in summary.drift if d.beyond_noise]
+    moved = ", ".join(f"{label(d.metric, summary, estimated=summary.estimated)} {100.0 * d.change:+.1f} %" for d in summary.drift)
+    beyond = [label(d.metric, summary, estimated=summary.estimated) for d in summary.drift if d.beyond_noise]
     noise = max(d.noise for d in summary.drift)
     if beyond:
         verdict = f"more than noise: {', '.join(beyond)}"
@@ -208,7 +210,7 @@ def _change(summary: Summary) -> str | None:
     if paired is None or metric in POWER_METRICS:
         return None
     half = "" if paired.half_width is None else f" ± {100.0 * paired.half_width:.1f}"
-    what = label(metric, summary.unit, estimated=False)
+    what = label(metric, summary, estimated=False)
     return f"{what} {100.0 * paired.mean:+.1f}{half} % against the all-max default, launch by launch over {paired.n} pairs"
 
 
@@ -225,12 +227,12 @@ def _run_counts(summary: Summary, records: Sequence[Record]) -> str:
 def _run_rows(summary: Summary, records: Sequence[Record], room: int | None = None) -> tuple[list[str], list[list[str]]]:
     goal = summary.search_goal
     knobs = list(records[0].trial.config) if records else []
-    metrics = [m for m in dict.fromkeys([*summary.goal.metrics, "power_w", "throughput"]) if m not in knobs]
+    metrics = [m for m in dict.fromkeys([*summary.goal.metrics, "power_w", "throughput", "duration_s"]) if m not in knobs]
     metrics = [m for m in metrics if any(m in r.trial.metrics for r in records)]
-    header = ["run", "role", *knobs, *(label(m, summary.unit, estimated=summary.estimated) for m in metrics), "came to"]
+    header = ["run", "role", *knobs, *(label(m, summary, estimated=summary.estimated) for m in metrics), "came to"]
     rows = []
     for r in records:
-        cells = [quantity(m, r.trial.metrics[m], summary.unit) if m in r.trial.metrics else "" for m in metrics]
+        cells = [quantity(m, r.trial.metrics[m], summary) if m in r.trial.metrics else "" for m in metrics]
         rows.append(
             [
                 str(r.trial.number + 1),

@@ -53,7 +53,7 @@ def why_not_best_reading(summary: Summary) -> str | None:
     if best is None or decision is None or (summary.recommended is not None and best.config == summary.recommended.config):
         return None
     objective = summary.goal.objective
-    read = f" ({quantity(objective, best.figures[objective].mean, summary.unit)})" if objective in best.figures else ""
+    read = f" ({quantity(objective, best.figures[objective].mean, summary)})" if objective in best.figures else ""
     text = f"{config_text(best.config)} had the best reading of the search{read}"
     contender = decision.contender(best.config)
     if contender in _named(summary, decision):
@@ -141,7 +141,7 @@ def _outcome(summary: Summary, contender: Contender) -> str:
 def _compared(summary: Summary, contender: Contender) -> str:
     """The objective against the default, and how sure it is to be better."""
     metric = summary.goal.objective
-    name = label(metric, summary.unit, estimated=summary.estimated)
+    name = label(metric, summary, estimated=summary.estimated)
     change, default = contender.changes.get(metric), summary.baseline
     if change is not None:
         half = "" if change.half_width is None else f" ± {100 * change.half_width:.1f}"
@@ -150,7 +150,7 @@ def _compared(summary: Summary, contender: Contender) -> str:
         value, usual = contender.side.config[metric], default.config[metric]
         return f"{name} {value}, as the default has it" if value == usual else f"{name} {value} instead of {usual}"
     elif metric in contender.side.figures:
-        text = f"{name} {with_interval(metric, contender.side.figures[metric], summary.unit)}"
+        text = f"{name} {with_interval(metric, contender.side.figures[metric], summary)}"
     else:
         text = name
     return f"{text} (chance to be better {_percent(contender.chance_better)})"
@@ -165,7 +165,7 @@ def _missed(summary: Summary, contender: Contender) -> str:
     said = [
         f"{bound} by {100 * bound.violation(value) / abs(bound.limit):.1f} %"
         if bound.limit
-        else f"{bound} by {quantity(bound.metric, bound.violation(value), summary.unit)}"
+        else f"{bound} by {quantity(bound.metric, bound.violation(value), summary)}"
         for bound, value in missed
     ]
     return f"misses {', '.join(said)}" if said else "does not hold the goal"

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from bayestuner.foreign_text import harmless
 from bayestuner.measure.metrics import METRICS, POWER_METRICS
 from bayestuner.study.figures import Figure
 
 
-def label(metric: str, unit: str, *, estimated: bool) -> str:
+class Units(Protocol):
+    """What names the units of a job's figures, such as a `Job` or a `Summary`."""
+
+    @property
+    def unit(self) -> str:
+        """What one item is."""
+
+    @property
+    def metric_units(self) -> Mapping[str, str]:
+        """Unit of each metric of the job's own."""
+
+
+def label(metric: str, units: Units, *, estimated: bool) -> str:
     """What a metric is called in a table; power from an estimate always says so."""
-    text = METRICS[metric].label.format(unit=unit) if metric in METRICS else metric
+    text = METRICS[metric].label.format(unit=units.unit) if metric in METRICS else metric
     return f"{text} (estimated)" if estimated and metric in POWER_METRICS else text
 
 
@@ -27,21 +39,23 @@ def number(value: float) -> str:
     return f"{value:.3e}"
 
 
-def scaled(metric: str, unit: str) -> tuple[float, str]:
-    """Factor and unit a metric is shown in; a knob, or a metric of a simulation, is shown as it is."""
+def scaled(metric: str, units: Units) -> tuple[float, str]:
+    """Factor and unit a metric is shown in; one of the job's own, a knob, or a metric of a simulation, is shown as it is."""
     known = METRICS.get(metric)
-    return (1.0, "") if known is None else (known.shown_factor, known.shown_unit.format(unit=unit))
+    if known is None:
+        return 1.0, harmless(units.metric_units.get(metric, ""))
+    return known.shown_factor, known.shown_unit.format(unit=units.unit)
 
 
-def quantity(metric: str, value: float, unit: str) -> str:
+def quantity(metric: str, value: float, units: Units) -> str:
     """A value with its unit."""
-    factor, shown = scaled(metric, unit)
+    factor, shown = scaled(metric, units)
     return f"{number(value * factor)} {shown}".strip()
 
 
-def with_interval(metric: str, figure: Figure, unit: str) -> str:
+def with_interval(metric: str, figure: Figure, units: Units) -> str:
     """A mean, the half width of its 95 % interval where it has one, and its unit."""
-    factor, shown = scaled(metric, unit)
+    factor, shown = scaled(metric, units)
     mean = number(figure.mean * factor)
     if figure.half_width is None:
         return f"{mean} {shown}".strip()

@@ -81,12 +81,13 @@ def read_table(path: Path) -> MeasuredTable:
         text = path.read_bytes()
         metrics = tuple(about["units"])
         names = [str(name) for name in about["knobs"]]
-        rows = _read_rows(text, [*names, "status", *metrics, "duration_s", "flags", "message"])
+        took = "run_s" if "duration_s" in metrics else "duration_s"
+        rows = _read_rows(text, [*names, "status", *metrics, took, "flags", "message"])
         grid = about["starts"][-1].get("knobs") if about["starts"] else None
         knobs = [_knob_of_grid(entry, rows) for entry in grid] if grid else [_knob_by_values(name, rows) for name in names]
         space, order = _space_of(knobs, rows)
         outcomes = [_outcome(rows[i], metrics, i + 2) for i in order]
-        duration_s = np.array([_number(rows[i], "duration_s", i + 2) or 0.0 for i in order])
+        duration_s = np.array([_number(rows[i], took, i + 2) or 0.0 for i in order])
         job, unit = harmless(str(about["job"]["name"])), harmless(str(about["job"]["unit"]))
     except OSError as error:
         raise StoreError(f"can't read the table {path}: {error.strerror}; give the CSV file that bayestuner measure-grid wrote") from error

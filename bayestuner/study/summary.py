@@ -24,16 +24,18 @@ from bayestuner.trial import Config, Failed
 class Summary:
     """A study at a glance; `complete` once `tune` has come to its end.
 
-    `goal` is as given, `search_goal` what was searched with, `judged_goal` what the final figures are held against: with a relative bound
-    the last two differ, see `judging_goal`. `decision` is what the final launches decided: None where none were made, or an earlier
-    version made them; `best_reading` is the configuration with the best reading of the search. `changes` are those of the recommended
-    against the default configuration, round by round; `search_s` is the time of the runs up to the final launches, `duration_s` that of
-    all of them; `drift` is what the default configuration's final launches (or its latest reference, before there are any) say of the
+    `metric_units` are those of the job's own metrics. `goal` is as given, `search_goal` what was searched with, `judged_goal` what the
+    final figures are held against: with a relative bound the last two differ, see `judging_goal`. `decision` is what the final launches
+    decided: None where none were made, or an earlier version made them; `best_reading` is the configuration with the best reading of the
+    search. `changes` are those of the recommended against the default configuration, round by round; `search_s` is the time of the runs up
+    to the final launches, `duration_s` that of all of them; `drift` is what the default configuration's final launches (or its latest
+    reference, before there are any) say of the
     machine since its first run.
     """
 
     name: str
     unit: str
+    metric_units: dict[str, str]
     goal: Goal
     search_goal: Goal | None
     judged_goal: Goal | None
@@ -66,6 +68,7 @@ class Summary:
         return {
             "name": self.name,
             "unit": self.unit,
+            "metric_units": self.metric_units,
             "goal": str(self.goal),
             "resolved_goal": None if self.judged_goal is None else str(self.judged_goal),
             "complete": self.complete,
@@ -120,6 +123,7 @@ def summarise(study: Study, goal: Goal | None = None, answer: Mapping[str, Any] 
     return Summary(
         name=info.name,
         unit=(info.job or {}).get("unit", "item"),
+        metric_units={name: str(own["unit"]) for name, own in ((info.job or {}).get("metrics") or {}).items()},
         goal=given,
         search_goal=searched,
         judged_goal=goal,

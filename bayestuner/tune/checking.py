@@ -12,7 +12,8 @@ from bayestuner.measure.machine.lock import machine_lock
 from bayestuner.measure.machine.topology import read_topology
 from bayestuner.measure.run.knobs import open_knobs
 from bayestuner.measure.run.placement import Placement, configuration_variables, cpus_of, place
-from bayestuner.measure.run.runner import Runner, RunRecord
+from bayestuner.measure.run.record import RunRecord
+from bayestuner.measure.run.runner import Runner
 from bayestuner.measure.run.warmup import warmup_s
 from bayestuner.space import Categorical
 from bayestuner.study.finals import rules_of_settings
@@ -111,7 +112,8 @@ def check(job: Job, *, run: bool = False, progress: Progress | None = None, allo
 def _short(job: Job) -> Job:
     settings = job.measure
     shortest = min(settings.min_seconds, SHORT_RUN_S)
-    return replace(job, measure=replace(settings, min_seconds=shortest, max_seconds=max(shortest, min(settings.max_seconds, SHORT_RUN_S))))
+    longest = max(shortest, min(settings.max_seconds, SHORT_RUN_S))
+    return replace(job, measure=replace(settings, min_seconds=shortest, max_seconds=longest, min_executions=1))
 
 
 def _checked(job: Job, isolation: Isolation, meter: EnergyMeter | None, runs: tuple[PlannedRun, ...], warm_up_s: float) -> Check:

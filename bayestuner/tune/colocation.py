@@ -21,8 +21,9 @@ from bayestuner.measure.energy.meter import EnergyMeter
 from bayestuner.measure.job.job import Job
 from bayestuner.measure.machine.lock import machine_lock
 from bayestuner.measure.machine.topology import Topology, read_topology
-from bayestuner.measure.metrics import METRICS, POWER_METRICS
-from bayestuner.measure.run.runner import Runner, RunRecord
+from bayestuner.measure.metrics import POWER_METRICS
+from bayestuner.measure.run.record import RunRecord
+from bayestuner.measure.run.runner import Runner
 from bayestuner.measure.run.simultaneous import SimultaneousRuns
 from bayestuner.measure.run.warmup import warmup_s
 from bayestuner.space import Categorical, Knob, Ordinal, Space
@@ -161,7 +162,7 @@ class Colocation:
     def _check_goal(self) -> None:
         if self.goal.relative:
             raise InvalidGoal(f"the goal '{self.goal}' has a relative bound; jobs side by side take absolute ones")
-        reported = [f"{job.name}_{metric}" for job in self.jobs for metric in METRICS if metric not in POWER_METRICS]
+        reported = [f"{job.name}_{metric}" for job in self.jobs for metric in job.reported_metrics if metric not in POWER_METRICS]
         known = {POWER, *reported, *self.space.numeric_names}
         for metric in self.goal.metrics:
             if metric not in known:
@@ -244,6 +245,11 @@ def _check_jobs(jobs: Sequence[Job]) -> None:
     if len(jobs) < 2 or len(set(names)) < len(names):
         raise InvalidSpace(f"jobs side by side are two or more with names that differ, not {', '.join(names) or 'none'}")
     for job in jobs:
+        if job.runs_to_completion:
+            raise InvalidSpace(
+                f"{job.name} has the mode to_completion, and jobs side by side are measured while all of them work: take a job that goes "
+                "on until it is stopped"
+            )
         if job.knob_of_kind("cores") is None:
             raise InvalidSpace(f"{job.name} has no knob of kind cores; a job beside others needs one, so that the machine can be divided")
         other = [knob.name for knob in job.knobs if knob.kind not in KNOB_KINDS]

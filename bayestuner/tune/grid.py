@@ -20,7 +20,8 @@ from bayestuner.measure.machine.temperature import Cooldown
 from bayestuner.measure.machine.topology import read_topology
 from bayestuner.measure.run.knobs import open_knobs
 from bayestuner.measure.run.placement import cpus_of
-from bayestuner.measure.run.runner import Runner, RunRecord
+from bayestuner.measure.run.record import RunRecord
+from bayestuner.measure.run.runner import Runner
 from bayestuner.measure.run.warmup import warmup_s
 from bayestuner.measure.table import Provenance, Table
 from bayestuner.space import Categorical
@@ -223,6 +224,8 @@ def _job_facts(job: Job) -> dict[str, Any]:
         "env": dict(job.env),
         "throughput_regex": job.throughput_regex,
         **({} if job.decimal_mark is None else {"decimal_mark": job.decimal_mark}),
+        **({"mode": job.mode} if job.runs_to_completion else {}),
+        **({"metrics": {name: metric.as_dict() for name, metric in job.metrics.items()}} if job.metrics else {}),
         "min_seconds": measure.min_seconds,
         "max_seconds": measure.max_seconds,
         "relative_error": measure.relative_error,

@@ -54,6 +54,8 @@ def _job_facts(job: Job) -> dict[str, Any]:
         "path": str(job.path),
         "text": job.text,
         "unit": job.unit,
+        "mode": job.mode,
+        "metrics": {name: metric.as_dict() for name, metric in job.metrics.items()},
         "command": list(job.command),
         "env": dict(job.env),
         "env_keep": list(job.env_keep),
@@ -181,8 +183,8 @@ def _other_differences(study: Study, job: Job) -> list[str]:
     out = []
     if goal_to_json(study.goal) != goal_to_json(job.goal):
         out.append(f"the goal was '{study.goal}' and is '{job.goal}'")
-    then, now = study.info.job or {}, _job_facts(job)
-    for key in ("command", "env", "env_keep", "unit", "user", "throughput_regex", "ready_regex", "decimal_mark"):
+    then, now = {"mode": "batches", "metrics": {}, **(study.info.job or {})}, _job_facts(job)
+    for key in ("command", "mode", "env", "env_keep", "unit", "user", "throughput_regex", "ready_regex", "decimal_mark"):
         if key in then and then[key] != now[key]:
             out.append(f"job.{key} was {then[key]!r} and is {now[key]!r}")
     if "cwd" in then and then["cwd"] != now["cwd"] and then["cwd_from_file"] != now["cwd_from_file"]:
@@ -190,6 +192,10 @@ def _other_differences(study: Study, job: Job) -> list[str]:
     for key, what in (("knobs", "kind"), ("knob_variables", "variable"), ("knob_units", "unit")):
         before, after = then.get(key, {}), now[key]
         out += [f"the {what} of knob {k} was {before[k]} and is {after[k]}" for k in before if k in after and before[k] != after[k]]
+    before, after = (
+        {name: {k: v for k, v in own.items() if k != "about"} for name, own in facts["metrics"].items()} for facts in (then, now)
+    )
+    out += [f"the metric {m} was {before.get(m)} and is {after.get(m)}" for m in {**before, **after} if before.get(m) != after.get(m)]
     for key in ("placement", "smt", "housekeeping_cores"):
         measured, measures = then.get("measure", {}), now["measure"]
         if key in measured and measured[key] != measures[key]:

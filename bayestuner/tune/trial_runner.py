@@ -13,7 +13,8 @@ from bayestuner.measure.cgroup.isolation import GroupFault
 from bayestuner.measure.job.job import Job
 from bayestuner.measure.machine.temperature import Cooldown
 from bayestuner.measure.run.judging import DISTURBED
-from bayestuner.measure.run.runner import Runner, RunRecord
+from bayestuner.measure.run.record import RunRecord
+from bayestuner.measure.run.runner import Runner
 from bayestuner.study.finals import rules_of_settings
 from bayestuner.study.stopping import costs_budget
 from bayestuner.study.store import Record, Role

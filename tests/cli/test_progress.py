@@ -27,6 +27,7 @@ class Job:
     """A double: what the progress reads of a job."""
 
     name, unit = "toy", "image"
+    metric_units, runs_to_completion = {}, False
 
 
 @pytest.fixture

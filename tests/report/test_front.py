@@ -1,5 +1,7 @@
 """The front as text: only runs that none beats, with both metrics, and an estimate called one."""
 
+from types import SimpleNamespace
+
 import pytest
 from study_doubles import pretend_run, small_goal, small_space
 
@@ -7,6 +9,8 @@ from bayestuner.errors import InvalidGoal
 from bayestuner.goal import Goal
 from bayestuner.report.front import front_text
 from bayestuner.search.strategies.random_search import RandomSearch
+
+IMAGES = SimpleNamespace(unit="image", metric_units={})
 
 
 def searched(goal):
@@ -19,7 +23,7 @@ def searched(goal):
 
 def test_only_runs_that_none_beats_are_shown_with_both_metrics():
     strategy = searched(small_goal())
-    text = front_text(strategy, strategy.goal, strategy.trials, "image", estimated=True)
+    text = front_text(strategy, strategy.goal, strategy.trials, IMAGES, estimated=True)
     head, _, *lines = text.splitlines()
     table = [line.split() for line in lines if line[:1].isdigit() or line.strip()[:1].isdigit()]
     n_measured = sum(bool(t.metrics) for t in strategy.trials)
@@ -33,7 +37,7 @@ def test_only_runs_that_none_beats_are_shown_with_both_metrics():
 
 def test_before_anything_is_measured_it_says_so_and_a_goal_without_a_bound_is_refused():
     fresh = RandomSearch(small_space(), small_goal())
-    assert front_text(fresh, fresh.goal, fresh.trials, "image", estimated=False).startswith("no run was measured yet")
+    assert front_text(fresh, fresh.goal, fresh.trials, IMAGES, estimated=False).startswith("no run was measured yet")
     unbounded = searched(Goal(minimize="power_w"))
     with pytest.raises(InvalidGoal, match="a trade-off needs a bound"):
-        front_text(unbounded, unbounded.goal, unbounded.trials, "image", estimated=False)
+        front_text(unbounded, unbounded.goal, unbounded.trials, IMAGES, estimated=False)

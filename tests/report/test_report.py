@@ -1,6 +1,7 @@
 """Words and tables; above all, what may be claimed from an estimate."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from study_doubles import pretend_run, small_space
@@ -17,6 +18,8 @@ from bayestuner.trial import Measured, Reading
 
 BIGGEST = {"cores": 4, "memory_mib": 512, "batch_size": 8}
 SMALL = {"cores": 2, "memory_mib": 512, "batch_size": 8}
+
+IMAGES = SimpleNamespace(unit="image", metric_units={})
 
 
 def finished(path, *, estimated, drift=1.0):
@@ -118,10 +121,12 @@ def test_drift_of_the_default_is_reported(tmp_path, drift, verdict):
 
 def test_numbers_in_words():
     assert [number(v) for v in (0, 0.01234, 12.3456, 123.456, 4567.8, 1.5e7)] == ["0", "0.01234", "12.35", "123.5", "4568", "1.500e+07"]
-    assert quantity("throughput", 51.26, "image") == "51.26 image/s"
-    assert quantity("latency_p50_s", 0.0123, "image") == "12.30 ms"
-    assert quantity("memory_peak_bytes", 2**28, "image") == "256.0 MiB"
-    assert with_interval("power_w", figure([10.0, 12.0]), "image") == "11.00 ± 12.71 W"
+    own = SimpleNamespace(unit="image", metric_units={"p99_ms": "ms"})
+    assert quantity("p99_ms", 51.26, own) == "51.26 ms"
+    assert quantity("throughput", 51.26, IMAGES) == "51.26 image/s"
+    assert quantity("latency_p50_s", 0.0123, IMAGES) == "12.30 ms"
+    assert quantity("memory_peak_bytes", 2**28, IMAGES) == "256.0 MiB"
+    assert with_interval("power_w", figure([10.0, 12.0]), IMAGES) == "11.00 ± 12.71 W"
     assert [duration(s) for s in (5, 65, 3700)] == ["5 s", "1 min 05 s", "1 h 01 min"]
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from bayestuner.goal import Goal
-from bayestuner.measure.run.runner import RunRecord
+from bayestuner.measure.run.record import RunRecord
 from bayestuner.report.result import result_text
 from bayestuner.report.verdict import explanation, next_steps, why_not_best_reading
 from bayestuner.study.rounds import DETAIL, rounds_of

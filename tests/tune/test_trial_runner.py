@@ -5,7 +5,7 @@ from tune_doubles import measured
 
 from bayestuner.errors import MachineBusy
 from bayestuner.measure.cgroup.isolation import GroupFault
-from bayestuner.measure.run.runner import RunRecord
+from bayestuner.measure.run.record import RunRecord
 from bayestuner.trial import Failed
 
 

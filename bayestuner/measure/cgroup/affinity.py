@@ -80,10 +80,11 @@ class AffinityGroup(RunGroup):
         return child
 
     def usage(self) -> GroupUsage:
-        """CPU time of the living processes and of those they have waited for, to one clock tick; memory and OOM kills can't be known."""
+        """CPU time of the living processes, of those they have waited for and of the job's first process, to one clock tick; memory and OOM
+        kills can't be known."""
         tick_s = 1.0 / os.sysconf("SC_CLK_TCK")
         ticks = 0
-        for pid in self.pids():
+        for pid in {*self.pids(), *(child.pid for child in self._children)}:  # the first one's counters stay while it is a zombie
             fields = _stat(pid, self._proc)
             if len(fields) > 14:
                 ticks += sum(int(field) for field in fields[11:15])  # utime stime cutime cstime

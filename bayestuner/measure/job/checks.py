@@ -61,17 +61,33 @@ def check_name(job: Mapping[str, Any], path: Path, report: ReportMistake) -> Non
         report("job.name", f"{toml_text(name)} can't name the folder of a study ({rule}){given}")
 
 
-def check_patterns(job: Mapping[str, Any], report: ReportMistake) -> None:
-    """Check that throughput_regex has one group that catches a number, and that ready_regex and decimal_mark aren't given without it."""
-    pattern = job.get("throughput_regex")
+def check_patterns(job: Mapping[str, Any], report: ReportMistake, *, metrics_by_regex: bool = False) -> None:
+    """Check that throughput_regex has one group that catches a number, and that ready_regex and decimal_mark aren't given in vain.
+
+    Parameters
+    ----------
+    job : dict
+        The [job] section, checked.
+    report : callable
+    metrics_by_regex : bool
+        A metric of the job's own is read from its output.
+    """
+    pattern, to_completion = job.get("throughput_regex"), job.get("mode") == "to_completion"
     if pattern is None:
-        for name in ("ready_regex", "decimal_mark"):
+        useless = {"ready_regex": not to_completion, "decimal_mark": not metrics_by_regex}
+        for name in (name for name, in_vain in useless.items() if in_vain):
             if job.get(name) is not None and "throughput_regex" in job:
                 report(f"job.{name}", "given without job.throughput_regex; give both, or let the job report on the pipe")
         return
     compiled = re.compile(pattern)
     named = set(compiled.groupindex)
-    if not (named & {"items", "rate"} and not {"items", "rate"} <= named) and not (compiled.groups == 1 and not named):
+    if to_completion and "rate" in named:
+        report(
+            "job.throughput_regex",
+            "has a group rate, which says nothing of a whole execution; for a rate that the program prints write a metric, as in "
+            "[metrics.speed] regex = '([0-9.]+) items/s'",
+        )
+    elif not (named & {"items", "rate"} and not {"items", "rate"} <= named) and not (compiled.groups == 1 and not named):
         report(
             "job.throughput_regex",
             "needs one group that catches a number: (?P<items>...) for items since the last line, or (?P<rate>...) for items per second",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from bayestuner.goal import Bound, Goal
 from bayestuner.measure.job.keys import ReportMistake, check_table, suggestion
 from bayestuner.measure.job.knobs import JobKnob
 from bayestuner.measure.job.schema import GOAL_KEYS, ONE_GOAL_KEYS
-from bayestuner.measure.metrics import LATENCY_METRICS, METRICS, POWER_METRICS
+from bayestuner.measure.metrics import LATENCY_METRICS, METRICS, POWER_METRICS, Mode
 
 DEFAULT_PRESET = "default"
 MOST = 50
@@ -44,6 +44,8 @@ def build_goals(
     report: ReportMistake,
     *,
     read_by_output: bool = False,
+    mode: Mode = "batches",
+    own: Collection[str] = (),
 ) -> Goals | None:
     """Make the goals of the [goal] section; None where one was reported as wrong.
 
@@ -60,12 +62,15 @@ def build_goals(
     report : callable
     read_by_output : bool
         The job has a throughput_regex, whose lines say nothing of a single batch's latency.
+    mode : {"batches", "to_completion"}
+    own : collection of str
+        Names of the job's own metrics, those included that were reported as wrong.
     """
-    known = [*METRICS, *(knob.name for knob in made if knob.knob.numeric), *(set(knobs) - {knob.name for knob in made})]
-    lacking = _lacking(no_meter=settings.get("energy") == [], read_by_output=read_by_output)
+    known = [*METRICS, *own, *(knob.name for knob in made if knob.knob.numeric), *(set(knobs) - {knob.name for knob in made})]
+    lacking = _lacking(no_meter=settings.get("energy") == [], read_by_output=read_by_output, mode=mode)
     found = check_table(table, GOAL_KEYS, "goal", report)
-    own = {name: value for name, value in table.items() if name in _ONE_GOAL}
-    goal = _build_goal(own, "goal", known, made, lacking, report, is_empty=not table)
+    plain = {name: value for name, value in table.items() if name in _ONE_GOAL}
+    goal = _build_goal(plain, "goal", known, made, lacking, report, is_empty=not table)
     if goal is None or len(found) < len(GOAL_KEYS):
         return None
     if len(found["presets"]) > MOST:
@@ -81,7 +86,7 @@ def build_goals(
             report(key, f"{name!r} is what the [goal] section itself is called; give the preset another name")
             continue
         check_table(given, ONE_GOAL_KEYS, key, lambda where, problem: report(where, problem) if "unknown key" in problem else None)
-        kept = {k: v for k, v in own.items() if not (k in _OBJECTIVES and set(given) & set(_OBJECTIVES))}
+        kept = {k: v for k, v in plain.items() if not (k in _OBJECTIVES and set(given) & set(_OBJECTIVES))}
         preset = _build_goal({**kept, **{k: v for k, v in given.items() if k in _ONE_GOAL}}, key, known, made, lacking, report)
         if preset is not None:
             goals[name] = preset
@@ -120,7 +125,8 @@ def _build_goal(
             problems.append(_metric_problem(f"{key}.subject_to[{index}]", bounds[-1].metric, known, lacking, report))
     if any(problems) or len(objectives) != 1 or len(found) < len(ONE_GOAL_KEYS):
         return None
-    tightened = [_with_margin(bound, found["margin"]) for bound in bounds]
+    knob_names = {knob.name for knob in made}
+    tightened = [bound if bound.metric in knob_names else _with_margin(bound, found["margin"]) for bound in bounds]
     goal = Goal(minimize=found["minimize"], maximize=found["maximize"], subject_to=tightened)
     levels = {knob.name: knob.knob.values for knob in made if knob.knob.numeric}
     impossible = _impossible(goal, levels)
@@ -131,22 +137,22 @@ def _build_goal(
 
 
 def _with_margin(bound: Bound, margin: float) -> Bound:
-    """The bound with that share of its limit to spare; a knob is known exactly and needs none."""
-    if bound.metric not in METRICS:
-        return bound
+    """The bound with that share of its limit to spare."""
     return replace(bound, limit=bound.limit * (1.0 + margin if bound.sense == ">=" else 1.0 - margin))
 
 
 def _impossible(goal: Goal, levels: Mapping[str, Sequence[float]]) -> str | None:
     """Why no run can meet the bounds of a goal, with what to do; None where nothing speaks against it.
 
-    Every metric of a run is above 0, and a relative bound on a knob is a share of the knob's last value.
+    Every built-in metric of a run is above 0, one of the job's own is not below 0, and a relative bound on a knob is a share of the
+    knob's last value.
     """
     for bound in goal.bounds:
-        if bound.metric in METRICS:
-            if bound.sense == "<=" and bound.limit <= 0:
-                return f"{str(bound)!r} can't be met: the {bound.metric} of a run is above 0"
-            highest = METRICS[bound.metric].highest
+        if bound.metric not in levels:
+            built_in = METRICS.get(bound.metric)
+            if bound.sense == "<=" and (bound.limit < 0 or (bound.limit == 0 and built_in is not None)):
+                return f"{str(bound)!r} can't be met: the {bound.metric} of a run is {'above' if built_in else 'at least'} 0"
+            highest = None if built_in is None else built_in.highest
             if bound.sense == ">=" and not bound.relative and highest is not None and bound.limit > highest:
                 return f"{str(bound)!r} can't be met: {bound.metric} is {highest:g} at most"
             if bound.sense == ">=" and bound.relative and bound.limit >= SLIP_SHARE:
@@ -171,7 +177,7 @@ def _metric_problem(key: str, metric: str, known: Sequence[str], lacking: Mappin
     return False
 
 
-def _lacking(*, no_meter: bool, read_by_output: bool) -> dict[str, str]:
+def _lacking(*, no_meter: bool, read_by_output: bool, mode: Mode) -> dict[str, str]:
     """Metrics that no run of this job can have, each with why and what to do."""
     power = "needs an energy meter, but measure.energy is empty; name meters there"
     latency = (
@@ -179,4 +185,6 @@ def _lacking(*, no_meter: bool, read_by_output: bool) -> dict[str, str]:
         "let the job report each batch on the pipe, or name another metric"
     )
     found = dict.fromkeys(POWER_METRICS, power) if no_meter else {}
-    return found | (dict.fromkeys(LATENCY_METRICS, latency) if read_by_output else {})
+    found |= dict.fromkeys(LATENCY_METRICS, latency) if read_by_output else {}
+    others = {name: metric.only for name, metric in METRICS.items() if metric.only not in (None, mode)}
+    return found | {name: f"is a metric of jobs with job.mode = {only!r}, and this one has {mode!r}" for name, only in others.items()}

@@ -13,9 +13,10 @@ from bayestuner.goal import Goal
 from bayestuner.measure.job.command import fill_placeholders
 from bayestuner.measure.job.keys import suggestion
 from bayestuner.measure.job.knobs import JobKnob
+from bayestuner.measure.job.own_metrics import OwnMetric
 from bayestuner.measure.job.stop import StopCondition
 from bayestuner.measure.machine.core_order import CorePolicy
-from bayestuner.measure.metrics import LATENCY_METRICS, METRICS, POWER_METRICS
+from bayestuner.measure.metrics import LATENCY_METRICS, POWER_METRICS, Mode, metrics_of_mode
 from bayestuner.space import Categorical, Ordinal, Space
 from bayestuner.trial import Config
 
@@ -28,6 +29,8 @@ class MeasureSettings:
     min_seconds: float = 5.0
     max_seconds: float = 30.0
     relative_error: float = 0.02
+    min_executions: int = 2
+    execution_timeout_s: float = 600.0
     startup_timeout_s: float = 60.0
     warmup_seconds: float | None = None
     idle_seconds: float = 10.0
@@ -94,6 +97,10 @@ class Job:
         The user the job runs as; None: the one who runs BayesTuner.
     presets : mapping of str to Goal
         The goals of the file by name, see `with_preset`.
+    mode : {"batches", "to_completion"}
+        What one run of the job is.
+    metrics : mapping of str to OwnMetric
+        Metrics of the job's own, by name.
     """
 
     name: str
@@ -113,6 +120,29 @@ class Job:
     decimal_mark: str | None = None
     env_keep: tuple[str, ...] = ()
     presets: Mapping[str, Goal] = field(default_factory=lambda: MappingProxyType({}))
+    mode: Mode = "batches"
+    metrics: Mapping[str, OwnMetric] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def metric_units(self) -> dict[str, str]:
+        """Unit of each metric of the job's own."""
+        return {name: metric.unit for name, metric in self.metrics.items()}
+
+    @property
+    def runs_to_completion(self) -> bool:
+        """Whether a run is executions from start to exit."""
+        return self.mode == "to_completion"
+
+    @property
+    def read_by_output(self) -> bool:
+        """Whether the job's output says when it is ready or how many items it has done; otherwise the report pipe does."""
+        return self.throughput_regex is not None or self.ready_regex is not None
+
+    @property
+    def reported_metrics(self) -> tuple[str, ...]:
+        """The metrics that runs of this job may report: the built-in ones, then its own."""
+        unknown = LATENCY_METRICS if self.throughput_regex is not None else frozenset()
+        return (*(m for m in metrics_of_mode(self.mode) if m not in unknown), *self.metrics)
 
     @property
     def needs_power(self) -> bool:
@@ -184,5 +214,4 @@ class Job:
 
     def known_metrics(self) -> tuple[str, ...]:
         """The names that a goal may use: the metrics that runs report, and the knobs whose values are numbers."""
-        unknown = LATENCY_METRICS if self.throughput_regex is not None else frozenset()
-        return (*(m for m in METRICS if m not in unknown), *(k.name for k in self.space.knobs if k.numeric))
+        return (*self.reported_metrics, *(k.name for k in self.space.knobs if k.numeric))

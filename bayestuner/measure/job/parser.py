@@ -26,6 +26,7 @@ from bayestuner.measure.job.goals import build_goals
 from bayestuner.measure.job.job import Job, MeasureSettings
 from bayestuner.measure.job.keys import LONGEST_TEXT, ReportMistake, check_table, shortened, suggestion, toml_text
 from bayestuner.measure.job.knobs import CoreCount, build_knobs
+from bayestuner.measure.job.own_metrics import build_metrics
 from bayestuner.measure.job.schema import JOB_KEYS, MEASURE_KEYS, SECTIONS
 from bayestuner.measure.job.stop import build_stop
 from bayestuner.measure.job.user import access_problem, user_problem
@@ -172,11 +173,14 @@ def _build(
     known = sections["knobs"] if platforms is not None else {n: g for n, g in sections["knobs"].items() if not _is_of_platform(g)}
     knobs = build_knobs(known, cores, report, units, memory) if known or not sections["knobs"] else []
     mistakes += measure_mistakes
+    mode = job.get("mode", "batches")
+    read_by_output = job.get("throughput_regex") is not None or (mode == "to_completion" and job.get("ready_regex") is not None)
+    metrics = build_metrics(sections["metrics"], sections["knobs"].keys(), report, read_by_output=read_by_output)
     goals = build_goals(
-        sections["goal"], sections["knobs"], knobs, settings, report, read_by_output=job.get("throughput_regex") is not None
+        sections["goal"], sections["knobs"], knobs, settings, report, read_by_output=read_by_output, mode=mode, own=sections["metrics"]
     )
     check_name(job, path, report)
-    check_patterns(job, report)
+    check_patterns(job, report, metrics_by_regex=any(metric.source == "regex" for metric in metrics.values()))
     check_environment(job, report)
     cwd = _cwd(job, path, report)
     user = _user(job, cwd, report)
@@ -209,6 +213,8 @@ def _build(
         decimal_mark=job["decimal_mark"],
         env_keep=tuple(job["env_keep"]),
         presets=MappingProxyType(dict(goals.by_name)),
+        mode=mode,
+        metrics=MappingProxyType(metrics),
     )
     if set(placeholders(command[:1])) - set(BUILT_IN_PLACEHOLDERS):
         _program(made.argv(made.all_max_config())[0], made.env, user, report)
@@ -244,7 +250,7 @@ def _section(table: dict[str, Any], name: str, report: ReportMistake) -> dict[st
         return given
     if given is not None:
         report(name, f"expected a table, [{name}], not {toml_text(given)}")
-    elif name != "measure":
+    elif name not in ("measure", "metrics"):
         report(name, f"missing; a job file needs a [{name}] section")
     return {}
 

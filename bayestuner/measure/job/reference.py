@@ -53,6 +53,7 @@ It reports on the pipe whose descriptor is in `BAYESTUNER_FD`, one line of text 
 
     ready <nanoseconds>                         once, when the model is loaded
     done <items> <nanoseconds> [<latency>]      after every batch
+    value <metric> <number> <nanoseconds>       a value of a metric of the job's own, as often as there are values
 
 Nanoseconds are those of CLOCK_MONOTONIC (`time.monotonic_ns()` in Python). Reports must not overtake each other in time. A job that
 works on one batch after the other leaves the latency out: it is the time from one completion to the next. A server, or a job of several
@@ -68,9 +69,10 @@ for _ in range(1000):  # a real job goes on until it is stopped
     done(len(batch))
 ```
 
-Outside BayesTuner both do nothing. The job should go on until it is stopped by SIGTERM; one that ends by itself with status 0 after
-enough batches is measured over those. A program that can't be changed is read with `throughput_regex`; let it print line by line
-(`stdbuf -oL` helps where it doesn't).
+`value("accuracy", 0.76)` of the same module says a value of a metric of `[metrics]`. Outside BayesTuner all three do nothing. The job
+should go on until it is stopped by SIGTERM; one that ends by itself with status 0 after enough batches is measured over those. A program
+that runs to its end needs none of this, only the mode `to_completion`. A program that can't be changed is read with `throughput_regex`;
+let it print line by line (`stdbuf -oL` helps where it doesn't).
 
 Its numbers are read where there is one way to read them: a lone point is a decimal point, a lone comma a decimal comma (`12,5`) unless
 three digits follow it, and of two different marks the last is the decimal mark (`1,234.5`, `1.234,5`). For a number that can be read in two
@@ -80,7 +82,7 @@ time and a tenth of the run; a pattern that needs more fails the run.
 
 ## Metrics
 
-A goal may name these and every knob whose values are numbers (the memory knob by its name, in its unit).
+A goal may name these, the metrics of `[metrics]` and every knob whose values are numbers (the memory knob by its name, in its unit).
 
 | metric | unit | what it is |
 |---|---|---|
@@ -94,7 +96,7 @@ def reference_markdown() -> str:
         parts.append(f"## [{section}]\n\n{about}\n")
         if keys:
             parts.append(_key_table(keys))
-        else:
+        if section == "knobs":
             for kind, (what, kind_keys) in KNOB_KINDS.items():
                 parts.append(f'### kind = "{kind}"\n\n{what}\n')
                 if kind_keys:

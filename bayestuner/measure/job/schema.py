@@ -20,6 +20,14 @@ JOB_KEYS = (
         "env says so.",
     ),
     Key("unit", "text", "What one item is, for people: image, sentence, frame.", "item"),
+    Key(
+        "mode",
+        "text",
+        "`batches`: the job reports batch after batch until it is stopped, and a run is a window of that. `to_completion`: a run is an "
+        "execution from start to exit, made again until its figures are precise enough ([measuring](measuring.md)).",
+        "batches",
+        choices=("batches", "to_completion"),
+    ),
     Key("cwd", "text", "Folder the job runs in, from the job file's folder; by default that folder itself.", "."),
     Key(
         "user",
@@ -41,14 +49,15 @@ JOB_KEYS = (
         "pattern",
         "For a program that can't report on the pipe: searched in each line of its standard output and standard error (the first 4096 "
         "bytes; a carriage return ends a line too). The group `items` (or the only group) is the number of items done since the line "
-        "before; the group `rate` is items per second since then. Latencies aren't known then.",
+        "before; the group `rate` is items per second since then. Latencies aren't known then. With mode `to_completion` it is `items` "
+        "alone, and what its lines say is added up; for a rate that the program prints write a metric.",
         None,
     ),
     Key(
         "decimal_mark",
         "text",
-        "With throughput_regex: what stands before a fraction in the program's numbers. By default each number tells (`12.5`, `12,5`, "
-        "`1,234.5`), and a run fails whose output says one that can be read in two ways, such as `1,234`.",
+        "With throughput_regex or a metric's regex: what stands before a fraction in the program's numbers. By default each number tells "
+        "(`12.5`, `12,5`, `1,234.5`), and a run fails whose output says one that can be read in two ways, such as `1,234`.",
         None,
         choices=(".", ","),
     ),
@@ -56,8 +65,42 @@ JOB_KEYS = (
         "ready_regex",
         "pattern",
         "With throughput_regex: the line of output that says the model is loaded; by default the first in which throughput_regex finds a "
-        "number above 0.",
+        "number above 0. With mode `to_completion` also alone; by default an execution counts from its start.",
         None,
+    ),
+)
+
+METRIC_KEYS = (
+    Key("unit", "text", "Its unit, as people read it: FPS, ms, tokens/s. Values are shown in it as they are.", ""),
+    Key("about", "text", "One line of words about it, for tables and reports.", ""),
+    Key(
+        "regex",
+        "pattern",
+        "It is searched in each line of standard output and standard error (the first 4096 bytes); its group `value`, or its only group, "
+        "is the number.",
+        None,
+    ),
+    Key(
+        "json",
+        "text",
+        "Dotted path of a number, or of a list of numbers, in a JSON object: `results.0.p99`. The object is the whole of `file`, or else "
+        "each line of standard output that is an object, or else the last object printed there.",
+        None,
+    ),
+    Key("csv", "text", "The column of the CSV file `file`; each of its rows is a value.", None),
+    Key(
+        "file",
+        "text",
+        "With json or csv: a file that the job writes, from the folder it runs in. One that it didn't write in this run fails the run.",
+        None,
+    ),
+    Key("scale", "number", "What every value is multiplied by to bring it to the unit.", 1.0, low=0, exclusive_low=True),
+    Key(
+        "combine",
+        "text",
+        "How several values of one run, or of one execution, become one.",
+        "mean",
+        choices=("last", "mean", "median", "p90", "p99", "max", "sum"),
     ),
 )
 
@@ -119,7 +162,7 @@ MEASURE_KEYS = (
     Key(
         "max_seconds",
         "number",
-        "Longest window; a run that isn't tight by then is flagged.",
+        "Longest window, or longest time for the executions of a run; a run that isn't tight by then is flagged.",
         30.0,
         "s",
         low=0,
@@ -129,12 +172,31 @@ MEASURE_KEYS = (
     Key(
         "relative_error",
         "number",
-        "A window ends once the 95 % confidence interval of the throughput is no wider than this share of it, to either side.",
+        "A window ends once the 95 % confidence interval of the throughput is no wider than this share of it, to either side. With mode "
+        "`to_completion` executions end once that holds for the mean of every metric of the goal.",
         0.02,
         "1",
         low=0,
         exclusive_low=True,
         high=1,
+    ),
+    Key(
+        "min_executions",
+        "integer",
+        "With mode `to_completion`: least executions of a run. 1: one alone, whose noise only other runs can show.",
+        2,
+        low=1,
+        high=1000,
+    ),
+    Key(
+        "execution_timeout_s",
+        "number",
+        "With mode `to_completion`: how long one execution may take; one that takes longer fails as `timeout`.",
+        600.0,
+        "s",
+        low=0,
+        exclusive_low=True,
+        high=DAY_S,
     ),
     Key(
         "startup_timeout_s",
@@ -379,6 +441,11 @@ KNOB_KINDS: Mapping[str, tuple[str, tuple[Key, ...]]] = {
 SECTIONS: Mapping[str, tuple[str, tuple[Key, ...]]] = {
     "job": ("What is run.", JOB_KEYS),
     "knobs": ("What may be changed: one table per knob, `name = { kind = ..., ... }`; the name is yours.", ()),
+    "metrics": (
+        "Metrics of the job's own: one table per metric, `name = { unit = ..., ... }`. Its values come from one place: `regex`, `json` or "
+        "`csv`; with none of them from the report pipe, as lines `value name number`.",
+        METRIC_KEYS,
+    ),
     "goal": ("What a good configuration is.", GOAL_KEYS),
     "measure": ("How much effort a test run and the search may take.", MEASURE_KEYS),
 }

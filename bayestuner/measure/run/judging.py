@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -81,6 +82,10 @@ class Evidence:
         What the machine did during the window.
     warm : bool
         The window began after the shortest warm-up.
+    own : mapping of str to Reading
+        The job's own metrics over the window.
+    own_problems : mapping of str to str
+        Why others of them have no value, a clause each.
     """
 
     watched: WatchResult
@@ -95,6 +100,8 @@ class Evidence:
     reports_on_pipe: bool
     changes: Changes = field(default_factory=Changes)
     warm: bool = True
+    own: Mapping[str, Reading] = field(default_factory=dict)
+    own_problems: Mapping[str, str] = field(default_factory=dict)
 
 
 def judge(job: Job, evidence: Evidence) -> Measured | Failed:
@@ -109,9 +116,8 @@ def judge(job: Job, evidence: Evidence) -> Measured | Failed:
     return Measured(metrics(evidence, window, span, extra_relative_sd), flags)
 
 
-def failure(job: Job, evidence: Evidence) -> Failed | None:
-    """Why the run failed, or None."""
-    watched = evidence.watched
+def failure_before_figures(evidence: Evidence) -> Failed | None:
+    """A failure that has nothing to do with how long the job ran or how it ended: the kernel killed it, or what it says is no use."""
     if evidence.oom_kills:
         limit = f" of {memory_text(evidence.memory_max)}" if evidence.memory_max else ""
         return Failed("oom", f"killed for memory at its limit{limit}")
@@ -120,16 +126,34 @@ def failure(job: Job, evidence: Evidence) -> Failed | None:
     if evidence.reports.faults > max(3, len(evidence.reports.stamps_ns) // 100):
         first = evidence.reports.first_fault
         return Failed("error", f"{evidence.reports.faults} of the job's report lines make no sense, the first {first}")
+    return None
+
+
+def failure(job: Job, evidence: Evidence) -> Failed | None:
+    """Why the run failed, or None."""
+    watched = evidence.watched
+    failed = failure_before_figures(evidence)
+    if failed is not None:
+        return failed
     if watched.stop == "not_ready":
-        return Failed("timeout", _not_ready(job, evidence) + _last_words(job, evidence))
+        return Failed("timeout", _not_ready(job, evidence) + last_words(job, evidence))
     if watched.stop == "too_slow":
-        return Failed("timeout", _too_slow(job, evidence) + _last_words(job, evidence))
+        return Failed("timeout", _too_slow(job, evidence) + last_words(job, evidence))
     if watched.exit_status not in (None, 0):
-        return Failed("error", f"the job ended with {status_words(watched.exit_status)}{_last_words(job, evidence)}")
+        return Failed("error", f"the job ended with {status_words(watched.exit_status)}{last_words(job, evidence)}")
     if watched.stop == "neighbour":
         return Failed("transient", "a run made at the same time ended before both were measured")
     if watched.window is None and watched.stop != "fault":
-        return Failed("error", _too_few(job, evidence) + _last_words(job, evidence))
+        return Failed("error", _too_few(job, evidence) + last_words(job, evidence))
+    return own_metric_missing(job, evidence)
+
+
+def own_metric_missing(job: Job, evidence: Evidence) -> Failed | None:
+    """The failure of a run that didn't report a metric which the goal names; None where it did."""
+    for name in job.goal.metrics:
+        if name in evidence.own_problems:
+            why = evidence.own_problems[name]
+            return Failed("error", f"the run has no value of the metric {name}: {why}{last_words(job, evidence)}")
     return None
 
 
@@ -171,10 +195,14 @@ def _too_few(job: Job, evidence: Evidence) -> str:
     else:
         reported = f"after {n} batch{'es' * (n != 1)}, too few to measure"
     garbage = f" (first report line that made no sense: {evidence.reports.first_fault})" if evidence.reports.faults else ""
-    return f"the job {what} {reported}{garbage}; it must go on in the foreground until it is stopped by SIGTERM"
+    advice = "it must go on in the foreground until it is stopped by SIGTERM"
+    if evidence.watched.stop == "exited":
+        advice += '; of a program that ends by itself set mode = "to_completion" under [job]'
+    return f"the job {what} {reported}{garbage}; {advice}"
 
 
-def _last_words(job: Job, evidence: Evidence) -> str:
+def last_words(job: Job, evidence: Evidence) -> str:
+    """What the job last printed, as the end of a sentence."""
     if not evidence.last_lines:
         return "; it printed nothing"
     if LOAD_GENERATOR in job.command:  # what it says of its server says more than the server's log
@@ -209,11 +237,19 @@ def doubts(job: Job, window: Window, span: Span, evidence: Evidence) -> tuple[tu
         or not (evidence.estimated or power_is_tight(span.power_w, relative_error=job.measure.relative_error))
     ):
         flags.append("imprecise")
-    outside = outside_share(span, window)
-    if outside is not None and outside > OUTSIDE_SHARE + _TICKS_S / window.duration_s:
+    flags_of_machine, extra = machine_doubts(span, window.duration_s, evidence)
+    return (*flags, *flags_of_machine), math.hypot(extra_relative_sd, extra)
+
+
+def machine_doubts(span: Span, duration_s: float, evidence: Evidence) -> tuple[list[str], float]:
+    """The part of `doubts` that tells what happened around the job over a span of time."""
+    flags: list[str] = []
+    extra_relative_sd = 0.0
+    outside = outside_share(span, duration_s)
+    if outside is not None and outside > OUTSIDE_SHARE + _TICKS_S / duration_s:
         flags.append("contended")
         extra_relative_sd = math.hypot(extra_relative_sd, min(outside, 1.0) / 2.0)
-    disturbances = _disturbances(evidence.changes, window)
+    disturbances = _disturbances(evidence.changes, duration_s)
     if disturbances:
         flags += disturbances
         extra_relative_sd = math.hypot(extra_relative_sd, _DISTURBED_RELATIVE_SD)
@@ -223,13 +259,13 @@ def doubts(job: Job, window: Window, span: Span, evidence: Evidence) -> tuple[tu
         flags.append("cpu_quota")
     if evidence.estimated:
         flags.append("estimated_power")
-    return tuple(flags), extra_relative_sd
+    return flags, extra_relative_sd
 
 
-def _disturbances(changes: Changes, window: Window) -> list[str]:
+def _disturbances(changes: Changes, duration_s: float) -> list[str]:
     """The flags of what the machine did to the run."""
     found = []
-    if changes.stolen_share is not None and changes.stolen_share > STOLEN_SHARE + _TICKS_S / window.duration_s:
+    if changes.stolen_share is not None and changes.stolen_share > STOLEN_SHARE + _TICKS_S / duration_s:
         found.append("stolen")
     if changes.swapped_bytes is not None and changes.swapped_bytes >= SWAPPED_BYTES:
         found.append("swapped")
@@ -246,11 +282,11 @@ def thrashes(changes: Changes, memory_max: int | None) -> bool:
     return (refaulted is not None and refaulted > REFAULTED_SHARE_PER_S * memory_max) or (stall is not None and stall > STALL_SHARE)
 
 
-def outside_share(span: Span, window: Window) -> float | None:
-    """Share of the machine's CPU time that went to others during the window; None where it can't be known."""
+def outside_share(span: Span, duration_s: float) -> float | None:
+    """Share of the machine's CPU time that went to others during a span of time; None where it can't be known."""
     if span.outside_cpu_s is None:
         return None
-    return span.outside_cpu_s / (window.duration_s * (os.cpu_count() or 1))
+    return span.outside_cpu_s / (duration_s * (os.cpu_count() or 1))
 
 
 def metrics(evidence: Evidence, window: Window, span: Span, extra_relative_sd: float) -> dict[str, Reading]:
@@ -277,7 +313,7 @@ def metrics(evidence: Evidence, window: Window, span: Span, extra_relative_sd: f
         found["cpu_utilisation"] = Reading(used)
     if evidence.memory_peak_bytes is not None:
         found["memory_peak_bytes"] = Reading(float(evidence.memory_peak_bytes))
-    return found
+    return found | dict(evidence.own)
 
 
 def part_boundaries_ns(reports: Reports, window: Window) -> list[int]:

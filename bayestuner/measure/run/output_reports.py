@@ -24,12 +24,17 @@ class OutputReports(Reports):
     ----------
     start_ns : int
         When the job was started, by CLOCK_MONOTONIC.
-    throughput_regex : str
+    throughput_regex : str or None
+        None: no numbers are looked for.
         Its group ``rate`` is a number of items per second; its group ``items`` (or its only group) the items done since the line before.
     ready_regex : str, optional
         Without it the first line with a number above 0 says ready, and isn't counted.
     decimal_mark : {".", ","}, optional
         What stands before a fraction in the program's numbers; by default each number tells, see `read_number`.
+    whole_run : bool
+        Numbers count from the start on, the first included.
+    search : BoundedSearch, optional
+        What all searches of the run are made with.
 
     Attributes
     ----------
@@ -37,14 +42,24 @@ class OutputReports(Reports):
         Lines in which `throughput_regex` found something, those before ready included.
     """
 
-    def __init__(self, start_ns: int, throughput_regex: str, ready_regex: str | None = None, decimal_mark: str | None = None) -> None:
-        super().__init__(start_ns)
+    def __init__(
+        self,
+        start_ns: int,
+        throughput_regex: str | None,
+        ready_regex: str | None = None,
+        decimal_mark: str | None = None,
+        *,
+        whole_run: bool = False,
+        search: BoundedSearch | None = None,
+    ) -> None:
+        super().__init__(start_ns, whole_run=whole_run)
         self.found = 0
-        self._throughput = re.compile(throughput_regex)
+        self._throughput = re.compile(throughput_regex) if throughput_regex is not None else None
         self._ready = re.compile(ready_regex) if ready_regex is not None else None
-        self._group: str | int = next((name for name in ("rate", "items") if name in self._throughput.groupindex), 1)
+        groups = () if self._throughput is None else self._throughput.groupindex
+        self._group: str | int = next((name for name in ("rate", "items") if name in groups), 1)
         self._decimal_mark = decimal_mark
-        self._search = BoundedSearch()
+        self._search = search or BoundedSearch()
         self._lines = {name: LineCutter(MAX_SEARCHED_BYTES) for name in ("stdout", "stderr")}
         self._stream_with_numbers: str | None = None
         self._last_ns: int | None = None
@@ -78,7 +93,8 @@ class OutputReports(Reports):
             return f"ready_regex {self._ready.pattern!r} finds nothing in the lines of the job's output and errors{found}"
         if self.found:
             return f"each of the {self.found} lines that throughput_regex finds in the job's output says 0"
-        return f"throughput_regex {self._throughput.pattern!r} finds nothing in the lines of the job's output and errors"
+        pattern = None if self._throughput is None else self._throughput.pattern
+        return f"throughput_regex {pattern!r} finds nothing in the lines of the job's output and errors"
 
     def _take_all(self, stream: str, lines: list[tuple[bytes, int]], n_bytes: int) -> None:
         self.n_bytes += n_bytes
@@ -106,13 +122,13 @@ class OutputReports(Reports):
         if self.ready_ns is None and self._ready is not None and self._search.search(self._ready, line):
             self.ready_ns = self._last_ns = now_ns
             return
-        if self._stream_with_numbers not in (None, stream):
+        if self._throughput is None or self._stream_with_numbers not in (None, stream):
             return
         match = self._search.search(self._throughput, line)
         if match is None:
             return
         self.found += 1
-        if self.ready_ns is not None or self._ready is None:
+        if self.ready_ns is not None or self._ready is None or self._whole_run:
             self._take_number(stream, line, match[self._group] or "", now_ns)
 
     def _take_number(self, stream: str, line: str, text: str, now_ns: int) -> None:
@@ -126,11 +142,11 @@ class OutputReports(Reports):
             self._fault(line, problem)
             return
         self._stream_with_numbers = stream
-        if self._last_ns is None:
+        if self._last_ns is None and not self._whole_run:
             if number > 0:
                 self.ready_ns = self._last_ns = now_ns
             return
-        if self._group == "rate":
+        if self._group == "rate" and self._last_ns is not None:
             if now_ns <= self._last_ns:  # read together with the line before: no time in which anything could be done
                 return
             number *= (now_ns - self._last_ns) / 1e9

@@ -66,7 +66,7 @@ def environment(job: Job, config: Mapping[str, Any], n_cores: int, memory_bytes:
     if job.user is not None:
         env |= variables_of(job.user)
     env |= {name: os.environ[name] for name in job.env_keep if name in os.environ}
-    if report_fd is None:
+    if report_fd is None or any(metric.source != "pipe" and metric.file is None for metric in job.metrics.values()):
         env.setdefault("PYTHONUNBUFFERED", "1")  # lines of a Python program must come as they are printed
     env |= configuration_variables(job, config, n_cores, memory_bytes)
     if report_fd is not None:

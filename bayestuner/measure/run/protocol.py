@@ -42,9 +42,18 @@ class Reports(ABC):
         Why nothing that the job says can be used, as one sentence: the run has failed.
     n_bytes : int
         Bytes read.
+    values : list of (str, int, float)
+        Values of the job's own metrics: name, when (CLOCK_MONOTONIC), number.
+
+    Parameters
+    ----------
+    start_ns : int
+        When the job was started, by CLOCK_MONOTONIC.
+    whole_run : bool
+        Everything counts from the start on, where the job never says that it is ready; otherwise its first batch says so and isn't counted.
     """
 
-    def __init__(self, start_ns: int) -> None:
+    def __init__(self, start_ns: int, *, whole_run: bool = False) -> None:
         self.ready_ns: int | None = None
         self.stamps_ns = array("q")
         self.items = array("d")
@@ -53,7 +62,9 @@ class Reports(ABC):
         self.first_fault: str | None = None
         self.unusable: str | None = None
         self.n_bytes = 0
+        self.values: list[tuple[str, int, float]] = []
         self._start_ns = start_ns
+        self._whole_run = whole_run
 
     @property
     def full(self) -> bool:
@@ -85,10 +96,10 @@ class Reports(ABC):
 
 
 class PipeReports(Reports):
-    """``ready <ns>`` and ``done <items> <ns> [<latency in ns>]`` lines from the report pipe."""
+    """``ready <ns>``, ``done <items> <ns> [<latency in ns>]`` and ``value <name> <number> <ns>`` lines from the report pipe."""
 
-    def __init__(self, start_ns: int) -> None:
-        super().__init__(start_ns)
+    def __init__(self, start_ns: int, *, whole_run: bool = False) -> None:
+        super().__init__(start_ns, whole_run=whole_run)
         self._lines = LineCutter(MAX_LINE_BYTES)
 
     def feed(self, data: bytes, now_ns: int) -> None:
@@ -127,8 +138,10 @@ class PipeReports(Reports):
                 self._take_done(text, _number(words[1]), _whole(words[2]), latency_s, now_ns)
             elif words[0] == b"ready" and len(words) == 2:
                 self._take_ready(text, _whole(words[1]), now_ns)
+            elif words[0] == b"value" and len(words) == 4:
+                self._take_value(text, words[1].decode("ascii"), _number(words[2]), _whole(words[3]), now_ns)
             else:
-                self._fault(text, "neither 'ready <ns>' nor 'done <items> <ns> [<latency in ns>]'")
+                self._fault(text, "none of 'ready <ns>', 'done <items> <ns> [<latency in ns>]' and 'value <name> <number> <ns>'")
         except ValueError:
             self._fault(text, "not a number where one belongs")
 
@@ -143,10 +156,16 @@ class PipeReports(Reports):
         problem = items_problem(items, zero_allowed=False) or self._time_problem(stamp_ns, now_ns)
         if problem:
             self._fault(line, problem)
-        elif self.ready_ns is None:  # never said ready: everything up to its first batch was start-up
+        elif self.ready_ns is None and not self._whole_run:  # never said ready: everything up to its first batch was start-up
             self.ready_ns = stamp_ns
         else:
             self._add(items, stamp_ns, latency_s)
+
+    def _take_value(self, line: str, name: str, number: float, stamp_ns: int, now_ns: int) -> None:
+        if stamp_ns > now_ns + _FUTURE_NS or stamp_ns < self._start_ns:
+            self._fault(line, "a time that lies not between the job's start and now; use CLOCK_MONOTONIC in nanoseconds")
+        elif len(self.values) < MAX_BATCHES:
+            self.values.append((name, stamp_ns, number))
 
     def _time_problem(self, stamp_ns: int, now_ns: int) -> str | None:
         if stamp_ns > now_ns + _FUTURE_NS:

@@ -66,7 +66,7 @@ class Streams:
     def __init__(self, *, with_reports: bool) -> None:
         self.tails = {"stdout": Tail(), "stderr": Tail()}
         self.open: set[str] = set()
-        self._on_data: dict[str, Callable[[bytes, int], None]] = {}
+        self._on_data: dict[str, list[Callable[[bytes, int], None]]] = {}
         self._read: dict[str, int] = {}
         self._write: dict[str, int] = {}
         self._poll = select.poll()
@@ -92,8 +92,8 @@ class Streams:
         return self._write[name]
 
     def on_data(self, name: str, take: Callable[[bytes, int], None]) -> None:
-        """Call ``take(data, now_ns)`` for what comes on a stream."""
-        self._on_data[name] = take
+        """Call ``take(data, now_ns)`` for what comes on a stream; several may take it, in the order in which they were named."""
+        self._on_data.setdefault(name, []).append(take)
 
     def started(self) -> None:
         """Close the write ends, which the job has inherited: once it has closed its own too, or died, the pipes end."""
@@ -130,9 +130,9 @@ class Streams:
                 return False
             if name in self.tails:
                 self.tails[name].add(data)
-            take = self._on_data.get(name)
-            if take is not None:
-                take(data, time.monotonic_ns())
+            now_ns = time.monotonic_ns()
+            for take in self._on_data.get(name, ()):
+                take(data, now_ns)
             if len(data) < _CHUNK:
                 return False
         return True

@@ -39,6 +39,9 @@ many at once, and waking up for each would take CPU time from it."""
 _OUTPUT_PAUSE_S = 0.001
 """The same where the job is read by its output, whose lines are stamped when they are read: short, so that the stamps are right."""
 
+_EXIT_POLL_S = 0.02
+"""How often the pipes of a job that runs to its end are emptied; its end is noticed at once."""
+
 _GRACE_SHARE = 0.5
 _GRACE_S = 2.0
 """A job with too few batches for a window is given this much longer than the longest window, as a share of that or in seconds, whichever
@@ -148,6 +151,53 @@ def watch(
         drain(streams, _DRAIN_S)
     reports.finish()
     return WatchResult(stop, assessment.window(), status, time.monotonic_ns())
+
+
+def watch_to_exit(
+    child: Child,
+    streams: Streams,
+    reports: Reports,
+    settings: MeasureSettings,
+    *,
+    start_ns: int,
+    oom_killed: Callable[[], bool],
+    faulted: Callable[[], bool],
+    meanwhile: Callable[[], None] = lambda: None,
+) -> WatchResult:
+    """Read what a job says until it has ended by itself, or may go on no longer; the window of the result is None.
+
+    Parameters
+    ----------
+    meanwhile : callable
+        Called several times a second.
+
+    The others are those of `watch`. `end_ns` of the result is the moment in which the first process was found to have ended, 1 ms or so
+    after it did.
+    """
+    deadline_ns = start_ns + round(settings.execution_timeout_s * 1e9)
+    stop: Stop | None = None
+    while stop is None:
+        while streams.open and streams.pump(0.0):
+            pass
+        status = child.wait(_EXIT_POLL_S)
+        now_ns = time.monotonic_ns()
+        if oom_killed():
+            stop = "oom"
+        elif faulted():
+            stop = "fault"
+        elif status is not None:
+            stop = "exited"
+        elif reports.unusable is not None:
+            stop = "unusable"
+        elif now_ns > deadline_ns:
+            stop = "too_slow"
+        else:
+            meanwhile()
+    status = child.poll()
+    if status is not None:
+        drain(streams, _DRAIN_S)
+    reports.finish()
+    return WatchResult(stop, None, status, now_ns)
 
 
 class _Assessment:

@@ -55,8 +55,8 @@ class Table:
 
 def axis_of(metric: str, summary: Summary, goal: Goal | None) -> Axis:
     """How a metric is drawn."""
-    factor, unit = scaled(metric, summary.unit)
-    title = label(metric, summary.unit, estimated=summary.estimated) + (f" ({unit})" if unit else "")
+    factor, unit = scaled(metric, summary)
+    title = label(metric, summary, estimated=summary.estimated) + (f" ({unit})" if unit else "")
     bound = next((b for b in (goal.bounds if goal else ()) if b.metric == metric and not b.relative), None)
     return Axis(metric, title, factor, None if bound is None else bound.limit * factor, "" if bound is None else bound.sense)
 
@@ -104,12 +104,12 @@ def runs_table(study: Study, summary: Summary, records: Sequence[Record]) -> Tab
     knobs = list(study.space.names)
     names = [*summary.goal.metrics, "power_w", "throughput", "energy_j_per_item", "latency_p50_s", "memory_peak_bytes"]
     metrics = [m for m in dict.fromkeys(names) if m not in knobs and any(m in r.trial.metrics for r in records)]
-    header = ["run", "role", *knobs, *(label(m, summary.unit, estimated=summary.estimated) for m in metrics), "came to"]
+    header = ["run", "role", *knobs, *(label(m, summary, estimated=summary.estimated) for m in metrics), "came to"]
     rows, keys = [], []
     for r in records:
         measured = r.trial.metrics if isinstance(r.trial.outcome, Measured) else {}
         said = came_to(r.trial.outcome, r.trial.config, summary.search_goal, orphaned=r.orphaned, room=300)
-        cells = [quantity(m, measured[m], summary.unit) if m in measured else "" for m in metrics]
+        cells = [quantity(m, measured[m], summary) if m in measured else "" for m in metrics]
         config = [r.trial.config[k] for k in knobs]
         rows.append([str(r.trial.number + 1), r.role, *map(str, config), *cells, said])
         keys.append([r.trial.number, r.role, *config, *(measured.get(m) for m in metrics), said])

@@ -100,7 +100,7 @@ def _under_other_bounds(study: Study, strategy: Any, summary: Summary, goal: Goa
             found.append(
                 {
                     "bound": threshold * bound.factor,
-                    "bound_text": quantity(bound.name, threshold, summary.unit),
+                    "bound_text": quantity(bound.name, threshold, summary),
                     "given": threshold == given.limit,
                     "config": config_text(advice.config),
                     "likely": advice.p_feasible >= LIKELY,
@@ -116,9 +116,9 @@ def _under_other_bounds(study: Study, strategy: Any, summary: Summary, goal: Goa
 
 
 def _expected(name: str, p: Prediction, summary: Summary) -> list[str]:
-    low, mean, high = (quantity(name, v, summary.unit) for v in (p.low, p.mean, p.high))
+    low, mean, high = (quantity(name, v, summary) for v in (p.low, p.mean, p.high))
     return [
-        label(name, summary.unit, estimated=summary.estimated),
+        label(name, summary, estimated=summary.estimated),
         mean,
         "measured once" if p.low == p.high else f"{low} to {high}",
     ]

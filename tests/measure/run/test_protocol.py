@@ -63,15 +63,15 @@ def test_half_a_line_at_the_end_is_a_fault():
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        (b"hello world", "neither"),
-        (b"done 4", "neither"),
+        (b"hello world", "none of"),
+        (b"done 4", "none of"),
         (b"done four 300", "not a number"),
         (b"done 4 3e2", "not a number"),
         (b"done 4 -300", "not a number"),
         (b"done 4 99999999999999999999999", "not a number"),
         (b"done 4 300 1.5", "not a number"),
         (b"done 4 300 -1", "not a number"),
-        (b"done 4 300 5 6", "neither"),
+        (b"done 4 300 5 6", "none of"),
         (b"done 0 300", "above 0"),
         (b"done -3 300", "above 0"),
         (b"done nan 300", "above 0"),
@@ -81,7 +81,7 @@ def test_half_a_line_at_the_end_is_a_fault():
         (b"done 4 50", "before the job was started"),
         (b"done 4 %d" % (NOW + 10**9), "future"),
         (b"ready 300", "second time"),
-        (b"\xff\xfe\x00", "neither"),
+        (b"\xff\xfe\x00", "none of"),
         (b"x" * (MAX_LINE_BYTES + 1), "longer than"),
     ],
 )
