@@ -24,6 +24,10 @@ class InvalidTell(BayesTunerError, ValueError):
     """A result was told that can't be used; the strategy's state is unchanged."""
 
 
+class InvalidState(BayesTunerError, ValueError):
+    """What should be the state of a tuner is none that this version can read."""
+
+
 class SpaceExhausted(BayesTunerError):
     """Every allowed configuration has been tried or is being tried."""
 

@@ -13,6 +13,7 @@ import os
 import threading
 import time
 import weakref
+from typing import Any
 
 # These modules take locks of their own before a fork. The latest to register is called first: that has to be us, since a thread that we
 # wait for may log, or end a pool of threads.
@@ -29,6 +30,14 @@ class ForkSafe:
         self._lock = threading.RLock()
         with _registry:
             _objects.add(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self._lock:
+            return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        ForkSafe.__init__(self)
 
     def _after_fork_in_child(self) -> None:
         """Renew what does not survive a fork: the lock, and in subclasses threads."""

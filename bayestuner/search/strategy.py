@@ -7,7 +7,7 @@ strategy checks results in the same way and tries no configuration twice.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, overload
 
@@ -79,6 +79,11 @@ class Strategy(ForkSafe, ABC):
         Its bounds are absolute (see `Goal.resolve`).
     seed : int
         Same seed and same results told in the same order give the same configurations.
+
+    Attributes
+    ----------
+    events : list of tuple
+        Everything that was asked, adopted, told and aimed at, in order: all that later choices depend on.
     """
 
     name = ""
@@ -95,6 +100,7 @@ class Strategy(ForkSafe, ABC):
         self._aside: dict[int, int] = {}  # row that failed transiently too often -> how many results are told before it may be asked again
         self._asked_for: dict[int, Goal] = {}  # number of an outstanding trial -> the goal it was asked for, where that was replaced since
         self._n_allowed = len(space)
+        self.events: list[tuple[Any, ...]] = [("goal", goal)]
 
     # -- asking and telling -------------------------------------------------------------------------------------------
 
@@ -118,17 +124,22 @@ class Strategy(ForkSafe, ABC):
             if self._n_free == 0:  # better one that failed transiently than none
                 self._take_back(list(self._aside))
             if n is None:
-                return self._issue(*self._next())
+                return self._ask_row(*self._next())
             n = whole_number(n, "the number of configurations that ask(n) takes", 1, InvalidTell)
-            batch = [self._issue(*self._next())]
+            batch = [self._ask_row(*self._next())]
             while len(batch) < n and self._n_free:
-                batch.append(self._issue(*self._next()))
+                batch.append(self._ask_row(*self._next()))
             return batch
+
+    def _ask_row(self, row: int, repeat: bool) -> Trial:
+        self.events.append(("ask", int(row), repeat))
+        return self._issue(row, repeat)
 
     def adopt(self, config: Mapping[str, Any]) -> Trial:
         """Return a trial for a configuration that the caller chose: a default, an earlier result, a repeat."""
         with self._lock:
             row = self.space.row(config)
+            self.events.append(("adopt", row))
             return self._issue(row, repeat=row in self._taken)
 
     def tell(self, trial: Trial, metrics: Mapping[str, float | Reading] | None = None, /, **more: float | Reading) -> Trial:
@@ -160,16 +171,63 @@ class Strategy(ForkSafe, ABC):
         """
         with self._lock:
             self._check_tell(trial, outcome)
-            told = replace(self._outstanding.pop(trial.number), outcome=outcome)
-            self._trials[trial.number] = told
-            self._asked_for.pop(trial.number, None)
-            if isinstance(outcome, Failed) and outcome.kind == "transient":
-                self._release(told.row)
-            else:
-                told_so_far = self._n_told
-                self._take_back([row for row, until in self._aside.items() if told_so_far >= until])
+            self.events.append(("tell", trial.number, outcome))
+            told = self._record(trial, outcome)
+            if not is_transient(told):
                 self._learn(told)
             return told
+
+    def tell_many(self, results: Iterable[tuple[Mapping[str, Any] | Trial, Any]]) -> list[Trial]:
+        """Record many results and learn from them once, which is much faster than telling them one by one; return their trials.
+
+        Parameters
+        ----------
+        results : iterable of (config or Trial, result)
+            A trial that is out, or a configuration that is adopted for it. The result is a dict of metrics (numbers or `Reading`), an
+            `Outcome`, or the kind of a failure.
+
+        Raises
+        ------
+        InvalidSpace, InvalidTell
+            For a configuration or a result that can't be used; nothing at all is then recorded.
+        """
+        with self._lock:
+            checked = self._checked_results(results)
+            trials = [given if isinstance(given, Trial) else self.adopt(given) for given, _ in checked]
+            outcomes = [outcome for _, outcome in checked]
+            self.events.append(("tell_many", [(t.number, outcome) for t, outcome in zip(trials, outcomes, strict=True)]))
+            told = [self._record(trial, outcome) for trial, outcome in zip(trials, outcomes, strict=True)]
+            self._learn_many([trial for trial in told if not is_transient(trial)])
+            return told
+
+    def _checked_results(self, results: Iterable[tuple[Any, Any]]) -> list[tuple[Any, Outcome]]:
+        checked: list[tuple[Any, Outcome]] = []
+        numbers: set[int] = set()
+        for position, pair in enumerate(results):
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not isinstance(pair[0], (Mapping, Trial)):
+                raise InvalidTell(f"result {position} is a pair of a configuration or a trial and its result, not {pair!r}")
+            given, outcome = pair[0], as_outcome(pair[1], f"result {position}")
+            if isinstance(given, Trial):
+                self._check_tell(given, outcome)
+                if given.number in numbers:
+                    raise InvalidTell(f"result {position} is of trial {given.number}, as one before it is; each trial is told once")
+                numbers.add(given.number)
+            else:
+                self.space.row(given)
+                self._check_outcome(f"result {position}", self.goal, outcome)
+            checked.append((given, outcome))
+        return checked
+
+    def _record(self, trial: Trial, outcome: Outcome) -> Trial:
+        told = replace(self._outstanding.pop(trial.number), outcome=outcome)
+        self._trials[trial.number] = told
+        self._asked_for.pop(trial.number, None)
+        if is_transient(told):
+            self._release(told.row)
+        else:
+            told_so_far = self._n_told if self._aside else 0
+            self._take_back([row for row, until in self._aside.items() if told_so_far >= until])
+        return told
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -223,6 +281,10 @@ class Strategy(ForkSafe, ABC):
 
     def _learn(self, trial: Trial) -> None:
         """Learn from a trial that was told (never a transient failure). Many strategies need only the record of trials."""
+
+    def _learn_many(self, trials: list[Trial]) -> None:
+        for trial in trials:
+            self._learn(trial)
 
     def _next(self) -> tuple[int, bool]:
         """The next row, and whether it repeats one already tried."""
@@ -281,21 +343,36 @@ class Strategy(ForkSafe, ABC):
         self._check_asked_here(trial, "tell the trials that ask returned")
         if trial.number not in self._outstanding:
             raise InvalidTell(f"trial {trial.number} was already told, and its result is kept; each trial is told once")
+        self._check_outcome(f"trial {trial.number}", self._asked_for.get(trial.number, self.goal), outcome)
+
+    def _check_outcome(self, what: str, goal: Goal, outcome: Outcome) -> None:
         if isinstance(outcome, Failed) and outcome.limit and outcome.limit not in self.space.names:
-            raise InvalidTell(
-                f"trial {trial.number} is said to be limited by {outcome.limit!r}; the knobs are {', '.join(self.space.names)}"
-            )
+            raise InvalidTell(f"{what} is said to be limited by {outcome.limit!r}; the knobs are {', '.join(self.space.names)}")
         if isinstance(outcome, Measured):
-            goal = self._asked_for.get(trial.number, self.goal)
             missing = [m for m in goal.metrics if m not in outcome.metrics and m not in self.space.numeric_names]
             if missing:
                 told = ", ".join(outcome.metrics) or "nothing"
-                raise InvalidTell(f"trial {trial.number} was told {told}, but the goal '{goal}' also needs {', '.join(missing)}")
+                raise InvalidTell(f"{what} was told {told}, but the goal '{goal}' also needs {', '.join(missing)}")
 
 
 def is_transient(trial: Trial) -> bool:
     """Whether a trial failed through the machine's fault, which says nothing about its configuration."""
     return isinstance(trial.outcome, Failed) and trial.outcome.kind == "transient"
+
+
+def as_outcome(result: Any, what: str) -> Outcome:
+    """The outcome that a dict of metrics, a kind of failure or an outcome stands for; `what` names it in messages."""
+    if isinstance(result, (Measured, Failed)):
+        return result
+    if isinstance(result, str):
+        return Failed(result)
+    if not isinstance(result, Mapping):
+        raise InvalidTell(f"{what} is a dict of metrics or the kind of a failure, not {result!r}")
+    readings = {
+        metric: value if isinstance(value, Reading) else Reading(finite_number(value, f"metric {metric!r} of {what}", InvalidTell))
+        for metric, value in result.items()
+    }
+    return Measured(readings)
 
 
 def _reading(name: str, value: float | Reading, trial: Trial) -> Reading:

@@ -75,6 +75,13 @@ class MetricModel:
         self.y: FloatArray = np.empty(0)
         self.known_noise: FloatArray = np.empty(0)
 
+    def copy(self) -> MetricModel:
+        """A model whose `fit` does not change this one."""
+        out = copy.copy(self)
+        out.gp = copy.copy(self.gp)
+        out.processes = [out.gp] if self.processes == [self.gp] else list(self.processes)
+        return out
+
     def fit(self, codes: IntArray, data: Merged, seed: list[int]) -> None:
         """Fit to merged readings at codes (n, d); `seed` is for random starts and for samples of the hyperparameters."""
         self.data, self.rows, self.values, self.reps = data, data.rows, data.values, data.reps

@@ -71,6 +71,9 @@ class Scorer:
         self._group_starts = np.array(group_starts, dtype=np.int64)
         self._groups = combine(self.table, self.shape, group_starts)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_pool": None}  # a copy starts threads of its own
+
     def best(
         self, mode: int, packed: Packed, bounds: Sequence[ModelBound], exclusions: Exclusions | BoolArray, **options: Any
     ) -> tuple[int, float]:

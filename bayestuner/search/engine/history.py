@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bayestuner.errors import InvalidSpace, InvalidTell, finite_number
+from bayestuner.errors import InvalidSpace, InvalidTell
 from bayestuner.goal import Goal
+from bayestuner.search.strategy import as_outcome
 from bayestuner.space import Space
-from bayestuner.trial import Config, Failed, Measured, Outcome, Reading
+from bayestuner.trial import Config, Measured, Outcome, Reading
 
 MAX_TRIALS = 20  # configurations of a study that are learnt from, the last ones measured
 
@@ -59,7 +60,7 @@ class EarlierStudy:
         if lacking or len(config) != len(self.space.knobs):
             raise InvalidSpace(f"{where} sets {', '.join(map(str, config))}; its space has the knobs {', '.join(self.space.names)}")
         values = {knob.name: knob.values[knob.code(config[knob.name])] for knob in self.space.knobs}
-        return values, _outcome(result, where)
+        return values, as_outcome(result, f"the result of {where}")
 
     def measured(self) -> list[tuple[Config, Mapping[str, Reading]]]:
         """Configuration and readings of the runs that ended well, in order."""
@@ -78,17 +79,3 @@ class EarlierStudy:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, {self.space!r}, {len(self.trials)} trials)"
-
-
-def _outcome(result: Any, where: str) -> Outcome:
-    if isinstance(result, (Measured, Failed)):
-        return result
-    if isinstance(result, str):
-        return Failed(result)
-    if not isinstance(result, Mapping):
-        raise InvalidTell(f"the result of {where} is a dict of metrics or the kind of a failure, not {result!r}")
-    readings = {
-        metric: value if isinstance(value, Reading) else Reading(finite_number(value, f"metric {metric!r} of {where}", InvalidTell))
-        for metric, value in result.items()
-    }
-    return Measured(readings)

@@ -87,6 +87,7 @@ class Posterior:
         self.viability: GaussianProcess | None = None
         self._labels: tuple[IntArray, BoolArray] = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.bool_)  # rows, whether each ran
         self._measured_rows: set[int] = set()
+        self._labels_known = False  # the viability model has been fitted to every label
         self._up_to_date: set[str] = set()  # metrics whose model has been fitted to every reading
 
     # -- learning -----------------------------------------------------------------------------------------------------
@@ -94,14 +95,27 @@ class Posterior:
     def mark_stale(self) -> None:
         """Record that there are trials that the models have not been fitted to."""
         self._up_to_date.clear()
+        self._labels_known = False
+
+    def copy(self) -> Posterior:
+        """A posterior whose `learn` does not change this one."""
+        out = copy.copy(self)
+        out.models = {metric: model.copy() for metric, model in self.models.items()}
+        out._up_to_date = set(self._up_to_date)
+        return out
+
+    def is_current(self, goal: Goal) -> bool:
+        """Whether `learn` would change nothing."""
+        return self._labels_known and all(metric in self._up_to_date for metric in self.modelled(goal))
 
     def learn(self, trials: Sequence[Trial], goal: Goal) -> None:
         """Bring the model of every metric of the goal, and the viability model, up to date with `trials`."""
         measured = [t for t in trials if isinstance(t.outcome, Measured) and self.modelled_in(goal, t.outcome)]
         rows = [t.row for t in measured]
         self._measured_rows = set(rows)
-        if not self._up_to_date:
+        if not self._labels_known:
             self.viability = self._fit_viability(trials, [t.row for t in trials if isinstance(t.outcome, Measured)])
+            self._labels_known = True
         codes: IntArray | None = None
         for metric in self.modelled(goal):
             if metric in self._up_to_date:

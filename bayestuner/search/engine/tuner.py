@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bayestuner.errors import InvalidGoal, NoRecommendation, finite_number, whole_number
+from bayestuner.errors import InvalidGoal, InvalidState, NoRecommendation, finite_number, whole_number
 from bayestuner.goal import Goal
 from bayestuner.search.engine import warmup
 from bayestuner.search.engine.acquisition import EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE, Scorer
@@ -25,6 +26,7 @@ from bayestuner.search.engine.posterior import Posterior
 from bayestuner.search.engine.predictions import predictions, predictions_and_log_feasible
 from bayestuner.search.engine.recheck import row_to_recheck
 from bayestuner.search.engine.repeat import MAX_READINGS, log_repeat_gain
+from bayestuner.search.engine.state import restored, state_of
 from bayestuner.search.engine.transfer import Mixture, Transfer, usable_studies
 from bayestuner.search.strategy import Prediction, Recommendation, Strategy, check_goal, is_transient
 from bayestuner.space import Space
@@ -117,12 +119,17 @@ class Tuner(Strategy):
         self.budget = whole_number(budget, "budget", 1, InvalidGoal)
         self.confidence = float(confidence)
         self.min_p_feasible = min_p_feasible
+        self._options = {
+            "seed": self.seed, "budget": self.budget, "threads": threads, "confidence": self.confidence,
+            "min_p_feasible": None if min_p_feasible is None else float(min_p_feasible), "samples": samples, "family": family, "form": form,
+        }  # fmt: skip
+        self._history = tuple(self._checked(history))
         self._n_first = design_size(self.budget)
         self._posterior = Posterior(space, self.seed, samples, self._modelling(family, form))
         geometry = self._posterior.geometry
         self._scorer = Scorer(space, geometry.level_starts, geometry.kinds, threads=threads)
         self._candidates = Candidates(space, goal, geometry.level_starts)
-        usable = usable_studies(space, self._checked(history))
+        usable = usable_studies(space, self._history)
         self._transfer = Transfer(space, self._posterior, usable, threads=threads) if usable else None
         self._plan: Plan | None = None
         self._explanations: dict[int, Explanation] = {}
@@ -146,6 +153,7 @@ class Tuner(Strategy):
                     )
             for number in self._outstanding:
                 self._asked_for.setdefault(number, self.goal)
+            self.events.append(("goal", goal))
             measured, self.goal = self._measured(), goal
             if self._measured() != measured:  # the models were fitted to other trials
                 self._posterior.mark_stale()
@@ -167,17 +175,17 @@ class Tuner(Strategy):
         with self._lock:
             if not self._has_model():
                 return super().recommend()
-            self._learn_all()
-            estimates = self._posterior.noise_free_estimates(self.goal)
-            log_p = self._posterior.log_feasible_measured(self.goal, estimates)
-            log_p = np.where(self._candidates.outside_bounds(estimates.rows), -np.inf, log_p)
-            sure = log_p >= math.log(self.confidence)
-            pick = int(np.argmin(np.where(sure, estimates.objective, np.inf))) if sure.any() else int(np.argmax(log_p))
-            if untried:
-                row, objective, untried_log_p = self._lowest_untried()
-                if objective < (estimates.objective[pick] if sure.any() else np.inf):
-                    return self._recommendation(row, untried_log_p)
-            return self._recommendation(int(estimates.rows[pick]), float(log_p[pick]))
+            with self._up_to_date():
+                estimates = self._posterior.noise_free_estimates(self.goal)
+                log_p = self._posterior.log_feasible_measured(self.goal, estimates)
+                log_p = np.where(self._candidates.outside_bounds(estimates.rows), -np.inf, log_p)
+                sure = log_p >= math.log(self.confidence)
+                pick = int(np.argmin(np.where(sure, estimates.objective, np.inf))) if sure.any() else int(np.argmax(log_p))
+                if untried:
+                    row, objective, untried_log_p = self._lowest_untried()
+                    if objective < (estimates.objective[pick] if sure.any() else np.inf):
+                        return self._recommendation(row, untried_log_p)
+                return self._recommendation(int(estimates.rows[pick]), float(log_p[pick]))
 
     def remaining_gain(self) -> RemainingGain | None:
         """How much the search may still gain, for stopping rules; None while there is no model or nothing measured meets the goal."""
@@ -186,19 +194,41 @@ class Tuner(Strategy):
         with self._lock:
             if not self._has_model():
                 return None
-            self._learn_all()
-            if not self._posterior.incumbent(self.goal).feasible:
-                return None
-            min_log_p = NO_MIN_LOG_P if self.min_p_feasible is None else math.log(self.min_p_feasible)
-            return RemainingGain(self.goal, self._posterior, self._scorer, self._candidates, self._trials, min_log_p=min_log_p)
+            with self._up_to_date():
+                if not self._posterior.incumbent(self.goal).feasible:
+                    return None
+                min_log_p = NO_MIN_LOG_P if self.min_p_feasible is None else math.log(self.min_p_feasible)
+                return RemainingGain(self.goal, self._posterior, self._scorer, self._candidates, self._trials, min_log_p=min_log_p)
 
     def predict(self, config: Config) -> dict[str, Prediction]:
         """What the model expects of a configuration, for each metric of the goal."""
         with self._lock:
             if not self._has_model():
                 raise NoRecommendation(f"a prediction needs {MIN_MEASURED} different configurations measured first")
-            self._learn_all()
-            return predictions(self._posterior, self.goal, self.space.row(config))
+            with self._up_to_date():
+                return predictions(self._posterior, self.goal, self.space.row(config))
+
+    def state(self) -> dict[str, Any]:
+        """The tuner as plain types that JSON can hold, of which `from_state` makes the same tuner: its space, options, asks and tells."""
+        if type(self) is not Tuner:
+            raise InvalidState(f"a {type(self).__name__} has no state(); pickle it instead")
+        with self._lock:
+            return state_of(self, self._options, self._history)
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Tuner:
+        """The tuner that `state` was taken of, bit for bit: outstanding trials, the next choices, the models.
+
+        It is put through everything it was asked and told, which takes as long as its tells took together. Where this version or machine
+        chooses another configuration than was asked, a warning says so, and what was asked stays what it was.
+
+        Raises
+        ------
+        InvalidState
+            For what is no state of a tuner, or one of a newer version.
+        """
+        tuner: Tuner = restored(cls, state)
+        return tuner
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
@@ -283,12 +313,20 @@ class Tuner(Strategy):
             return super().tell_outcome(trial, outcome)
 
     def _learn(self, trial: Trial) -> None:
-        self._posterior.mark_stale()
-        if self._transfer is not None:
-            self._transfer.mark_stale()
-        self._note_hint(trial)
+        self._learn_many([trial])
+
+    def _learn_many(self, trials: list[Trial]) -> None:
+        self._plan = None
+        if trials:
+            self._posterior.mark_stale()
+            if self._transfer is not None:
+                self._transfer.mark_stale()
+        for trial in trials:
+            self._note_hint(trial)
         if self._n_free:
             self._plan = self._make_plan()
+        elif self._has_model():
+            self._learn_all()
 
     def _measured(self) -> list[Trial]:
         """The trials that measured every metric of the goal; one that was out while the goal changed may lack some."""
@@ -297,6 +335,18 @@ class Tuner(Strategy):
 
     def _learn_all(self) -> None:
         self._posterior.learn(self._trials, self.goal)
+
+    @contextlib.contextmanager
+    def _up_to_date(self) -> Iterator[None]:
+        """Within it the models know every result. What is fitted for a reader only is forgotten: choices depend on no reader."""
+        kept = self._posterior
+        if not kept.is_current(self.goal):
+            self._posterior = kept.copy()
+        try:
+            self._learn_all()
+            yield
+        finally:
+            self._posterior = kept
 
     # -- choosing by the model ----------------------------------------------------------------------------------------
 
