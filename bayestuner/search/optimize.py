@@ -83,8 +83,8 @@ def optimize(
             break
         try:
             trial = strategy.ask()
-        except SpaceExhausted:
-            stop_reason = "every configuration has been tried"
+        except SpaceExhausted as end:
+            stop_reason = "every configuration has been tried" if len({t.row for t in strategy.trials}) >= len(space) else str(end)
             break
         try:
             metrics = evaluate(dict(trial.config))

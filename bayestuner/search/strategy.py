@@ -6,6 +6,7 @@ strategy checks results in the same way and tries no configuration twice.
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -127,8 +128,9 @@ class Strategy(ForkSafe, ABC):
                 return self._ask_row(*self._next())
             n = whole_number(n, "the number of configurations that ask(n) takes", 1, InvalidTell)
             batch = [self._ask_row(*self._next())]
-            while len(batch) < n and self._n_free:
-                batch.append(self._ask_row(*self._next()))
+            with contextlib.suppress(SpaceExhausted):
+                while len(batch) < n and self._n_free:
+                    batch.append(self._ask_row(*self._next()))
             return batch
 
     def _ask_row(self, row: int, repeat: bool) -> Trial:

@@ -54,6 +54,7 @@ class Study:
         self._owner = Owner.this_process(None if read_only else self.folder)
         self._replayed = ReplayedStrategy(store, self.space)
         self._transients_in_a_row = 0
+        self._end: str | None = None  # why the strategy has nothing more to ask, if it said so
 
     def _check_configurations(self, store: Store, result: Mapping[str, Any]) -> None:
         """Every run, and what the result names, is a configuration of the space, a run at the row that is stored."""
@@ -230,7 +231,8 @@ class Study:
                 raise StoreError(f"the study in {self.folder} has no measured baseline yet, which its goal '{self.goal}' refers to")
             try:
                 trial = self._replayed.strategy.ask()
-            except SpaceExhausted:
+            except SpaceExhausted as end:
+                self._end = str(end)
                 return None
             self._replayed.seq = self._store.add_ask(trial, adopted=False, role="search", owner=self._owner)
             return trial
@@ -271,6 +273,7 @@ class Study:
             self._resolve_goal(trial, outcome)
         transient = isinstance(outcome, Failed) and outcome.kind == "transient"
         self._transients_in_a_row = self._transients_in_a_row + 1 if transient else 0
+        self._end = None
         self._replayed.sync()
         return Trial(trial.number, trial.row, trial.config, trial.repeat, outcome)
 
@@ -326,7 +329,7 @@ class Study:
             if reason is not None:
                 return reason
         rows = {r.trial.row for r in records if costs_budget(r)}
-        return "every configuration has been tried" if len(rows) >= len(self.space) else None
+        return "every configuration has been tried" if len(rows) >= len(self.space) else self._end
 
     def _reason(self, rule: Rule, records: Sequence[Record]) -> str | None:
         if isinstance(rule, WallClock):

@@ -10,13 +10,14 @@ import numpy.typing as npt
 
 from bayestuner.goal import Goal
 from bayestuner.search.engine.hints import Hints
-from bayestuner.search.engine.knob_metrics import infeasible_levels
+from bayestuner.search.engine.knob_metrics import infeasible_levels, knob_objective
 from bayestuner.search.engine.packed import Exclusions
 from bayestuner.space import Space
 
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
+NO_LEVELS = np.empty(0, dtype=np.bool_)
 MAX_RULED_OUT = 256  # rows ruled out by one failure whose improvement is looked at
 
 
@@ -36,11 +37,30 @@ class Candidates:
         self.level_starts = level_starts
         self.hints = Hints(space)
         self._boxes = self.hints.boxes()
+        self._goal = goal
         self._infeasible_levels = infeasible_levels(space, goal)
+        self._no_better = NO_LEVELS
 
     def retarget(self, goal: Goal) -> None:
         """Replace the bounds on knobs by those of a new goal."""
+        self._goal = goal
         self._infeasible_levels = infeasible_levels(self.space, goal)
+        self._no_better = NO_LEVELS
+
+    def require_better(self, objective: float | None) -> None:
+        """Exclude for good the rows whose known objective, to be minimised, is no better than this one; None excludes nothing.
+
+        Parameters
+        ----------
+        objective : float, optional
+            Of a row that surely meets the goal, whose objective is a knob.
+        """
+        known = knob_objective(self.space, self._goal)
+        if known is None or objective is None:
+            self._no_better = NO_LEVELS
+            return
+        self._no_better = np.zeros(self.level_starts[-1], dtype=np.bool_)
+        self._no_better[self.level_starts[known.knob] :][: known.values.size] = known.values >= objective
 
     def failed(self, row: int, limit: str = "") -> None:
         """Record a failure that is expected to happen again at this row; `limit` is the knob that limited it, where that is known."""
@@ -92,9 +112,10 @@ class Candidates:
         A caller goes on to the next one only where the one before leaves no row to ask: first the bounds on knobs give way, then the hints.
         """
         rows = np.array(sorted(taken), dtype=np.int64)
-        no_levels, no_boxes = np.empty(0, dtype=np.bool_), np.empty((0, len(self.space.shape), 2), dtype=np.int64)
-        yield Exclusions(rows, self._boxes, self._infeasible_levels, self.space.allowed)
-        if self._infeasible_levels.size:
-            yield Exclusions(rows, self._boxes, no_levels, self.space.allowed)
+        no_boxes, worse, outside = np.empty((0, len(self.space.shape), 2), dtype=np.int64), self._no_better, self._infeasible_levels
+        both = outside | worse if outside.size and worse.size else outside if outside.size else worse
+        yield Exclusions(rows, self._boxes, both, self.space.allowed)
+        if outside.size:
+            yield Exclusions(rows, self._boxes, worse, self.space.allowed)
         if self._boxes.size:
-            yield Exclusions(rows, no_boxes, no_levels, self.space.allowed)
+            yield Exclusions(rows, no_boxes, worse, self.space.allowed)

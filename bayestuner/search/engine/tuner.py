@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bayestuner.errors import InvalidGoal, InvalidState, NoRecommendation, finite_number, whole_number
+from bayestuner.errors import InvalidGoal, InvalidState, NoRecommendation, SpaceExhausted, finite_number, whole_number
 from bayestuner.goal import Goal
 from bayestuner.search.engine import warmup
 from bayestuner.search.engine.acquisition import EXPECTED_IMPROVEMENT, LOWEST_MEAN, MOST_FEASIBLE, Scorer
@@ -19,13 +20,13 @@ from bayestuner.search.engine.candidates import Candidates
 from bayestuner.search.engine.design import Excluded, choose_first, design_size
 from bayestuner.search.engine.explanation import Explanation, Plan
 from bayestuner.search.engine.history import EarlierStudy
-from bayestuner.search.engine.knob_metrics import knob_objective
-from bayestuner.search.engine.measured import Incumbent
+from bayestuner.search.engine.knob_metrics import best_known_objective, frugality, is_knob, knob_objective, margin_of
+from bayestuner.search.engine.measured import Incumbent, NoiseFreeEstimates
 from bayestuner.search.engine.packed import NO_MIN_LOG_P, Exclusions, Packed
 from bayestuner.search.engine.posterior import Posterior
 from bayestuner.search.engine.predictions import predictions, predictions_and_log_feasible
 from bayestuner.search.engine.recheck import row_to_recheck
-from bayestuner.search.engine.repeat import MAX_READINGS, log_repeat_gain
+from bayestuner.search.engine.repeat import MAX_READINGS, log_repeat_gain, row_to_measure_again
 from bayestuner.search.engine.state import restored, state_of
 from bayestuner.search.engine.transfer import Mixture, Transfer, usable_studies
 from bayestuner.search.strategy import Prediction, Recommendation, Strategy, check_goal, is_transient
@@ -124,6 +125,7 @@ class Tuner(Strategy):
             "min_p_feasible": None if min_p_feasible is None else float(min_p_feasible), "samples": samples, "family": family, "form": form,
         }  # fmt: skip
         self._history = tuple(self._checked(history))
+        self._margin_sd = margin_of(self.confidence)  # by which readings meet a bound with that probability
         self._n_first = design_size(self.budget)
         self._posterior = Posterior(space, self.seed, samples, self._modelling(family, form))
         geometry = self._posterior.geometry
@@ -180,12 +182,19 @@ class Tuner(Strategy):
                 log_p = self._posterior.log_feasible_measured(self.goal, estimates)
                 log_p = np.where(self._candidates.outside_bounds(estimates.rows), -np.inf, log_p)
                 sure = log_p >= math.log(self.confidence)
-                pick = int(np.argmin(np.where(sure, estimates.objective, np.inf))) if sure.any() else int(np.argmax(log_p))
+                pick = self._pick(estimates, sure) if sure.any() else int(np.argmax(log_p))
                 if untried:
                     row, objective, untried_log_p = self._lowest_untried()
                     if objective < (estimates.objective[pick] if sure.any() else np.inf):
                         return self._recommendation(row, untried_log_p)
                 return self._recommendation(int(estimates.rows[pick]), float(log_p[pick]))
+
+    def _pick(self, estimates: NoiseFreeEstimates, sure: npt.NDArray[np.bool_]) -> int:
+        """The position of the best of the measured rows that are feasible for sure; of equally good ones the most frugal."""
+        objective = np.where(sure, estimates.objective, np.inf)
+        equal = np.flatnonzero(objective == objective.min())
+        keys = frugality(self.space, estimates.rows[equal])
+        return int(equal[min(range(equal.size), key=keys.__getitem__)])
 
     def remaining_gain(self) -> RemainingGain | None:
         """How much the search may still gain, for stopping rules; None while there is no model or nothing measured meets the goal."""
@@ -236,6 +245,9 @@ class Tuner(Strategy):
         if self._plan is None and self._n_free == 0:
             return super()._next()  # raises SpaceExhausted
         plan = self._plan if self._plan is not None else self._make_plan()
+        if plan is None:
+            value = f"{self.goal.objective} = {self.goal.sign * (self._best_known() or 0.0):g}"
+            raise SpaceExhausted(f"no configuration that is left can be better than one found: {value} meets the goal")
         self._plan = plan
         return plan.row, plan.repeat
 
@@ -255,11 +267,18 @@ class Tuner(Strategy):
     def _has_model(self) -> bool:
         return len({t.row for t in self._measured()}) >= MIN_MEASURED
 
-    def _make_plan(self) -> Plan:
+    def _best_known(self) -> float | None:
+        """The objective, where that is a knob, that is surely reached: rows that are no better are not asked."""
+        return best_known_objective(self.space, self.goal, self._trials, self._margin_sd)
+
+    def _make_plan(self) -> Plan | None:
+        """The next choice; None where no row that is left can be better than one that surely meets the goal."""
+        self._candidates.require_better(self._best_known())
         tried = [t.row for t in self._trials if not is_transient(t)]
         if len(tried) < self._n_first or not self._has_model():
             names = self._transfer.names(self.goal) if self._transfer is not None and self._chooses_first() else ()
-            return Plan(self._design(tried), False, Explanation("design", history=names))
+            row = self._design(tried)
+            return Plan(row, False, Explanation("design", history=names)) if row >= 0 else None
         self._learn_all()
         return self._model_choice()
 
@@ -273,7 +292,7 @@ class Tuner(Strategy):
             row = self._first_row(excluded, tried)
             if row >= 0:
                 return row
-        raise AssertionError("a choice was asked for although no row is left")
+        return -1
 
     @staticmethod
     def _checked(history: Sequence[EarlierStudy]) -> Sequence[EarlierStudy]:
@@ -350,8 +369,9 @@ class Tuner(Strategy):
 
     # -- choosing by the model ----------------------------------------------------------------------------------------
 
-    def _model_choice(self) -> Plan:
-        incumbent = self._posterior.incumbent(self.goal)
+    def _model_choice(self) -> Plan | None:
+        known = knob_objective(self.space, self.goal)
+        incumbent = self._posterior.incumbent(self.goal, 0.0 if known is None else self._margin_sd)
         max_distance = math.inf if incumbent.feasible else MAX_LIMIT_DISTANCE
         pending = [t.row for t in self._outstanding.values()]
         power = 1 if incumbent.feasible else FEASIBILITY_POWER
@@ -361,7 +381,6 @@ class Tuner(Strategy):
         mixture = None if self._transfer is None else self._transfer.mixture(self.goal, scoring, incumbent, pending, max_distance)
         geometry = self._posterior.geometry
         packed = Packed.of(scoring.processes, geometry.d, geometry.levels.size, scoring.noise)
-        known = knob_objective(self.space, self.goal)
         min_log_p = math.log(self.min_p_feasible) if self.min_p_feasible is not None and incumbent.feasible else NO_MIN_LOG_P
         bounds = scoring.bounds * power
         for exclusions in self._candidates.exclusions(self._taken):
@@ -370,9 +389,10 @@ class Tuner(Strategy):
                 row, value = self._transfer.best(mixture, exclusions, known, power=power, min_log_p=min_log_p)
             else:
                 row, value = self._scorer.best(EXPECTED_IMPROVEMENT, packed, bounds, exclusions, **options)
+            again = self._row_to_repeat(incumbent, value, power)
+            if again is not None:
+                return Plan(again, True, self._explain(again, "repeat"))
             if row >= 0:
-                if self._worth_repeating(incumbent, value):
-                    return Plan(incumbent.row, True, self._explain(incumbent.row, "repeat"))
                 log_p_viable = math.log(max(self._posterior.p_viable(row), 1e-300))
                 value -= (viability_power - 1) * log_p_viable if incumbent.feasible else 0.0
                 if incumbent.feasible and self.min_p_feasible is None and not self._outstanding:  # a safe search doubts no failure
@@ -384,18 +404,28 @@ class Tuner(Strategy):
             row, _ = self._scorer.best(MOST_FEASIBLE, packed, plain.bounds, exclusions)
             if row >= 0:
                 return Plan(row, False, self._explain(row, "most feasible"))
-        raise AssertionError("a choice was asked for although no row is left")
+        return None
 
     def _with_history(self, explanation: Explanation, mixture: Mixture) -> Explanation:
         assert self._transfer is not None  # noqa: S101 - a mixture is of it
         return replace(explanation, history=self._transfer.names(self.goal), history_weight=mixture.weight)
 
-    def _worth_repeating(self, incumbent: Incumbent, log_gain_of_new: float) -> bool:
-        if incumbent.variance <= 0.0 or self._outstanding:
-            return False
-        readings = sum(1 for t in self._measured() if t.row == incumbent.row)
-        reading_variance = self._posterior.reading_variance(self.goal, incumbent.row) * readings
-        return readings < MAX_READINGS and log_repeat_gain(incumbent, reading_variance) > log_gain_of_new
+    def _row_to_repeat(self, incumbent: Incumbent, log_gain_of_new: float, power: int) -> int | None:
+        """The measured row that is worth more to be measured again than the best new one, or None."""
+        if self._outstanding:
+            return None
+        readings = Counter(t.row for t in self._measured())
+        if is_knob(self.space, self.goal.objective):
+            estimates = self._posterior.noise_free_estimates(self.goal)
+            log_p = self._posterior.log_feasible_measured(self.goal, estimates)
+            log_p = np.where(self._candidates.outside_bounds(estimates.rows), -np.inf, log_p)
+            counts = np.array([readings[int(row)] for row in estimates.rows])
+            at = row_to_measure_again(estimates.objective, log_p, counts, incumbent.value, power, log_gain_of_new)
+            return None if at is None else int(estimates.rows[at])
+        if incumbent.variance <= 0.0 or math.isinf(log_gain_of_new) or readings[incumbent.row] >= MAX_READINGS:
+            return None
+        reading_variance = self._posterior.reading_variance(self.goal, incumbent.row) * readings[incumbent.row]
+        return incumbent.row if log_repeat_gain(incumbent, reading_variance) > log_gain_of_new else None
 
     def _log_feasible(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Log of the probability that all bounds hold at rows (m,), failures apart."""

@@ -54,6 +54,9 @@ class PublishedTuner(Tuner):
     def _note_hint(self, trial: Trial) -> None:
         """Ignore hints: the published methods have none."""
 
+    def _best_known(self) -> float | None:
+        return None  # no published method has this rule
+
     def _model_choice(self) -> Plan:
         incumbent = self._posterior.incumbent(self.goal, self._margin_sd)
         scoring = self._posterior.for_scoring(self.goal, [t.row for t in self._outstanding.values()])

@@ -90,7 +90,10 @@ class TradeOff(Tuner):
         TradeOffGoal.of(goal, self.space.numeric_names)
         super().retarget(goal)
 
-    def _model_choice(self) -> Plan:
+    def _best_known(self) -> float | None:
+        return None  # the front also takes rows of a worse objective
+
+    def _model_choice(self) -> Plan | None:
         trade_off = TradeOffGoal.of(self.goal, self.space.numeric_names)
         points = self._noise_free_points(trade_off)
         if not points.size:
