@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,10 @@ REFIT_EVERY = 5  # with more, only when their number is a multiple of this, and 
 BURN_IN, THIN = 10, 2  # sweeps of the slice sampler before the first sample and for each sample; it starts at the best fit
 COMPARE_AT = frozenset({8, 12, 16, 24, 36, 54})  # numbers of observations at which other transforms of the metric are tried
 MIN_EVIDENCE = 2.0  # nats by which another transform must fit better to replace the one in use
+FACTOR_SD = 1.0  # prior standard deviation of the log of the factor by which noise is larger than told
+FACTOR_STEP = math.log(2.0)
+MAX_LOG_FACTOR = 4.0 * FACTOR_STEP
+MIN_FOR_FACTOR = 5  # observations from which on they are asked
 N_RANDOM_START = 10  # with fewer observations the posterior of theta may have several maxima: the fit gets one more, random, start
 PRIOR_START_EVERY = 8  # with more the maximum rarely moves far: only every so many observations the fit starts at the prior mean too
 
@@ -74,6 +79,7 @@ class MetricModel:
         self._integrated: Mixture | None = None
         self.y: FloatArray = np.empty(0)
         self.known_noise: FloatArray = np.empty(0)
+        self.log_factor = 0.0  # log of the factor by which the noise is larger than the standard deviations told say
 
     def copy(self) -> MetricModel:
         """A model whose `fit` does not change this one."""
@@ -96,6 +102,8 @@ class MetricModel:
             extra = (gp.prior_mean + gp.prior_sd * np.random.default_rng(seed).standard_normal(gp.prior_mean.size))[None, :]
         refit = fits_now(n)
         value = self._fit_as(self.power, self.gp, codes, data, refit, extra)
+        if refit and n >= MIN_FOR_FACTOR and self.known_noise.any():
+            value = self._learn_factor(value, codes, data)
         if self._compares and positive and n in COMPARE_AT:
             self._compare(self.transform.log_jacobian(data.values) - value, codes, data)
         if self.samples:
@@ -107,10 +115,31 @@ class MetricModel:
         """Fit `gp` to the readings transformed by `power`; returns the negative log evidence of the transformed ones, up to a constant."""
         self.transform = Transform.of(data.values, power)
         self.y = self.transform.forward(data.values)
-        self.known_noise = data.known_noise(self.transform)
+        self.known_noise = data.known_noise(self.transform) * math.exp(2.0 * self.log_factor)
         n = codes.shape[0]
         start_at_prior = n < N_RANDOM_START or n % PRIOR_START_EVERY == 0
         return gp.fit(codes, self.y, data.reps, self.known_noise, refit=refit, start_at_prior=start_at_prior, extra_starts=extra)
+
+    def _learn_factor(self, value: float, codes: IntArray, data: Merged) -> float:
+        """Change the factor of the noise told by one step where the readings speak for it; returns the negative log evidence of the fit."""
+        scatter, freedom = data.scatter
+
+        def log_posterior(log_factor: float, value: float) -> float:
+            of_repeats = -freedom * log_factor - 0.5 * scatter * math.exp(-2.0 * log_factor)
+            return of_repeats - value - 0.5 * (log_factor / FACTOR_SD) ** 2
+
+        told = self.known_noise * math.exp(-2.0 * self.log_factor)
+        best = log_posterior(self.log_factor, value)
+        for log_factor in (self.log_factor - FACTOR_STEP, self.log_factor + FACTOR_STEP):
+            if abs(log_factor) > MAX_LOG_FACTOR:
+                continue
+            other, noise = copy.copy(self.gp), told * math.exp(2.0 * log_factor)
+            found = other.fit(codes, self.y, data.reps, noise, start_at_prior=False)
+            if log_posterior(log_factor, found) > best:
+                best, value = log_posterior(log_factor, found), found
+                self.gp, self.log_factor, self.known_noise = other, log_factor, noise
+                self.processes = [self.gp]
+        return value
 
     def _compare(self, evidence: float, codes: IntArray, data: Merged) -> None:
         """Change to another power of the metric where its evidence, at its best hyperparameters, is higher by `MIN_EVIDENCE`."""

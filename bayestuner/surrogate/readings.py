@@ -15,6 +15,8 @@ from bayestuner.trial import Reading
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+MAX_SCATTER = 1e3  # standard deviations: readings that lie farther apart say as much of them
+
 
 @dataclass(slots=True)
 class Merged:
@@ -32,6 +34,9 @@ class Merged:
         Standard deviations of the noise of the means, as far as the readings' own are told.
     untold : ndarray, (n,)
         Numbers of readings without a standard deviation.
+    scatter : tuple of (float, int)
+        How far repeated readings scatter around the means of their rows, in squares of the standard deviations told for them, and the
+        degrees of freedom of that: about equal where the deviations are right.
     groups : list of list of Reading
         The readings of each row, where those without a standard deviation have noise that can be estimated from the others; else empty.
     """
@@ -42,6 +47,7 @@ class Merged:
     sd: FloatArray
     untold: FloatArray
     groups: Sequence[Sequence[Reading]] = ()
+    scatter: tuple[float, int] = (0.0, 0)
 
     def known_noise(self, transform: Transform) -> FloatArray:
         """Variances (n,) of the noise of the means, in the units of a transform.
@@ -95,7 +101,19 @@ def merge(rows: list[int], readings: list[Reading]) -> Merged:
         np.array([math.hypot(*(r.sd or 0.0 for r in group)) / len(group) for group in groups]),
         np.array([float(sum(r.sd is None for r in group)) for group in groups]),
         groups if any(untold) else (),
+        _scatter(groups),
     )
+
+
+def _scatter(groups: Sequence[Sequence[Reading]]) -> tuple[float, int]:
+    total, freedom = 0.0, 0
+    for group in groups:
+        told = [(r.value, r.sd) for r in group if r.sd]
+        if len(told) > 1:
+            mean = sum(value for value, _ in told) / len(told)
+            total += sum(min(abs(value - mean) / sd, MAX_SCATTER) ** 2 for value, sd in told)
+            freedom += len(told) - 1
+    return total, freedom
 
 
 def _mean(group: list[Reading]) -> float:
