@@ -26,7 +26,7 @@ MIN_EVIDENCE = 2.0  # nats by which another transform must fit better to replace
 FACTOR_SD = 1.0  # prior standard deviation of the log of the factor by which noise is larger than told
 FACTOR_STEP = math.log(2.0)
 MAX_LOG_FACTOR = 4.0 * FACTOR_STEP
-MIN_FOR_FACTOR = 5  # observations from which on they are asked
+FACTOR_FROM, FACTOR_ALWAYS, FACTOR_EVERY = 5, 14, 3  # readings from which on it is learnt, up to which always, and then how often
 N_RANDOM_START = 10  # with fewer observations the posterior of theta may have several maxima: the fit gets one more, random, start
 PRIOR_START_EVERY = 8  # with more the maximum rarely moves far: only every so many observations the fit starts at the prior mean too
 
@@ -34,6 +34,10 @@ PRIOR_START_EVERY = 8  # with more the maximum rarely moves far: only every so m
 def fits_now(n: int) -> bool:
     """Whether the hyperparameters are fitted again when the n-th observation has come in."""
     return n <= MAX_REFIT or n % (REFIT_EVERY << (n // MAX_REFIT).bit_length() - 1) == 0
+
+
+def _asks_for_factor(n_readings: int) -> bool:
+    return n_readings >= FACTOR_FROM and (n_readings <= FACTOR_ALWAYS or n_readings % FACTOR_EVERY == 0)
 
 
 class MetricModel:
@@ -102,7 +106,7 @@ class MetricModel:
             extra = (gp.prior_mean + gp.prior_sd * np.random.default_rng(seed).standard_normal(gp.prior_mean.size))[None, :]
         refit = fits_now(n)
         value = self._fit_as(self.power, self.gp, codes, data, refit, extra)
-        if refit and n >= MIN_FOR_FACTOR and self.known_noise.any():
+        if refit and _asks_for_factor(int(data.reps.sum())) and self.known_noise.any():
             value = self._learn_factor(value, codes, data)
         if self._compares and positive and n in COMPARE_AT:
             self._compare(self.transform.log_jacobian(data.values) - value, codes, data)

@@ -110,7 +110,7 @@ class Posterior:
 
     def learn(self, trials: Sequence[Trial], goal: Goal) -> None:
         """Bring the model of every metric of the goal, and the viability model, up to date with `trials`."""
-        measured = [t for t in trials if isinstance(t.outcome, Measured) and self.modelled_in(goal, t.outcome)]
+        measured = self.measured(goal, trials)
         rows = [t.row for t in measured]
         self._measured_rows = set(rows)
         if not self._labels_known:
@@ -148,9 +148,10 @@ class Posterior:
         """Metrics of the goal that need a model."""
         return [m for m in goal.metrics if not is_knob(self.space, m)]
 
-    def modelled_in(self, goal: Goal, outcome: Measured) -> bool:
-        """Whether a run measured every metric of the goal that needs a model; it may have been asked for another goal."""
-        return all(metric in outcome.metrics for metric in self.modelled(goal))
+    def measured(self, goal: Goal, trials: Sequence[Trial]) -> list[Trial]:
+        """The trials that measured every metric of the goal that needs a model; one that was asked for another goal may lack some."""
+        needed = set(self.modelled(goal))
+        return [t for t in trials if isinstance(t.outcome, Measured) and needed <= t.outcome.metrics.keys()]
 
     def modelled_bounds(self, goal: Goal) -> list[Bound]:
         """The goal's bounds on modelled metrics."""

@@ -21,7 +21,7 @@ from bayestuner.search.engine.posterior import Posterior, Scoring
 from bayestuner.search.engine.regret import Processes, best_fit, integrated, joint_bests, samples_whole
 from bayestuner.search.strategy import is_transient
 from bayestuner.surrogate.transform import Transform
-from bayestuner.trial import Measured, Trial
+from bayestuner.trial import Trial
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -103,8 +103,7 @@ class RemainingGain:
         self._incumbent = posterior.incumbent(goal)
         self._min_log_p = min_log_p
         self._n_trials = len(trials)
-        measured = [t for t in trials if isinstance(t.outcome, Measured) and posterior.modelled_in(goal, t.outcome)]
-        readings = Counter(t.row for t in measured)  # in the order of first readings, as in the models
+        readings = Counter(t.row for t in posterior.measured(goal, trials))  # in the order of first readings, as in the models
         self._measured = np.array(list(readings), dtype=np.int64)
         self._reps = np.array(list(readings.values()), dtype=np.float64)
         self._exclusions = next(candidates.exclusions({t.row for t in trials if t.outcome is not None and not is_transient(t)}))

@@ -33,7 +33,7 @@ from bayestuner.search.strategy import Prediction, Recommendation, Strategy, che
 from bayestuner.space import Space
 from bayestuner.surrogate.covariance import FAMILIES, FORMS
 from bayestuner.surrogate.modelling import Modelling
-from bayestuner.trial import Config, Failed, Measured, Outcome, Trial
+from bayestuner.trial import Config, Failed, Outcome, Trial
 
 if TYPE_CHECKING:
     from bayestuner.search.engine.remaining_gain import RemainingGain
@@ -349,8 +349,7 @@ class Tuner(Strategy):
 
     def _measured(self) -> list[Trial]:
         """The trials that measured every metric of the goal; one that was out while the goal changed may lack some."""
-        posterior, goal = self._posterior, self.goal
-        return [t for t in self._trials if isinstance(t.outcome, Measured) and posterior.modelled_in(goal, t.outcome)]
+        return self._posterior.measured(self.goal, self._trials)
 
     def _learn_all(self) -> None:
         self._posterior.learn(self._trials, self.goal)
@@ -414,17 +413,20 @@ class Tuner(Strategy):
         """The measured row that is worth more to be measured again than the best new one, or None."""
         if self._outstanding:
             return None
-        readings = Counter(t.row for t in self._measured())
         if is_knob(self.space, self.goal.objective):
+            readings = Counter(t.row for t in self._measured())
             estimates = self._posterior.noise_free_estimates(self.goal)
             log_p = self._posterior.log_feasible_measured(self.goal, estimates)
             log_p = np.where(self._candidates.outside_bounds(estimates.rows), -np.inf, log_p)
             counts = np.array([readings[int(row)] for row in estimates.rows])
             at = row_to_measure_again(estimates.objective, log_p, counts, incumbent.value, power, log_gain_of_new)
             return None if at is None else int(estimates.rows[at])
-        if incumbent.variance <= 0.0 or math.isinf(log_gain_of_new) or readings[incumbent.row] >= MAX_READINGS:
+        if incumbent.variance <= 0.0 or math.isinf(log_gain_of_new):
             return None
-        reading_variance = self._posterior.reading_variance(self.goal, incumbent.row) * readings[incumbent.row]
+        n_readings = sum(1 for t in self._measured() if t.row == incumbent.row)
+        if n_readings >= MAX_READINGS:
+            return None
+        reading_variance = self._posterior.reading_variance(self.goal, incumbent.row) * n_readings
         return incumbent.row if log_repeat_gain(incumbent, reading_variance) > log_gain_of_new else None
 
     def _log_feasible(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
