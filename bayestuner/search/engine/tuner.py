@@ -44,7 +44,7 @@ N_SHORTLIST = 64  # untried rows that are judged with the hyperparameters integr
 FEASIBILITY_POWER = 3  # exponent of P(feasible) in the acquisition while nothing feasible is known
 # Exponent of P(run ends well) in the acquisition. A run that fails teaches nothing of any metric, and where many rows fail, promising ones
 # crowd at the edge of the failing ones.
-VIABILITY_POWER = 3
+VIABILITY_POWER = 2
 # While nothing feasible is known a limit counts as no farther than this from the mean of the readings, in their standard deviations. Two or
 # three readings that happen to be alike would otherwise make every row look infeasible but those whose runs fail, and those would be asked.
 MAX_LIMIT_DISTANCE = 3.0
