@@ -113,7 +113,7 @@ def test_a_run_that_may_fail_is_avoided_more_than_its_probability_alone_says(mon
     def failing_runs():
         rng, fails = np.random.default_rng(0), 0
         space = bt.Space.from_rows([bt.Integer(f"k{i}", 0, 4) for i in range(8)], rng.integers(0, 5, (300, 8)).tolist())
-        for seed in range(3):
+        for seed in range(10):
             tuner = bt.Tuner(space, bt.Goal(minimize="p"), seed=seed)
             for _ in range(15):
                 trial = tuner.ask()
