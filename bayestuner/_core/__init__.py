@@ -1,4 +1,5 @@
 """The compiled loops: linear algebra, likelihood, posterior, scoring and sampling, on plain arrays.
 
-This room imports nothing of the package and only numba, llvmlite and numpy; its functions return a status or fill arrays, and never raise.
+This room imports of the package only the door to private files, besides numba, llvmlite and numpy; its functions return a status or fill
+arrays, and never raise.
 """

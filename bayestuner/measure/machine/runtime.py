@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import stat
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 
-from bayestuner.errors import RuntimeFolderUnusable
+from bayestuner.errors import NotPrivate, RuntimeFolderUnusable
+from bayestuner.files.private import PrivateFolder
 
 VARIABLE = "BAYESTUNER_RUNTIME_DIR"
 ROOT_FOLDER = Path("/run/bayestuner")
+ADVICE = f"set {VARIABLE} to a folder of your own"
 
 
 def runtime_folder() -> Path:
@@ -32,30 +32,29 @@ def runtime_folder() -> Path:
     return Path(tempfile.gettempdir()) / f"bayestuner-{os.geteuid()}"
 
 
-def make_runtime_folder() -> Path:
-    """Make the runtime folder where it is missing, and check that nobody else can write there, because what it holds is acted upon.
+def open_runtime_folder() -> PrivateFolder:
+    """The runtime folder held open, made first where it is missing; only this user can change what it holds, because it is acted upon.
 
-    Root's folder can be read by everyone, so that other users see that the machine's lock is taken.
+    Root's folder can be entered by everyone, so that other users see who measures.
 
     Raises
     ------
     RuntimeFolderUnusable
-        It can't be made, belongs to another user, or can be written by others.
+        It can't be made, belongs to another user, or it or a folder on the way to it can be written by others.
     """
-    folder = runtime_folder()
-    advice = f"set {VARIABLE} to a folder of your own"
+    path = runtime_folder()
     try:
-        with suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
-            if os.geteuid() == 0:
-                folder.chmod(0o755)  # whatever the umask is
-        found = folder.lstat()
+        folder = PrivateFolder.open(path, make=True)
+        if os.geteuid() == 0:
+            os.fchmod(folder.fd, 0o755)
+    except NotPrivate as error:
+        raise RuntimeFolderUnusable(f"{error}; or {ADVICE}") from error
     except OSError as error:
-        raise RuntimeFolderUnusable(f"the folder {folder} can't be made: {error.strerror}; {advice}") from error
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise RuntimeFolderUnusable(f"{folder} is not a folder of this user, so what it says can't be believed; {advice}")
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise RuntimeFolderUnusable(
-            f"{folder} can be written by others, so what it says can't be believed; run chmod go-w {folder}, or {advice}"
-        )
+        raise RuntimeFolderUnusable(f"the folder {path} can't be made: {error.strerror}; {ADVICE}") from error
     return folder
+
+
+def make_runtime_folder() -> Path:
+    """The path of `open_runtime_folder`, where the folder has to be there and private; errors as there."""
+    with open_runtime_folder() as folder:
+        return folder.path
