@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
+PART = ".part"
+"""How the name of a file ends that is being written; it begins with a dot and the name of the file whose place it will take."""
+
 
 @contextmanager
 def replacing_in(folder: int, name: str, mode: int, *, exact_mode: bool, sync: bool = True) -> Iterator[BinaryIO]:
@@ -24,7 +27,7 @@ def replacing_in(folder: int, name: str, mode: int, *, exact_mode: bool, sync: b
     sync : bool
         File and folder are on disk when this returns.
     """
-    beside = f".{name}.{os.urandom(8).hex()}.part"
+    beside = f".{name}.{os.urandom(8).hex()}{PART}"
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder)
     try:
         with os.fdopen(fd, "wb") as file:

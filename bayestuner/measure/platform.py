@@ -139,8 +139,13 @@ def _find(spec: str) -> Any:
     for point in entry_points(group=ENTRY_POINT_GROUP):
         if point.name == spec:
             return point.load()
-    known = sorted(point.name for point in entry_points(group=ENTRY_POINT_GROUP)) or ["none"]
+    known = registered_platforms() or ["none"]
     raise PlatformProblem(f"no installed package offers a platform {spec!r} (installed: {', '.join(known)}); or write module:attribute")
+
+
+def registered_platforms() -> list[str]:
+    """The names of the platforms that installed packages offer, sorted; nothing of them is loaded."""
+    return sorted(point.name for point in entry_points(group=ENTRY_POINT_GROUP))
 
 
 def load_platforms(specs: Sequence[str]) -> dict[str, Platform]:

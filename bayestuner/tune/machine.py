@@ -44,7 +44,7 @@ def open_machine(job: Job, allow_affinity: bool, progress: Progress) -> tuple[Is
     exposed = exposure(job)
     if exposed:
         progress.note(exposed)
-    undone, stuck = undo_left_behind()
+    undone, stuck = undo_left_behind(platforms=job.measure.platforms)
     for text in (*undone, *stuck):
         progress.note(text)
     isolation, refused = open_isolation(job.needs, allow_affinity=allow_affinity or job.measure.allow_affinity)

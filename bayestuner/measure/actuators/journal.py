@@ -11,14 +11,18 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
+from functools import partial
 from pathlib import Path
 
+from bayestuner.errors import NotPrivate
+from bayestuner.files.private import PrivateFolder
+from bayestuner.files.replacing import PART
 from bayestuner.measure.cgroup.names import is_stale, new_name, owner_of
 from bayestuner.measure.platform import TargetAccess
 
 SUFFIX = ".changed.json"
-_DRAFT = ".draft.json"
+_LIMIT_BYTES = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +57,8 @@ class Journal:
     def write(self, changes: Sequence[Change]) -> None:
         """Write the journal; it is on disk, complete, when this returns."""
         text = json.dumps({"boot_id": boot_id(), "changes": [asdict(change) for change in changes]})
-        draft = Path(str(self.path).removesuffix(SUFFIX) + _DRAFT)
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(fd)
-        draft.replace(self.path)
-        _sync_folder(self.path.parent)
+        with PrivateFolder.open(self.path.parent) as folder:
+            folder.replace(self.path.name, text.encode())
 
     def clear(self) -> None:
         """Remove the journal: every setting was put back."""
@@ -81,26 +79,40 @@ def left_behind(folder: Path) -> list[LeftBehind]:
 
     Journals from before this boot are removed: the boot has reset the settings.
     """
-    found = []
-    for draft in folder.glob(f"*{_DRAFT}"):
-        if is_stale(draft.name.removesuffix(_DRAFT)):  # killed before its journal was whole: nothing was set yet
-            draft.unlink(missing_ok=True)
-    for path in sorted(folder.glob(f"*{SUFFIX}"), key=_age, reverse=True):
-        name = path.name.removesuffix(SUFFIX)
-        owner = owner_of(name)
-        if owner is None or not is_stale(name):
-            continue
-        try:
-            said = json.loads(path.read_text(encoding="utf-8"))
-            changes = tuple(Change(**change) for change in said["changes"])
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # another user's, or no journal of ours
-        if said.get("boot_id") == boot_id():
-            found.append(LeftBehind(path, owner.pid, changes))
-        else:
-            with suppress(OSError):
-                path.unlink()
-    return found
+    try:
+        opened = PrivateFolder.open(folder)
+    except (OSError, NotPrivate):
+        return []
+    with opened:
+        names = opened.names()
+        for name in names:
+            if name.endswith(PART) and _is_stale(name.removeprefix(".").partition(SUFFIX)[0]):
+                opened.remove(name)  # killed before its journal was whole: nothing was set yet
+        journals = [name for name in names if name.endswith(SUFFIX) and _is_stale(name.removesuffix(SUFFIX))]
+        read = [_read(opened, name) for name in sorted(journals, key=partial(_age, opened), reverse=True)]
+    return [left for left in read if left is not None]
+
+
+def _is_stale(name: str) -> bool:
+    return owner_of(name) is not None and is_stale(name)
+
+
+def _read(folder: PrivateFolder, name: str) -> LeftBehind | None:
+    """What a dead process's journal says; None where it is not to be believed, none of ours, or from before this boot (it is removed)."""
+    owner = owner_of(name.removesuffix(SUFFIX))
+    try:
+        said = json.loads(folder.read(name, _LIMIT_BYTES))
+        changes = tuple(Change(**change) for change in said["changes"])
+        booted = said.get("boot_id")
+    except (OSError, NotPrivate, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    if owner is None or not all(isinstance(text, str) for change in changes for text in astuple(change)):
+        return None
+    if booted != boot_id():
+        with suppress(OSError):
+            folder.remove(name)
+        return None
+    return LeftBehind(folder.path / name, owner.pid, changes)
 
 
 def undo(left: LeftBehind, access_to: Callable[[Change], TargetAccess]) -> tuple[list[str], list[str]]:
@@ -155,16 +167,8 @@ def _command_to_restore(change: Change) -> str:
     return "" if change.platform else f": echo {change.old} | sudo tee {change.target}"
 
 
-def _age(path: Path) -> float:
+def _age(folder: PrivateFolder, name: str) -> float:
     try:
-        return path.stat().st_mtime_ns
+        return os.stat(name, dir_fd=folder.fd, follow_symlinks=False).st_mtime_ns
     except OSError:
         return 0.0
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

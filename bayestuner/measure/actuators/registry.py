@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 
 from bayestuner.measure.actuators.cpu_frequency import UNITS as CLOCK_UNITS
@@ -12,7 +13,7 @@ from bayestuner.measure.actuators.power_cap import open_power_cap
 from bayestuner.measure.actuators.sysfs import SysfsSettings
 from bayestuner.measure.energy.kernel_files import KernelRoots
 from bayestuner.measure.machine.runtime import runtime_folder
-from bayestuner.measure.platform import KnobOffer, TargetAccess, load_platform
+from bayestuner.measure.platform import KnobOffer, PlatformProblem, TargetAccess, load_platform, registered_platforms
 
 
 def built_in_knobs(roots: KernelRoots | None = None) -> dict[str, KnobOffer]:
@@ -23,8 +24,15 @@ def built_in_knobs(roots: KernelRoots | None = None) -> dict[str, KnobOffer]:
     }
 
 
-def undo_left_behind(roots: KernelRoots | None = None) -> tuple[list[str], list[str]]:
+def undo_left_behind(roots: KernelRoots | None = None, platforms: Collection[str] = ()) -> tuple[list[str], list[str]]:
     """Put back every setting that killed BayesTuners left changed. The caller holds the machine's lock.
+
+    Parameters
+    ----------
+    roots : KernelRoots, optional
+    platforms : collection of str
+        Specs that this run's job file names. A journal alone can't have any code called: of platforms only these are loaded, and those that
+        an installed package registers.
 
     Returns
     -------
@@ -34,15 +42,20 @@ def undo_left_behind(roots: KernelRoots | None = None) -> tuple[list[str], list[
     done: list[str] = []
     failed: list[str] = []
     for left in left_behind(runtime_folder()):
-        some, others = undo(left, partial(_access_to, roots=roots))
+        some, others = undo(left, partial(_access_to, roots=roots, platforms=platforms))
         done += some
         failed += others
     return done, failed
 
 
-def _access_to(change: Change, roots: KernelRoots | None) -> TargetAccess:
+def _access_to(change: Change, roots: KernelRoots | None, platforms: Collection[str]) -> TargetAccess:
     """The object that can read and write a change's target; a platform is loaded for it, a file below /sys needs none."""
     if not change.platform:
         return SysfsSettings(roots)
+    if change.platform not in platforms and change.platform not in registered_platforms():
+        raise PlatformProblem(
+            f"the platform {change.platform!r} is none that an installed package registers, so it is loaded only for a job file that names "
+            "it: start such a job, which puts it back"
+        )
     platform = load_platform(change.platform)
     return platform.knobs[change.kind.partition(".")[2]].open()

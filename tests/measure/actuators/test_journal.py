@@ -141,7 +141,7 @@ def dead_owners(folder, changes, boot_id=None):
         "import sys, json; from pathlib import Path; from bayestuner.measure.actuators.journal import Change, Journal\n"
         "Journal(Path(sys.argv[1])).write([Change(**c) for c in json.loads(sys.argv[2])])"
     )
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     told = json.dumps([{"kind": c.kind, "platform": c.platform, "target": c.target, "old": c.old, "new": c.new} for c in changes])
     subprocess.run([sys.executable, "-c", code, str(folder), told], check=True, timeout=120)
     (path,) = folder.glob(f"*{SUFFIX}")
@@ -152,7 +152,7 @@ def dead_owners(folder, changes, boot_id=None):
 
 def test_one_that_died_before_its_journal_was_whole_had_set_nothing(roots, folder):
     path = dead_owners(folder, [])
-    draft = path.with_name(path.name.replace(SUFFIX, ".draft.json"))
+    draft = path.with_name(f".{path.name}.0123456789abcdef.part")
     path.rename(draft)
     draft.write_text('{"boot_id": "')
     assert undo_left_behind(roots) == ([], [])
@@ -190,8 +190,56 @@ def test_a_journal_cannot_make_us_write_anything_but_our_settings(roots, folder,
     assert named.read_text() == "untouched"
 
 
+@pytest.mark.parametrize("spoil", ["writable file", "writable folder", "link", "another's", "no text", "deep", "list"])
+def test_a_journal_that_others_could_have_written_or_of_another_form_is_not_believed(roots, folder, tmp_path, spoil):
+    target = str(Path(roots.sysfs, "devices/system/cpu/cpufreq/policy0/scaling_max_freq"))
+    path = dead_owners(folder, [Change("cpu_frequency", "", target, "1300000", "2000000")])
+    match spoil:
+        case "writable file":
+            path.chmod(0o666)
+        case "writable folder":
+            folder.chmod(0o777)
+        case "link":
+            path.rename(tmp_path / "away")
+            path.symlink_to(tmp_path / "away")
+        case "another's":
+            if os.geteuid() != 0:
+                pytest.skip("needs root to give a file away")
+            os.chown(path, 5, 5)
+        case "no text":
+            path.write_text(path.read_text().replace('"1300000"', "1300000"))
+        case "deep":
+            path.write_text("[" * 100_000)
+        case "list":
+            path.write_text("[]")
+    assert undo_left_behind(roots) == ([], [])
+    assert clocks(roots) == AS_BEFORE
+
+
+CALLED = """
+from pathlib import Path
+class Toy:
+    def __init__(self):
+        Path(__file__).with_name("called").touch()
+        raise RuntimeError("no device")
+"""
+
+
+def test_a_journal_has_no_code_called_that_neither_a_package_nor_the_job_file_names(roots, folder, tmp_path, monkeypatch):
+    (tmp_path / "hers.py").write_text(CALLED)
+    monkeypatch.syspath_prepend(tmp_path)
+    path = dead_owners(folder, [Change("toy.clock", "hers:Toy", "clock", "900", "600")])
+    done, (said,) = undo_left_behind(roots)
+    assert done == []
+    assert "'hers:Toy' is none that an installed package registers" in said
+    assert path.exists()  # nothing is lost: a job that names it puts it back
+    assert not (tmp_path / "called").exists()
+    assert "no device" in undo_left_behind(roots, platforms=["hers:Toy"])[1][0]
+    assert (tmp_path / "called").exists()
+
+
 def test_somebody_elses_files_are_passed_over(folder):
-    folder.mkdir()
+    folder.mkdir(mode=0o700)
     (folder / f"notes{SUFFIX}").write_text("{}")
     journal = Journal(folder)  # this process lives
     journal.write([])
