@@ -1,8 +1,8 @@
 """Built models in the user's cache folder: written atomically, checked when used, safe between processes.
 
 The name of a file contains a digest of its graph's description and of the writer's version, so that a changed network never uses an old
-file. Beside ``NAME-DIGEST.onnx`` there are ``NAME-DIGEST.json`` (its size and SHA-256) and ``NAME-DIGEST.lock`` (locked by the process that
-builds it).
+file. Beside ``NAME-DIGEST.onnx`` there are ``NAME-DIGEST.json`` (its size and SHA-256, signed with this user's secret) and
+``NAME-DIGEST.lock`` (locked by the process that builds it). The folder is used only where nobody else can write it (`bayestuner.files`).
 """
 
 from __future__ import annotations
@@ -11,17 +11,21 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import hmac
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bayestuner.errors import BayesTunerError
+from bayestuner.errors import BayesTunerError, NotPrivate
+from bayestuner.files.places import CACHE_VARIABLE, cache_folder
+from bayestuner.files.private import PrivateFolder
+from bayestuner.files.replacing import PART
 from bayestuner.zoo.graph import Graph
 
 _WRITER_VERSION = 1  # raise it when `bayestuner.zoo.export` writes other bytes for the same description
-_CHUNK = 1 << 20
+_SIDECAR_BYTES = 1 << 16
 
 
 class CacheUnusable(BayesTunerError, OSError):
@@ -33,14 +37,10 @@ class CacheUnusable(BayesTunerError, OSError):
 
 def folder() -> Path:
     """Folder of the models: ``zoo`` below ``$BAYESTUNER_CACHE``, else ``$XDG_CACHE_HOME/bayestuner``, else ``~/.cache/bayestuner``."""
-    own = os.environ.get("BAYESTUNER_CACHE")
-    if own:
-        return Path(own).expanduser().absolute() / "zoo"
-    base = os.environ.get("XDG_CACHE_HOME")
     try:
-        return (Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache") / "bayestuner" / "zoo"
-    except RuntimeError:
-        raise CacheUnusable("there is no home folder to keep zoo models in; set BAYESTUNER_CACHE to a folder you may write to") from None
+        return cache_folder("zoo")
+    except NotPrivate as error:
+        raise CacheUnusable(f"{error}; set {CACHE_VARIABLE} to a folder you may write to") from None
 
 
 def path_of(graph: Graph) -> Path:
@@ -72,98 +72,86 @@ def fetch(graph: Graph, *, rebuild: bool = False) -> Path:
         The folder can't be made or written.
     """
     path = path_of(graph)
-    if not rebuild and _is_sound(path):
-        return path
-    with _clear_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path.with_suffix(".lock")):
-            if rebuild or not _is_sound(path):  # another process may have built it while this one waited
-                _build(graph, path)
-    return path
+    with _clear_errors(path), PrivateFolder.open(path.parent, make=True) as private:
+        if rebuild or not _is_sound(private, path.name):
+            with _locked(private, _beside(path.name, ".lock")):
+                if rebuild or not _is_sound(private, path.name):  # another process may have built it while this one waited
+                    _build(private, graph, path.name)
+        return private.path / path.name
 
 
-def _is_sound(path: Path) -> bool:
-    """True where the file has the size and the digest that its JSON file says.
+def _beside(name: str, ending: str) -> str:
+    return name.removesuffix(".onnx") + ending
+
+
+def _is_sound(private: PrivateFolder, name: str) -> bool:
+    """True where the file has the size and the digest that its JSON file says, and that file was signed with this user's secret.
 
     The digest is only computed where the file was changed since it was last checked (the JSON file has the time of its last change):
     hashing 350 MB before each test run would take longer than loading them.
     """
     try:
-        seen = json.loads(path.with_suffix(".json").read_text())
-        status = path.stat()
-        if status.st_size != seen["size"]:
-            return False
-        if [status.st_mtime_ns, status.st_ctime_ns, status.st_ino] == seen.get("stamp"):
-            return True
-        if _sha256(path) != seen["sha256"]:
-            return False
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        seen = json.loads(private.read(_beside(name, ".json"), _SIDECAR_BYTES))
+        with os.fdopen(private.open_file(name), "rb") as file:
+            status = os.fstat(file.fileno())
+            if status.st_size != seen["size"] or not _is_signed(private, name, seen):
+                return False
+            if _stamp(status) == seen.get("stamp"):
+                return True
+            if hashlib.file_digest(file, "sha256").hexdigest() != seen["sha256"]:
+                return False
+    except (OSError, NotPrivate, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
     with contextlib.suppress(OSError):  # a cache that can't be written works too, only slower
-        _write_sidecar(path, seen["sha256"])
+        _write_sidecar(private, name, seen["sha256"])
     return True
 
 
-def _build(graph: Graph, path: Path) -> None:
-    """Write a temporary file, flush it to disk and rename it, so that no process ever sees half a file. The caller holds the lock."""
+def _build(private: PrivateFolder, graph: Graph, name: str) -> None:
+    """Write the file beside its place, flush it to disk and rename it, so that nobody ever sees half of it. The caller holds the lock."""
     from bayestuner.zoo.export import serialised
 
-    temporary = path.with_suffix(".part")
+    for left in private.names():  # by a builder that was killed
+        if left.startswith(f".{name}.") and left.endswith(PART):
+            private.remove(left)
     digest = hashlib.sha256()
+    with private.replacing(name, mode=0o644) as file:
+        for piece in serialised(graph):
+            file.write(piece)
+            digest.update(piece)
+        private.remove(_beside(name, ".json"))
+    _write_sidecar(private, name, digest.hexdigest())
+
+
+def _write_sidecar(private: PrivateFolder, name: str, sha256: str) -> None:
+    status = os.stat(name, dir_fd=private.fd, follow_symlinks=False)
+    about = {"size": status.st_size, "sha256": sha256, "stamp": _stamp(status)}
+    about["signature"] = _sign(private.secret(), name, about)
+    private.replace(_beside(name, ".json"), json.dumps(about).encode(), mode=0o644)
+
+
+def _stamp(status: os.stat_result) -> list[int]:
+    """What changes with a file's content."""
+    return [status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
+def _is_signed(private: PrivateFolder, name: str, about: Mapping[str, Any]) -> bool:
+    """Whether this user wrote what is said of a file. In root's cache, whose secret others can't read, the folder's rule has to do."""
     try:
-        with temporary.open("wb") as file:
-            for piece in serialised(graph):
-                file.write(piece)
-                digest.update(piece)
-            file.flush()
-            os.fsync(file.fileno())
-        path.with_suffix(".json").unlink(missing_ok=True)
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
-    _write_sidecar(path, digest.hexdigest())
-    _sync_folder(path.parent)
+        secret = private.secret()
+    except PermissionError:
+        return True
+    return hmac.compare_digest(str(about["signature"]), _sign(secret, name, about))
 
 
-def _write_sidecar(path: Path, sha256: str) -> None:
-    status = path.stat()
-    stamp = [status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-    temporary = path.with_suffix(f".json.{os.getpid()}")
-    try:
-        with temporary.open("w") as file:
-            json.dump({"size": status.st_size, "sha256": sha256, "stamp": stamp}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path.with_suffix(".json"))
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
-
-
-def _sync_folder(path: Path) -> None:
-    with contextlib.suppress(OSError):  # not every file system can do this; the data of the file are on disk already
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+def _sign(secret: bytes, name: str, about: Mapping[str, Any]) -> str:
+    return hmac.digest(secret, json.dumps([name, about["size"], about["sha256"], about["stamp"]]).encode(), "sha256").hex()
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(private: PrivateFolder, name: str) -> Iterator[None]:
     """Hold an exclusive lock; the kernel releases it if this process is killed."""
-    with path.open("a") as file:
+    with os.fdopen(private.open_file(name, os.O_RDWR | os.O_CREAT), "r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -173,6 +161,8 @@ def _clear_errors(path: Path) -> Iterator[None]:
     """Turn errors of the operating system into one sentence that says what to do."""
     try:
         yield
+    except NotPrivate as error:
+        raise CacheUnusable(f"{error}; or set {CACHE_VARIABLE} to a folder of your own") from error
     except BayesTunerError:
         raise
     except OSError as error:

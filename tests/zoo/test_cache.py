@@ -1,5 +1,6 @@
 """The cache: what is damaged is rebuilt, builders don't meet, and a folder that can't be used is named in one sentence."""
 
+import hashlib
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import sys
 import time
 
 import pytest
+from other_user import GAMES, needs_root
 
 from bayestuner.errors import MissingExtra
 from bayestuner.zoo import cache, registry
@@ -38,7 +40,7 @@ def test_a_second_build_takes_the_file_there_is(fresh_cache):
 
 def test_nothing_is_left_beside(fresh_cache):
     path = build()
-    assert sorted(p.suffix for p in path.parent.iterdir()) == [".json", ".lock", ".onnx"]
+    assert sorted(p.suffix for p in path.parent.iterdir()) == ["", ".json", ".lock", ".onnx"]  # the secret has no ending
 
 
 def flip_a_byte(path):
@@ -70,6 +72,52 @@ def test_a_damaged_file_is_rebuilt(damage, fresh_cache):
         assert build() == path
         assert path.stat().st_ino != inode or not whole
     assert path.read_bytes() == whole
+
+
+@needs_root
+@pytest.mark.parametrize("whose", ["hers", "writable"])
+def test_a_folder_that_others_could_have_filled_is_not_used_and_nothing_is_written_there(fresh_cache, whose):
+    build()
+    before = {p.name: p.stat().st_mtime_ns for p in (fresh_cache / "zoo").iterdir()}
+    if whose == "hers":
+        for path in (fresh_cache, *fresh_cache.rglob("*")):
+            os.chown(path, GAMES, GAMES)
+    else:
+        (fresh_cache / "zoo").chmod(0o777)
+    with pytest.raises(cache.CacheUnusable, match="can't be believed") as caught:
+        build()
+    one_sentence(caught.value)
+    assert {p.name: p.stat().st_mtime_ns for p in (fresh_cache / "zoo").iterdir()} == before
+
+
+def test_a_poisoned_model_with_a_sidecar_of_its_own_is_built_anew(fresh_cache):
+    path = build()
+    whole = path.read_bytes()
+    path.write_bytes(b"poison" + whole[6:])
+    status = path.stat()
+    about = {"size": len(whole), "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "stamp": cache._stamp(status)}
+    for signature in ({}, {"signature": cache._sign(b"h" * 32, path.name, about)}):
+        path.with_suffix(".json").write_text(json.dumps(about | signature))
+        assert build().read_bytes() == whole
+
+
+def test_links_in_the_place_of_part_lock_and_model_are_not_followed(fresh_cache, tmp_path):
+    path = build()
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    path.with_suffix(".part").symlink_to(precious)
+    path.unlink()
+    path.symlink_to(precious)
+    path.with_suffix(".json").unlink()
+    path.with_suffix(".json").symlink_to(precious)
+    assert loads(build())
+    path.unlink()
+    path.with_suffix(".lock").unlink()
+    path.with_suffix(".lock").symlink_to(tmp_path / "new")
+    with pytest.raises(cache.CacheUnusable, match="is a link, no regular file"):
+        build()
+    assert not (tmp_path / "new").exists()
+    assert precious.read_text() == "precious"
 
 
 def test_a_touched_file_of_the_right_content_is_kept(fresh_cache):
