@@ -24,11 +24,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Write the page."""
+    from bayestuner.files.outputs import replace_file
     from bayestuner.report.page.render import report_html
     from bayestuner.study.study import Study
 
     with reading(args.study), Study.open(args.study, read_only=True) as study:
         page = report_html(study)
-    args.out.write_text(page, encoding="utf-8")
+    replace_file(args.out, page.encode())
     print(f"wrote {args.out}: open it in a browser")
     return exit_codes.OK

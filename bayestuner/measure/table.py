@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bayestuner.errors import StoreError
+from bayestuner.files.outputs import open_output, replace_file
 from bayestuner.foreign_text import csv_cell, from_csv_cell
 from bayestuner.measure.job.command import text_of
 from bayestuner.measure.metrics import METRICS, POWER_METRICS, metrics_of_mode
@@ -119,7 +120,7 @@ class Table:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if not self.rows:
-                _replace(self.path, _line(self.columns))
+                replace_file(self.path, _line(self.columns))
             self._write_about()
         except OSError as error:
             raise StoreError(f"can't write the table {self.path}: {error.strerror or error}") from error
@@ -128,7 +129,7 @@ class Table:
         """Append the line of one run; it is on disk when this returns."""
         row = self._row(config, outcome, details)
         try:
-            with self.path.open("ab") as file:
+            with os.fdopen(open_output(self.path, os.O_WRONLY | os.O_APPEND), "ab") as file:
                 file.write(_line([row[name] for name in self.columns]))
                 file.flush()
                 os.fsync(file.fileno())
@@ -144,7 +145,7 @@ class Table:
             return
         self.rows = rows
         lines = [self.columns, *([row[name] for name in self.columns] for row in self.rows)]
-        _replace(self.path, b"".join(map(_line, lines)))
+        replace_file(self.path, b"".join(map(_line, lines)))
 
     def _row(self, config: Config, outcome: Outcome, details: Mapping[str, Any]) -> dict[str, str]:
         row = dict.fromkeys(self.columns, "")
@@ -177,7 +178,7 @@ class Table:
         if whole.splitlines()[:1] != _line(self.columns).splitlines():
             raise ValueError("its columns are not those of this job's table")
         if len(whole) < len(text):
-            with self.path.open("r+b") as file:
+            with os.fdopen(open_output(self.path, os.O_RDWR), "r+b") as file:
                 file.truncate(len(whole))
         return rows
 
@@ -187,22 +188,13 @@ class Table:
     def _write_about(self) -> None:
         units = {metric_column(name, estimated=self.provenance.estimated): unit for name, unit in self._units.items()}
         about = {**self._about(), "units": {name: units[name] for name in self._metrics}, "starts": self.starts}
-        _replace(self.about, (json.dumps(about, indent=1) + "\n").encode())
+        replace_file(self.about, (json.dumps(about, indent=1) + "\n").encode())
 
 
 def _line(cells: Iterable[str]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(map(csv_cell, cells))
     return text.getvalue().encode("utf-8")
-
-
-def _replace(path: Path, data: bytes) -> None:
-    beside = path.with_name(path.name + ".part")
-    with beside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 def _now() -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bayestuner.files.outputs import replacing_file
 from bayestuner.report.tables import plain_table
 from bayestuner.report.words import duration
 from bayestuner.tune.comparing import Curve
@@ -129,7 +130,8 @@ def plot_comparison(
     if handles:
         figure.legend(handles, labels, loc="outside lower center", ncols=min(len(handles), 5), fontsize=8, frameon=False)
     figure.suptitle("\n".join([*textwrap.wrap(label, 125), _what_is_drawn(searches)]), fontsize=8.5, parse_math=False)
-    figure.savefig(path, dpi=140)
+    with replacing_file(Path(path)) as file:
+        figure.savefig(file, dpi=140, format=Path(path).suffix.removeprefix(".") or "png")
     plt.close(figure)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -11,7 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from bayestuner.errors import SpaceExhausted, StoreError
+from bayestuner.errors import NotPrivate, SpaceExhausted, StoreError
+from bayestuner.files.outputs import open_output
+from bayestuner.files.private import PrivateFolder
 from bayestuner.goal import Goal
 from bayestuner.measure.job.job import Job
 from bayestuner.space import Space
@@ -245,13 +248,15 @@ class _Kept:
         self.path = folder / CURVES
         self._curves: dict[Task, Curve] = {}
         try:
-            text = self.path.read_text() if self.path.exists() else ""
-            whole = text[: text.rfind("\n") + 1]  # the last line may have been cut short when its writer was killed
-            if whole:
-                self._read(whole, what)
-            if not whole or whole != text:
-                folder.mkdir(parents=True, exist_ok=True)
-                self.path.write_text(whole or json.dumps(dict(what)) + "\n")
+            with PrivateFolder.open(folder, make=True, trust_sudo_caller=True) as private:
+                text = private.read(CURVES) if private.check(CURVES) else b""
+                whole = text[: text.rfind(b"\n") + 1]  # the last line may have been cut short when its writer was killed
+                if whole:
+                    self._read(whole.decode(errors="replace"), what)
+                if not whole or whole != text:
+                    private.replace(CURVES, whole or (json.dumps(dict(what)) + "\n").encode())
+        except NotPrivate as error:
+            raise StoreError(f"the comparison can't be kept in {folder}: {error}; or name another folder with --out") from error
         except OSError as error:
             raise StoreError(f"the comparison can't be kept in {folder}: {error.strerror}; name another folder with --out") from error
 
@@ -265,8 +270,10 @@ class _Kept:
     def add(self, curve: Curve) -> None:
         """Store a curve."""
         try:
-            with self.path.open("a") as stream:
+            with os.fdopen(open_output(self.path, os.O_WRONLY | os.O_APPEND), "a") as stream:
                 stream.write(json.dumps(asdict(curve)) + "\n")
+                stream.flush()
+                os.fsync(stream.fileno())
         except OSError as error:
             raise StoreError(f"can't write {self.path}: {error.strerror}; the searches made before are kept in it") from error
         self._curves[curve.strategy, curve.seed] = curve

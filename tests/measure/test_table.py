@@ -59,3 +59,21 @@ def test_no_cell_is_a_formula_and_every_value_is_found_again(tmp_path):
     again = Table(tmp_path / "t.csv", provenance)
     assert len(again.rows) == len(VALUES)
     assert {again.key({"flag": value}) for value in VALUES} == again.measured
+
+
+@pytest.mark.parametrize("ending", [".csv", ".json"])
+def test_a_table_is_not_written_through_a_link(tmp_path, ending):
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / f"t{ending}").symlink_to(tmp_path / "missing")
+    with pytest.raises(StoreError, match="is a link, no regular file"):
+        begun(tmp_path)
+    assert not (tmp_path / "missing").exists()
+    (tmp_path / f"t{ending}").unlink()
+    (tmp_path / "t.csv").unlink(missing_ok=True)
+    (tmp_path / f"t{ending}.part").symlink_to(tmp_path / "precious")
+    table = begun(tmp_path)
+    (tmp_path / "t.csv").unlink()
+    (tmp_path / "t.csv").symlink_to(tmp_path / "precious")  # swapped between two runs
+    with pytest.raises(StoreError, match="is a link, no regular file"):
+        table.add({"cores": 1}, Failed("error", ""), {})
+    assert (tmp_path / "precious").read_text() == "precious"

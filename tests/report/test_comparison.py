@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from bayestuner.report.comparison import comparison_table, plot_comparison
 from bayestuner.tune.comparing import Curve
 
@@ -65,3 +67,11 @@ def test_the_plot_has_the_whole_space_as_a_level(tmp_path):
 
 def test_a_plot_of_nothing_is_a_plot(tmp_path):
     assert "search time, seconds" in plotted(tmp_path, [Curve("random", 0, (), (), 0)])
+
+
+def test_a_plot_follows_no_link(tmp_path):
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "c.svg").symlink_to("precious")
+    with pytest.raises(OSError, match="is a link, no regular file"):
+        plotted(tmp_path, [Curve("random", 0, (), (), 0)])
+    assert (tmp_path / "precious").read_text() == "precious"

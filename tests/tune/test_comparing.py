@@ -152,3 +152,20 @@ def test_a_head_that_a_kill_cut_short_is_written_again(tmp_path):
     (tmp_path / CURVES).write_text('{"simu')
     assert len(compare(Counting(), ["random"], seeds=[0], budget=2, folder=tmp_path, what=WHAT)) == 1
     assert json.loads((tmp_path / CURVES).read_text().splitlines()[0]) == WHAT
+
+
+@pytest.mark.parametrize("plant", ["link", "pipe", "writable folder"])
+def test_curves_are_kept_only_in_a_folder_that_nobody_else_could_have_filled(tmp_path, plant):
+    (tmp_path / "precious").write_text("precious")
+    folder = tmp_path / "kept"
+    folder.mkdir(mode=0o700)
+    match plant:
+        case "link":
+            (folder / CURVES).symlink_to(tmp_path / "precious")
+        case "pipe":
+            os.mkfifo(folder / CURVES)
+        case "writable folder":
+            folder.chmod(0o777)
+    with pytest.raises(StoreError, match=r"can't be kept in .*--out"):
+        comparing._Kept(folder, {})
+    assert (tmp_path / "precious").read_text() == "precious"
