@@ -30,6 +30,8 @@ def made_study(path, runs=12, goal=None, **more):
     study.tell(study.adopt(DEFAULT, "baseline"), pretend_run(DEFAULT), {"power_source": "perf", "estimated": False, **more})
     for _ in range(runs - 1):
         trial = study.ask()
+        if trial is None:  # no configuration that could be better is left
+            break
         study.tell(trial, pretend_run(trial.config), {})
     return study
 
