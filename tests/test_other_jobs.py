@@ -54,6 +54,15 @@ def test_an_unmodified_benchmark_is_read_by_its_output(run_one):
     assert 0 < float(row["cpu_s_per_item"]) < 0.01
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command")
+def test_a_benchmark_that_runs_to_its_end_and_prints_its_figure(run_one):
+    row, job = run_one("openssl_benchmark", [("relative_error = 0.05", "relative_error = 1.0\nmin_executions = 1")], processes=1)
+    assert float(row["speed"]) > 1000
+    assert 1.0 <= float(row["duration_s"]) < float(row["run_s"])
+    assert [str(bound) for bound in job.goal.bounds] == ["speed >= 50%"]
+
+
 def test_a_python_program_that_reports(run_one):
     row, _ = run_one("compress", threads=2, level=6, block_kib=64)
     assert float(row["throughput"]) > 64

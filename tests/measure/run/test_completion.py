@@ -152,3 +152,36 @@ def test_job_files_that_ask_for_what_the_mode_does_not_have(run, options, said):
     with pytest.raises(InvalidJob) as caught:
         run("true", **options)
     assert said in str(caught.value)
+
+
+PROGRAM = """
+import sys, time
+from bayestuner.measure.reporter import done, ready, value
+ready()
+for i in range(int(sys.argv[1])):
+    time.sleep(0.005)
+    value("accuracy", 0.5 + 0.5 * (i % 2))
+    done(1)
+"""
+
+
+def batches(tmp_path, isolation, n):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    text = JOB.replace("sh", "{python}").replace("'-c', ", "").replace('"-c", ', "").replace("'''SCRIPT'''", f'"program.py", "{n}"')
+    text = text.replace('mode = "to_completion"', "").replace("METRICS", "accuracy = {}").replace("GOAL", "accuracy")
+    job = parse_job(text.replace("RELATIVE", "0.5").replace("MEASURE", ""), tmp_path / "job.toml")
+    with Runner(job, meter=None, isolation=isolation) as runner:
+        return runner.run(job.all_max_config()).outcome
+
+
+def test_a_job_that_goes_on_reports_a_metric_of_its_own_within_the_window(tmp_path, isolation):
+    outcome = batches(tmp_path, isolation, 10**6)
+    assert isinstance(outcome, Measured), outcome
+    assert outcome.values["accuracy"] == pytest.approx(0.75, abs=0.05)
+    assert 0 < outcome.metrics["accuracy"].sd < 0.25
+
+
+def test_a_job_in_the_wrong_mode_is_told_which_key_to_set(tmp_path, isolation):
+    outcome = batches(tmp_path, isolation, 1)
+    assert isinstance(outcome, Failed)
+    assert 'of a program that ends by itself set mode = "to_completion" under [job]' in outcome.message
