@@ -97,7 +97,7 @@ def test_the_more_is_known_the_rarer_are_fits(monkeypatch):
     monkeypatch.setattr(MetricModel, "_fit_as", lambda self, *arguments: fits.append(arguments[4]) or 0.0)
     geometry = bt.Tuner(bt.Space(bt.Integer("a", 1, 9)), bt.Goal(minimize="p"))._posterior.geometry
     model = MetricModel(geometry, power=1.0)
-    merged = type("Merged", (), {"rows": None, "values": np.ones(1), "reps": None})()
+    merged = type("Merged", (), {"rows": None, "values": np.ones(1), "reps": np.ones(1)})()
     for n in range(1, 501):
         model.fit(np.zeros((n, 1), dtype=np.int64), merged, [0])
     fitted = [n for n, refit in enumerate(fits, start=1) if refit]
