@@ -275,7 +275,7 @@ RESULT = keys(
         "notes": list_of(text),
         "searched": maybe(whole(0)),
         "launched_before": maybe(whole(0)),
-        "rules": maybe(keys({"repeats": whole(1), "launches": whole(1), "confidence": number})),
+        "rules": maybe(keys({}, {"repeats": whole(1), "launches": whole(1), "confidence": number})),
     },
 )
 
