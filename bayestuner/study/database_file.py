@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from bayestuner.errors import NotPrivate, StoreError
+from bayestuner.files.private import PrivateFolder
 from bayestuner.files.replacing import sync_folder
-from bayestuner.files.rule import believed_owners, check_private, check_regular, open_regular
+from bayestuner.files.rule import open_regular
 from bayestuner.study.forms import WrongForm
 from bayestuner.study.owner import LOCK_NAME
 
@@ -88,8 +89,11 @@ def make_private_file(folder: Path) -> None:
         raise StoreError(f"{folder} is a file, not a folder; name a folder for the study")
     if folder.is_dir() and not (folder / FILE_NAME).exists() and any(entry.name != LOCK_NAME for entry in folder.iterdir()):
         raise StoreError(f"{folder} holds other things and no study; name a new or empty folder with --study")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    reason = why_not_ours(folder)
+    try:
+        PrivateFolder.open(folder, make=True, trust_sudo_caller=True).close()
+        reason = why_not_ours(folder)
+    except NotPrivate as error:
+        reason = str(error)
     if reason is not None:
         raise StoreError(f"{folder} can't hold a study of this user: {reason}; name a new folder with --study")
     os.close(os.open(folder / FILE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
@@ -125,15 +129,11 @@ def connect_read_only(folder: Path) -> Connection:
 
 
 def why_not_ours(folder: Path) -> str | None:
-    """Why a study can't be believed to be of this user (or root) alone; None where it can."""
-    owners = believed_owners()
+    """Why a study can't be believed to be of this user (or root) alone, on the whole way to it; None where it can."""
     try:
-        check_private(folder.stat(), str(folder), owners)
-        for name in (FILE_NAME, *SIDE_FILES, LOCK_NAME):
-            with suppress(FileNotFoundError):
-                status = (folder / name).lstat()
-                check_regular(status, str(folder / name))
-                check_private(status, str(folder / name), owners)
+        with PrivateFolder.open(folder, trust_sudo_caller=True) as private:
+            for name in (FILE_NAME, *SIDE_FILES, LOCK_NAME):
+                private.check(name)
     except NotPrivate as reason:
         return str(reason)
     return None

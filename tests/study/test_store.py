@@ -189,3 +189,18 @@ def test_the_file_itself_may_be_named(tmp_path):
     told_study(tmp_path / "s")
     with Study.open(Path(tmp_path / "s" / "study.sqlite"), read_only=True) as study:
         assert len(study.records()) == 3
+
+
+def test_a_study_is_neither_made_nor_gone_on_with_where_others_could_swap_its_folder(tmp_path):
+    parent = tmp_path / "shared"
+    parent.mkdir()
+    Study.create(parent / "mine", small_space(), small_goal(), "random", 0, 9).close()
+    parent.chmod(0o777)
+    with pytest.raises(StoreError, match=rf"{parent} can be written by others"):
+        Study.create(parent / "new", small_space(), small_goal(), "random", 0, 9)
+    assert not (parent / "new").exists()
+    with pytest.raises(StoreError, match=rf"is not written to: {parent} can be written by others"):
+        Study.open(parent / "mine")
+    Study.open(parent / "mine", read_only=True).close()
+    parent.chmod(0o1777)  # as /tmp: others can't move what is ours
+    Study.open(parent / "mine").close()
