@@ -66,9 +66,10 @@ def table(problems: list[Problem], tuners: dict[str, list[Run]], seeds: Iterable
     lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     base = cold.mean(cold.scores)
     for name, runs in sorted(tuners.items(), key=lambda item: (item[0] != "cold", item[0])):
+        made = {(run.problem, run.seed) for run in runs}
+        if not all((problem.name, seed) in made for problem in problems for seed in seeds):
+            continue  # of other seeds or problems, or not all made yet
         curves = Curves(problems, runs, seeds)
-        if any(len(curves.scores[p.name]) != len(cold.scores[p.name]) for p in problems):
-            continue  # of other seeds or problems
         mean = curves.mean(curves.scores)
         cells = [name, *(f"{mean[n - 1]:.2f}" for n in AT), f"{float(curves.mean(curves.close)):.1f}"]
         if name == "cold":
@@ -77,6 +78,6 @@ def table(problems: list[Problem], tuners: dict[str, list[Run]], seeds: Iterable
             difference = {key: curves.scores[key] - cold.scores[key] for key in curves.scores}
             d, width = cold.mean(difference), cold.interval(difference)
             cells += [f"{d[n - 1]:+.2f} ± {width[n - 1]:.2f}" for n in COMPARED_AT]
-            cells.append(f"{mean[4] / base[4]:.2f}, {mean[9] / base[9]:.2f}")
+            cells.append(", ".join(f"{mean[n - 1] / base[n - 1]:.2f}" if base[n - 1] else "none left" for n in (5, 10)))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
