@@ -20,12 +20,13 @@ from typing import Any
 from bayestuner.errors import NotPrivate, StoreError
 from bayestuner.files.private import PrivateFolder
 from bayestuner.files.replacing import sync_folder
-from bayestuner.files.rule import open_regular
+from bayestuner.files.rule import believed_owners, check_private, check_regular, open_regular
 from bayestuner.study.forms import WrongForm
 from bayestuner.study.owner import LOCK_NAME
 
 FILE_NAME = "study.sqlite"
 SIDE_FILES = tuple(FILE_NAME + end for end in ("-wal", "-shm", "-journal"))
+_ALL_FILES = (FILE_NAME, *SIDE_FILES, LOCK_NAME)
 LARGEST_BYTES = 1 << 30
 """A study of somebody else that is larger is not copied to be read."""
 LARGEST_TEXT = 1 << 26
@@ -90,7 +91,10 @@ def make_private_file(folder: Path) -> None:
     if folder.is_dir() and not (folder / FILE_NAME).exists() and any(entry.name != LOCK_NAME for entry in folder.iterdir()):
         raise StoreError(f"{folder} holds other things and no study; name a new or empty folder with --study")
     try:
-        PrivateFolder.open(folder, make=True, trust_sudo_caller=True).close()
+        if os.geteuid() == 0:
+            PrivateFolder.open(folder, make=True, trust_sudo_caller=True).close()
+        else:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         reason = why_not_ours(folder)
     except NotPrivate as error:
         reason = str(error)
@@ -129,11 +133,23 @@ def connect_read_only(folder: Path) -> Connection:
 
 
 def why_not_ours(folder: Path) -> str | None:
-    """Why a study can't be believed to be of this user (or root) alone, on the whole way to it; None where it can."""
+    """Why a study can't be believed to be of this user (or root) alone; None where it can.
+
+    For root on the whole way to it: whoever may write a folder on the way could put another one in its place. For other users the folder
+    and its files count: they often work below folders of a project that several may write.
+    """
     try:
-        with PrivateFolder.open(folder, trust_sudo_caller=True) as private:
-            for name in (FILE_NAME, *SIDE_FILES, LOCK_NAME):
-                private.check(name)
+        if os.geteuid() == 0:
+            with PrivateFolder.open(folder, trust_sudo_caller=True) as private:
+                for name in _ALL_FILES:
+                    private.check(name)
+            return None
+        check_private(folder.stat(), str(folder), believed_owners())
+        for name in _ALL_FILES:
+            with suppress(FileNotFoundError):
+                status = (folder / name).lstat()
+                check_regular(status, str(folder / name))
+                check_private(status, str(folder / name), believed_owners())
     except NotPrivate as reason:
         return str(reason)
     return None

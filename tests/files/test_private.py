@@ -1,7 +1,10 @@
 """What is believed and what is not: each way in which another user, a real one, could change a folder or a file is refused."""
 
+import grp
 import os
+import pwd
 import stat
+from types import SimpleNamespace
 
 import pytest
 from other_user import GAMES, NOBODY, needs_root, run_as
@@ -42,12 +45,19 @@ def test_it_is_reached_through_the_descriptor_though_its_name_is_swapped(tmp_pat
     assert (tmp_path / "away" / "file").read_bytes() == b"kept"
 
 
+def open_to_others(path, mode):
+    """Set the rights of what belongs to a group that root, and the user who runs this, are not alone in."""
+    if os.geteuid() == 0:
+        os.chown(path, -1, GAMES)
+    path.chmod(mode)
+
+
 @pytest.mark.parametrize("mode", [0o777, 0o775, 0o757, 0o1777])
 @pytest.mark.parametrize("which", ["parent", "folder"])
 def test_a_folder_that_others_may_write_is_refused_wherever_it_stands(tmp_path, which, mode):
     folder = tmp_path / "parent" / "folder"
     folder.mkdir(parents=True)
-    (tmp_path / "parent" if which == "parent" else folder).chmod(mode)
+    open_to_others(tmp_path / "parent" if which == "parent" else folder, mode)
     if which == "parent" and mode & stat.S_ISVTX:
         PrivateFolder.open(folder).close()  # as /tmp: others can't move what is ours in it
         return
@@ -124,7 +134,7 @@ def plant_hard_link(path):
 
 def plant_writable(path):
     path.write_text("x")
-    path.chmod(0o664)
+    open_to_others(path, 0o664 if os.geteuid() == 0 else 0o666)
 
 
 def plant_of_another(path):
@@ -260,3 +270,21 @@ def test_an_output_is_whole_or_as_before_and_others_may_not_write_it(tmp_path, a
         raise ZeroDivisionError
     assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
     assert (tmp_path / "table.csv").read_bytes() == b"two"
+
+
+def test_a_group_of_nobody_else_is_nobody_else(tmp_path, monkeypatch):
+    """Where every user has a group of her own, new files may be written by it."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    folder.chmod(0o770)
+    me = pwd.getpwuid(os.geteuid())
+    monkeypatch.setattr(pwd, "getpwall", lambda: [me])
+    monkeypatch.setattr(grp, "getgrgid", lambda gid: SimpleNamespace(gr_mem=[me.pw_name]))
+    PrivateFolder.open(folder).close()
+    other = SimpleNamespace(pw_uid=me.pw_uid + 4711, pw_gid=folder.stat().st_gid)
+    monkeypatch.setattr(pwd, "getpwall", lambda: [me, other])
+    with pytest.raises(NotPrivate, match="can be written by others"):
+        PrivateFolder.open(folder)
+    monkeypatch.setattr(grp, "getgrgid", lambda gid: {}[gid])  # a group that nothing is known of
+    with pytest.raises(NotPrivate, match="can be written by others"):
+        PrivateFolder.open(folder)
