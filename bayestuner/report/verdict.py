@@ -105,7 +105,7 @@ def _why_no_improvement(summary: Summary, decision: Decision) -> str:
     text = "the all-max default is kept" if kept else frugal
     if not others:
         return text + ("; the search found nothing to launch beside it" if kept else "; nothing was shown to be better")
-    named = [f"{config_text(c.side.config)}: {_outcome(summary, c)}" for c in _named(summary, decision)]
+    named = [f"{config_text(c.side.config)}: {_outcome(summary, decision, c)}" for c in _named(summary, decision)]
     beaten = "what was launched beside it was not" if len(others) == 1 else f"none of the {len(others)} launched beside it was"
     return f"{text}; {beaten} shown to be better: {'; '.join(named)}"
 
@@ -132,10 +132,13 @@ def _why_nothing(summary: Summary, decision: Decision) -> str:
     return f"the nearest, {config_text(nearest.config)}, meets the goal on average over {contender.launches} launches, but {chance} only"
 
 
-def _outcome(summary: Summary, contender: Contender) -> str:
+def _outcome(summary: Summary, decision: Decision, contender: Contender) -> str:
     if contender.failures or contender.side.meets_goal is False:
         return _missed(summary, contender)
-    return _compared(summary, contender)
+    default = decision.default
+    given_up = default is not None and contender.launches < default.launches
+    launches = f", given up after {contender.launches} launch{'es' if contender.launches > 1 else ''}" if given_up else ""
+    return f"{_compared(summary, contender)}{launches}"
 
 
 def _compared(summary: Summary, contender: Contender) -> str:

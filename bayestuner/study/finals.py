@@ -55,7 +55,16 @@ def contest_of(study: Study, records: Sequence[Record], goal: Goal | None = None
         config = study.space.config(row)
         return {k.name: float(config[k.name]) for k in study.space.knobs if k.numeric}
 
-    return Contest(given, resolved, default, knobs, frugality.key, race_rules(study), frugality.fits)
+    return Contest(given, resolved, default, knobs, frugality.key, race_rules(study), frugality.fits, _readings(study, records, resolved))
+
+
+def _readings(study: Study, records: Sequence[Record], goal: Goal) -> dict[int, dict[str, float]]:
+    """Row -> means of what the search measured of the goal's metrics; rows that failed are left out."""
+    values: dict[int, list[Mapping[str, float]]] = {}
+    for record in records:
+        if record.role != "repeat" and isinstance(record.trial.outcome, Measured):
+            values.setdefault(record.trial.row, []).append(study.values_of(record.trial))
+    return {row: {m: figure([v[m] for v in runs]).mean for m in goal.metrics} for row, runs in values.items()}
 
 
 def check_measured(study: Study, records: Sequence[Record], goal: Goal) -> None:
@@ -83,16 +92,12 @@ def candidates_of(study: Study, records: Sequence[Record], contest: Contest, adv
     advice : callable
         Gives the strategy's choice and its chance to be feasible; may raise `NoRecommendation`.
     """
-    values: dict[int, list[dict[str, float]]] = {}
-    for record in records:
-        if record.role != "repeat" and isinstance(record.trial.outcome, Measured):
-            values.setdefault(record.trial.row, []).append(study.values_of(record.trial))
-    readings = {row: {m: figure([v[m] for v in runs]).mean for m in contest.resolved.metrics} for row, runs in values.items()}
     try:
         row, p_feasible = advice()
     except (NoRecommendation, StoreError):
         return []
     frugality = Frugality(study, records)
+    readings = contest.readings
     likely = row in readings and (contest.resolved.feasible(readings[row]) or p_feasible >= LIKELY_FEASIBLE)
     return nominate(
         contest.resolved,

@@ -50,8 +50,11 @@ class Estimate:
         return 1.0 - self.chance_below(x) if self.scale else float(self.centre > x)
 
     def after(self, n: int, later: int) -> Estimate:
-        """What `later` launches instead of `n` would say, if the quantity is a standard error lower than it looks."""
-        return Estimate(self.centre - self.scale, self.scale * math.sqrt(n / later), self.dof * later / n)
+        """What `later` launches instead of `n` would say, if the quantity is a standard error lower than it looks.
+
+        Two after a single launch, for what launches differ by is hardly known then.
+        """
+        return Estimate(self.centre - max(2.0 / n, 1.0) * self.scale, self.scale * math.sqrt(n / later), self.dof * later / n)
 
     def half_width(self, confidence: float = 0.95) -> float:
         """Half the width of the central interval that holds it with that chance."""

@@ -10,10 +10,12 @@ wrong one is shared out evenly among those looks and the candidates (Bonferroni)
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from bayestuner.goal import Goal
+from bayestuner.study.launches import Estimate
+from bayestuner.study.nomination import nominate_next
 from bayestuner.study.standing import Figures, Standing
 
 Verdict = Literal["better", "no_improvement", "none_meets"]
@@ -32,11 +34,11 @@ MAX_ABREAST = 3
 HOPELESS = 0.05
 """An arm leaves the race where the chance that it is what is looked for falls below this."""
 
+UNLIKELY = 0.5
+"""A default that holds the bounds in practice with less than this chance need not be beaten by whom is launched next."""
+
 LIKELY = 0.9
 """The default, which runs already, is kept where its chance to hold the bounds in practice is this."""
-
-RIVAL = 0.25
-"""A runner-up with this chance to be better than the leader by more than `EQUIVALENCE` is worth further launches."""
 
 TELL_APART = 0.8
 """Confidence in a loss of more than `EQUIVALENCE` from which on a more frugal configuration is not called equal."""
@@ -92,6 +94,8 @@ class Contest:
     rules : RaceRules
     fits : callable
         Row -> whether it may be recommended, as far as no launch is needed to say so (memory left free, for example).
+    readings : dict
+        Row -> means of what the search measured of the goal's metrics: they say whom to launch where every candidate is out.
     """
 
     goal: Goal
@@ -101,6 +105,7 @@ class Contest:
     frugality: Callable[[int], tuple[float, ...]]
     rules: RaceRules
     fits: Callable[[int], bool] = lambda row: True
+    readings: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -164,7 +169,7 @@ class _Race:
         looks = [k * self.rules.repeats for k in LOOKS]
         looked_at = [row for row in self.standings if not rows or self.figures.launches(row) in looks]
         verdict, recommended, leader = self._decision(looked_at)
-        settled = self._is_settled(rows, recommended if verdict == "better" else None)
+        settled = verdict == "better" and not any(map(self._lacks_launches, rows))
         ran = [row for row, s in self.standings.items() if not s.failures]
         nearest = max(ran, key=lambda row: self.standings[row].p_holds) if verdict == "none_meets" and ran else None
         return Judgement(verdict, recommended, leader, nearest, self.standings, () if settled else self._rotated(rows), self.figures)
@@ -186,31 +191,33 @@ class _Race:
 
     def _further(self) -> tuple[int, ...]:
         """Rows that a further round would launch; none where no arm is left or the launches are used up."""
-        racing: list[int] = []
-        for first in range(0, len(self.candidates), MAX_ABREAST):  # the next ones only where none of these is left
-            racing = [row for row in self.candidates[first : first + MAX_ABREAST] if row not in self.standings or not self._is_out(row)]
-            if racing:
-                break
-        rows = list(racing)
-        if self.default is not None and not self._failed(self.default) and (racing or self._lacks_launches(self.default)):
+        launched = [row for row in self.figures.rows if row != self.default]
+        first = dict.fromkeys([*self.candidates[:MAX_ABREAST], *launched])
+        rows = [row for row in first if not self._is_out(row)][:MAX_ABREAST] or self._next_ones()
+        if self.default is not None and not self._failed(self.default) and (rows or self._lacks_launches(self.default)):
             rows.append(self.default)
         return tuple(rows) if len(rows) <= self.left else ()
 
-    def _is_settled(self, rows: Sequence[int], recommended: int | None) -> bool:
-        """Whether a further round of these rows would change nothing that matters."""
-        racing = [row for row in rows if row != self.default]
-        if not racing:
-            return not rows
-        if any(row not in self.standings or (row == self.default and self._lacks_launches(row)) for row in rows):
-            return False
-        if recommended is not None:
-            rivals = [row for row in racing if row != recommended and self._is_rival(row, recommended)]
-            return not rivals or self.figures.launches(recommended) >= 2 * self.rules.repeats
-        return not any(self._lacks_launches(row) or self._may_become_sure(row, self.left // len(rows)) for row in racing)
+    def _next_ones(self) -> list[int]:
+        """Whom to launch where none of those launched has anything to win any more."""
+        means = self.figures.means()
+        default = self.default if self.default in means else None
+        surely_missed = default is not None and self.standings[default].p_safe < UNLIKELY
+        rows = nominate_next(
+            self.contest.goal, self.contest.resolved, self.contest.readings, means,
+            candidates=self.candidates, default=default, beat_it=not surely_missed,
+        )  # fmt: skip
+        return [row for row in rows if row != self.default and row not in self.standings and self.contest.fits(row)][:MAX_ABREAST]
 
     def _is_out(self, row: int) -> bool:
-        """Whether an arm has nothing to win any more: it failed, misses a bound, or is worse than one that holds."""
-        if self._failed(row) or self.standings[row].p_holds < HOPELESS or not self.contest.fits(row):
+        """Whether an arm has nothing to win: it failed, misses a bound, is worse than one that holds, or can't be shown to be better."""
+        if not self.contest.fits(row):
+            return True
+        if row not in self.standings:
+            return False
+        if self._failed(row) or self.standings[row].p_holds < HOPELESS:
+            return True
+        if not self._may_win(row) and not (self._lacks_launches(row) and self._may_replace(row)):
             return True
         rank = {r: (self.contest.frugality(r), place) for place, r in enumerate([*self.figures.rows, *self.candidates])}
         holding = [r for r, s in self.standings.items() if r != row and s.shown_to_hold(1.0 - HOPELESS) and self._may_stay(r)]
@@ -219,16 +226,30 @@ class _Race:
     def _may_stay(self, row: int) -> bool:
         return row == self.default or self.contest.fits(row)
 
-    def _is_rival(self, row: int, leader: int) -> bool:
-        better = self.figures.loss(row, leader).chance_below(-self.figures.margin(EQUIVALENCE))
-        return self.standings[row].p_holds > 0.5 and better >= RIVAL
-
-    def _may_become_sure(self, row: int, further: int) -> bool:
-        """Whether an arm's lead, if it really is a standard error larger, would be enough after so many further rounds."""
+    def _may_win(self, row: int) -> bool:
+        """Whether an arm would be shown to be better with its share of the launches left, were it a standard error better than it looks."""
+        if not self._may_hold(row):
+            return False
         if self.default is None or self._failed(self.default) or self.standings[row].p_better >= self.sure:
             return True
-        loss, n = self.figures.loss(row, self.default), self.figures.launches(row)
-        return loss.after(n, n + further).chance_below(0.0) >= self.sure
+        return self._hoped_loss(row, self.default).chance_below(0.0) >= self.sure
+
+    def _may_replace(self, row: int) -> bool:
+        """Whether an arm takes less than the default and would be shown, on the same terms, to lose no more than `NO_WORSE` against it."""
+        if self.default is None or self.contest.frugality(row) >= self.contest.frugality(self.default) or not self._may_hold(row):
+            return False
+        return self._hoped_loss(row, self.default).chance_above(self.figures.margin(NO_WORSE)) <= 1.0 - self.rules.confidence
+
+    def _may_hold(self, row: int) -> bool:
+        return self.figures.may_hold(row, *self._shares(row), self.rules.confidence)
+
+    def _hoped_loss(self, row: int, other: int) -> Estimate:
+        return self.figures.loss(row, other).after(*self._shares(row))
+
+    def _shares(self, row: int) -> tuple[int, int]:
+        """An arm's launches now, and at the end if each further round is of `MAX_ABREAST` arms and the default."""
+        n = self.figures.launches(row)
+        return n, n + self.left // (MAX_ABREAST + 1)
 
     def _chance_worse(self, row: int, other: int, margin: float = EQUIVALENCE) -> float:
         return self.figures.loss(row, other).chance_above(self.figures.margin(margin))

@@ -68,6 +68,30 @@ class Figures:
         """Launches of a configuration that were measured."""
         return sum(r.get(row) is not None for r in self.rounds)
 
+    def means(self) -> dict[int, dict[str, float]]:
+        """Row -> means of its launches, and what its knobs are; rows without a launch that was measured are left out."""
+        out: dict[int, dict[str, float]] = {}
+        for row in self.rows:
+            told = [values for r in self.rounds if (values := r.get(row)) is not None]
+            names = [m for m in self.goal.metrics if told and all(m in values for values in told)]
+            if told:
+                out[row] = {**self.knobs[row], **{m: math.fsum(values[m] for values in told) / len(told) for m in names}}
+        return out
+
+    def may_hold(self, row: int, n: int, later: int, confidence: float) -> bool:
+        """Whether `later` launches instead of `n` would show a row to hold the bounds, if it is a standard error better than it looks."""
+        for given, resolved in self._bounds:
+            value, limit = self._against(row, given, resolved, 0.0)
+            if not value.scale or math.isinf(value.scale):
+                continue
+            _, least = self._against(row, given, resolved, TOLERANCE)
+            if given.sense == ">=":  # turned round, so that less is better, as `Estimate.after` has it
+                value, limit, least = Estimate(-value.centre, value.scale, value.dof), -limit, -least
+            hoped = value.after(n, later)
+            if hoped.centre > limit or hoped.chance_below(least) < confidence:
+                return False
+        return True
+
     def standing(self, row: int) -> Standing:
         """How a launched configuration stands."""
         failures = sum(row in r and r[row] is None for r in self.rounds)

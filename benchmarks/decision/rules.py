@@ -89,7 +89,7 @@ def race(rules: RaceRules, *, frugal: bool = False) -> Rule:
 
         advice = found.advice if found.p_feasible >= 0.5 else None
         candidates = nominate(goal, found.readings, advice=advice, default=default, frugality=frugality)
-        contest = Contest(given, goal, default, lambda row: {}, frugality, rules)
+        contest = Contest(given, goal, default, lambda row: {}, frugality, rules, readings=found.readings)
         rounds: list[Round] = []
         while True:
             now = judge(contest, candidates, rounds)

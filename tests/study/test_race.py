@@ -54,7 +54,7 @@ def test_the_order_of_a_round_is_rotated():
     for _ in range(3):
         wanted = judge(about, [1, 2], rounds).wanted
         assert sorted(wanted) == [0, 1, 2]
-        rounds.append({row: watts(100.0 + row) for row in wanted})
+        rounds.append({row: watts(70.0 + row if row else 100.0) for row in wanted})
     assert len({next(iter(r)) for r in rounds}) == 3
 
 
@@ -74,6 +74,39 @@ def test_the_next_ones_are_launched_only_when_none_is_left():
     now, _ = run(machine, [1, 2, 3, 4], contest())
     assert launched.index(4) > max(launched.index(row) for row in (1, 2, 3))
     assert (now.verdict, now.recommended) == ("better", 4)
+
+
+def test_a_race_that_shows_one_to_be_better_does_not_go_on_for_a_runner_up_that_is_as_good():
+    noise = np.random.default_rng(2).standard_normal((4, 50))
+    now, rounds = run(lambda row, k: watts((70.0 if row else 100.0) * math.exp(0.02 * noise[row, k])), [1, 2, 3], contest())
+    assert now.verdict == "better"
+    assert [len(r) for r in rounds] == [4, 4, 4]
+
+
+def test_what_can_not_be_shown_any_more_makes_room_for_the_next_as_the_readings_promise():
+    """The readings of those launched were lucky by a factor of two; that much is taken off the others."""
+    readings = {row: watts(49.0 + row) for row in (1, 2, 3)}
+    readings |= {0: watts(100.0), 4: watts(53.0, 90.0), 5: watts(54.0, 120.0), 6: watts(30.0, 90.0)}
+    about = Contest(BOUND, BOUND, DEFAULT, lambda row: {}, lambda row: (), RaceRules(), readings=readings)
+    launched = []
+
+    def machine(row, k):
+        launched.append(row)
+        return watts({0: 100.0, 5: 70.0}.get(row, 100.0), 100.0 if row in (0, 5) else 40.0)
+
+    now, rounds = run(machine, [1, 2, 3], about)
+    assert (now.verdict, now.recommended) == ("better", 5)
+    assert set(launched) == {0, 1, 2, 3, 5}  # 4 and 6 would miss the bound as those launched do
+    assert sum(map(len, rounds)) < RaceRules().launches
+
+
+def test_what_takes_less_than_the_default_is_not_given_up_before_it_can_be_told_to_be_as_good():
+    def equal(row, k):
+        return watts(100.0 + 0.001 * k + (8.0 if row == 3 else 0.0))
+
+    now, rounds = run(equal, [1, 2, 3], contest(frugality=lambda row: (-row,)))
+    assert (now.verdict, now.recommended) == ("no_improvement", 2)
+    assert sum(2 in r for r in rounds) >= RaceRules().repeats
 
 
 def test_a_bound_that_is_surely_missed_takes_an_arm_out_and_one_that_is_close_needs_more_launches():
