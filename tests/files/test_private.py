@@ -48,7 +48,7 @@ def test_it_is_reached_through_the_descriptor_though_its_name_is_swapped(tmp_pat
 def open_to_others(path, mode):
     """Set the rights of what belongs to a group that root, and the user who runs this, are not alone in."""
     if os.geteuid() == 0:
-        os.chown(path, -1, GAMES)
+        os.chown(path, -1, pwd.getpwuid(GAMES).pw_gid)
     path.chmod(mode)
 
 
