@@ -46,7 +46,9 @@ energy = ["perf"]
 """
 
 
-def write_job(folder: Path, *, program=PROGRAM, budget=5, minimize="memory_mib", bound="throughput >= 50", startup=60, replace=()) -> Path:
+def write_job(
+    folder: Path, *, program=PROGRAM, budget=5, minimize="cpu_s_per_item", bound="throughput >= 50", startup=60, replace=()
+) -> Path:
     """Write a job file with its program beside it; `replace` are (old, new) in the job file's text."""
     script = folder / "program.py"
     script.write_text(program)

@@ -62,19 +62,40 @@ def test_the_walk_finds_each_of_these(text):
 WATCHED = """
 import json, os, sys
 written = []
-MADE_OR_GONE = ("os.mkdir", "os.remove", "os.rmdir", "os.chmod", "os.chown", "os.truncate")
-TWO_PATHS = ("os.link", "os.symlink", "os.rename")
-def note(path):
-    if isinstance(path, (str, bytes)):
-        written.append(os.path.abspath(os.fsdecode(path)))
+ONE_PATH = ("os.remove", "os.rmdir", "os.chmod", "os.chown", "os.truncate")
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+def absolute(path, folder=None):
+    path = os.fsdecode(path)
+    return os.path.join(os.readlink(f"/proc/self/fd/{folder}") if folder not in (None, -1) else os.getcwd(), path)
+def note(path, folder=None):
+    if isinstance(path, (str, bytes, os.PathLike)):
+        written.append(os.path.normpath(absolute(path, folder)))
 def hook(event, args):
-    if event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC):
+    if event == "open" and isinstance(args[2], int) and args[2] & WRITES and not within_open:
         note(args[0])
-    elif event in MADE_OR_GONE or (event == "sqlite3.connect" and args[0] != ":memory:" and "mode=ro" not in str(args[0])):
+    elif event == "sqlite3.connect" and args[0] != ":memory:" and "mode=ro" not in str(args[0]):
         note(args[0])
-    elif event in TWO_PATHS:
-        note(args[0])
-        note(args[1])
+    elif event == "os.mkdir" and not os.path.lexists(absolute(args[0], args[2])):  # a folder that is there already is not made
+        note(args[0], args[2])
+    elif event in ONE_PATH:
+        note(args[0], None if event == "os.truncate" else args[-1])
+    elif event in ("os.link", "os.rename"):
+        note(args[0], args[2])
+        note(args[1], args[3])
+    elif event == "os.symlink":
+        note(args[1], args[2])
+within_open = False
+real_open = os.open
+def open_noting(path, flags, mode=0o777, *, dir_fd=None):  # the event does not say in which folder
+    global within_open
+    if flags & WRITES:
+        note(path, dir_fd)
+    within_open = True
+    try:
+        return real_open(path, flags, mode, dir_fd=dir_fd)
+    finally:
+        within_open = False
+os.open = open_noting
 sys.addaudithook(hook)
 from bayestuner.measure.cgroup.files import CgroupFiles
 write = CgroupFiles.write

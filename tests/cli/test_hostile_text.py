@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import pty
-import sqlite3
 import subprocess
 import sys
 
@@ -71,11 +70,6 @@ def handed_over(tmp_path_factory):
                 "stop_reason": HOSTILE,
             }
         )
-    with sqlite3.connect(folder / "study.sqlite") as database:
-        database.execute("UPDATE studies SET created_utc = ?", (HOSTILE,))
-        database.execute("PRAGMA ignore_check_constraints = 1")
-        database.execute("UPDATE trials SET role = ? WHERE number = 1", (HOSTILE,))
-    database.close()
     return folder
 
 

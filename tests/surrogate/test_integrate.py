@@ -49,6 +49,7 @@ def batch_error(samples, n_batches=20):
     return means.std(axis=0, ddof=1) / np.sqrt(n_batches)
 
 
+@pytest.mark.compiled  # other tests reach the same lines with fewer samples
 @pytest.mark.slow
 def test_without_observations_slice_samples_are_the_prior():
     e = evidence_of(Problem(0, 0))

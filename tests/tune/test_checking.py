@@ -15,7 +15,7 @@ def test_a_check_shows_what_would_be_started_and_starts_nothing(tmp_path, capsys
     assert main(["check", str(path)]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert f"sleeper: {path} can be tuned" in said
-    assert "goal minimize memory_mib subject to throughput >= 50" in said
+    assert "goal minimize cpu_s_per_item subject to throughput >= 50" in said
     assert "space 15 configurations" in said
     assert "the all-max configuration: cores=1 memory_mib=256 batch_size=16" in said
     assert "the smallest configuration: cores=1 memory_mib=64 batch_size=1" in said

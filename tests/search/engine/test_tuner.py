@@ -58,6 +58,7 @@ def test_it_beats_random_search_clearly():
     assert mean_gap(Tuner) < 0.3 * mean_gap(RandomSearch)
 
 
+@pytest.mark.compiled  # whole searches, none of whose lines the others leave out
 @pytest.mark.parametrize("goal", [bt.Goal(maximize="throughput", subject_to=["power_w <= 70"]), bt.Goal(maximize="throughput")])
 def test_maximising_works_as_minimising(goal):
     result = run(Tuner(SPACE, goal, seed=1))
