@@ -1,15 +1,14 @@
 """The rule for what is believed, and the walk that holds it.
 
-Every folder from ``/`` on belongs to root or this user and nobody else may write it (a group that holds nobody else is nobody else; a
-folder with the sticky bit, as ``/tmp`` is, may lead on, but not be the one); the folder itself is no link; a file in it is a regular file
-with one link, of root or this user, that nobody else may write. A path is walked one name at a time with each folder held open, so that
-nothing can be swapped between the check and the use.
+Every folder from ``/`` on belongs to root or this user and nobody else may write it (a folder with the
+sticky bit, as ``/tmp`` is, may lead on, but not be the one); the folder itself is no link; a file in it is a regular file with one link, of
+root or this user, that nobody else may write. A path is walked one name at a time with each folder held open, so that nothing can be
+swapped between the check and the use.
 """
 
 from __future__ import annotations
 
 import errno
-import grp
 import os
 import pwd
 import stat
@@ -18,6 +17,7 @@ from pathlib import Path
 from bayestuner.errors import NotPrivate
 from bayestuner.files.replacing import sync_folder
 
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_LINKS = 40
 
@@ -102,20 +102,8 @@ def check_private(status: os.stat_result, where: str, owners: set[int], *, leads
     if status.st_uid not in owners:
         what = "is not a folder of this user but belongs to" if stat.S_ISDIR(status.st_mode) else "belongs to"
         raise NotPrivate(f"{where} {what} {_user(status.st_uid)}, so what it holds can't be believed")
-    if _others_may_write(status, owners) and not (leads_on and status.st_mode & stat.S_ISVTX):
+    if status.st_mode & _OTHERS_WRITE and not (leads_on and status.st_mode & stat.S_ISVTX):
         raise NotPrivate(f"{where} can be written by others, so what it holds can't be believed: run chmod go-w {where}")
-
-
-def _others_may_write(status: os.stat_result, owners: set[int]) -> bool:
-    """Whether somebody else may; a group in which nobody else is, as most users have one of their own, is nobody else."""
-    if status.st_mode & stat.S_IWOTH or not status.st_mode & stat.S_IWGRP:
-        return bool(status.st_mode & stat.S_IWOTH)
-    try:
-        members = {pwd.getpwnam(name).pw_uid for name in grp.getgrgid(status.st_gid).gr_mem}
-    except KeyError:
-        return True
-    members |= {user.pw_uid for user in pwd.getpwall() if user.pw_gid == status.st_gid}
-    return not members <= owners
 
 
 def check_regular(status: os.stat_result, where: str) -> None:

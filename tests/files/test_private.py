@@ -1,10 +1,8 @@
 """What is believed and what is not: each way in which another user, a real one, could change a folder or a file is refused."""
 
-import grp
 import os
 import pwd
 import stat
-from types import SimpleNamespace
 
 import pytest
 from other_user import GAMES, NOBODY, needs_root, run_as
@@ -270,21 +268,3 @@ def test_an_output_is_whole_or_as_before_and_others_may_not_write_it(tmp_path, a
         raise ZeroDivisionError
     assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
     assert (tmp_path / "table.csv").read_bytes() == b"two"
-
-
-def test_a_group_of_nobody_else_is_nobody_else(tmp_path, monkeypatch):
-    """Where every user has a group of her own, new files may be written by it."""
-    folder = tmp_path / "mine"
-    folder.mkdir()
-    folder.chmod(0o770)
-    me = pwd.getpwuid(os.geteuid())
-    monkeypatch.setattr(pwd, "getpwall", lambda: [me])
-    monkeypatch.setattr(grp, "getgrgid", lambda gid: SimpleNamespace(gr_mem=[me.pw_name]))
-    PrivateFolder.open(folder).close()
-    other = SimpleNamespace(pw_uid=me.pw_uid + 4711, pw_gid=folder.stat().st_gid)
-    monkeypatch.setattr(pwd, "getpwall", lambda: [me, other])
-    with pytest.raises(NotPrivate, match="can be written by others"):
-        PrivateFolder.open(folder)
-    monkeypatch.setattr(grp, "getgrgid", lambda gid: {}[gid])  # a group that nothing is known of
-    with pytest.raises(NotPrivate, match="can be written by others"):
-        PrivateFolder.open(folder)

@@ -12,7 +12,7 @@ STOP = ("repeats = 2", 'repeats = 2\nstop = ["regret < 5%"]')
 
 
 def test_a_rule_ends_the_search_and_later_calls_keep_to_it(tmp_path):
-    job = write_job(tmp_path, budget=15, replace=[STOP])
+    job = write_job(tmp_path, budget=15, minimize="latency_p50_s", replace=[STOP])
     done = run_cli("tune", job, "--study", tmp_path / "s")
     assert done.returncode in RECOMMENDED, done.stderr
     with Study.open(tmp_path / "s", read_only=True) as study:
@@ -37,7 +37,7 @@ def test_a_rule_ends_the_search_and_later_calls_keep_to_it(tmp_path):
     with Study.open(tmp_path / "s", read_only=True) as study:
         assert len(study.records()) == n_all
 
-    job = write_job(tmp_path, budget=15)  # the rule is taken out: the search goes on
+    job = write_job(tmp_path, budget=15, minimize="latency_p50_s")  # the rule is taken out: the search goes on
     assert json.loads(run_cli("tune", job, "--study", tmp_path / "s", "--json").stdout)["runs"] == 15
 
 
