@@ -56,8 +56,9 @@ def _knob_from_json(given: Json) -> Knob:
     name, values = given["name"], given["values"]
     hints = {"more_is": given["more_is"], "hungry_for": given.get("hungry_for")}
     if given["kind"] == Integer.kind:
-        step = values[1] - values[0] if len(values) > 1 else 1
-        if any(type(v) is not int for v in values) or values != [values[0] + i * step for i in range(len(values))]:
+        whole = len(values) > 0 and all(type(v) is int for v in values)
+        step = values[1] - values[0] if whole and len(values) > 1 else 1
+        if not whole or values != [values[0] + i * step for i in range(len(values))]:
             raise StoreError(f"the values of the knob {name!r} are no whole numbers at equal steps")
         return Integer(name, values[0], values[-1], step, **hints)
     if given["kind"] == Ordinal.kind:

@@ -21,6 +21,7 @@ from bayestuner.errors import NotPrivate, StoreError
 from bayestuner.files.private import PrivateFolder
 from bayestuner.files.replacing import sync_folder
 from bayestuner.files.rule import believed_owners, check_private, check_regular, open_regular
+from bayestuner.foreign_text import harmless
 from bayestuner.study.forms import WrongForm
 from bayestuner.study.owner import LOCK_NAME
 
@@ -33,6 +34,7 @@ LARGEST_TEXT = 1 << 26
 """Bytes of one column; what a run reports is far less."""
 QUERY_SECONDS = 30.0
 _BUSY_TIMEOUT_S = 60.0
+_LONGEST_REASON = 200  # characters of what SQLite says
 _STEPS_BETWEEN_LOOKS = 20_000  # of SQLite's virtual machine: about a millisecond
 
 
@@ -230,7 +232,7 @@ def clear_errors(folder: Path, connection: Connection | None = None) -> Iterator
         if isinstance(error, WrongForm):
             raise StoreError(f"{folder} can't be used: {error}; put back a copy of it or name another study") from error
         raise
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # the last of a text, or of SQLite's own words, that is no UTF-8
         stopped_by = None if connection is None else connection.stopped_by
         if connection is not None and stopped_by is not None:
             connection.stopped_by = None
@@ -240,7 +242,7 @@ def clear_errors(folder: Path, connection: Connection | None = None) -> Iterator
 
 def _sentence(folder: Path, error: Exception) -> str:
     file = folder / FILE_NAME
-    text = str(error.strerror or error) if isinstance(error, OSError) else str(error)
+    text = str(error.strerror or error) if isinstance(error, OSError) else _one_line(str(error))
     lower = text.lower()
     if "full" in lower or "no space" in lower:
         return f"no space is left for {file}; free some and start again: every outcome stored before is kept"
@@ -255,6 +257,12 @@ def _sentence(folder: Path, error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{file} can't be used: {error.strerror or text}; name another folder with --study"
     return f"{file} is damaged ({text}); put back a copy of it or name a new folder with --study"
+
+
+def _one_line(reason: str) -> str:
+    """SQLite quotes the statements of a damaged schema, of any length and with any characters."""
+    line = harmless(" ".join(reason.split()))
+    return line if len(line) <= _LONGEST_REASON else line[: _LONGEST_REASON - 3] + "..."
 
 
 def _may(path: Path, right: int) -> bool:

@@ -22,7 +22,11 @@ LIKELY_FEASIBLE = 0.5
 def race_rules(study: Study) -> RaceRules:
     """The rules that the study's last race had; before it, those of the job file it was begun with, or defaults."""
     stored = (study.info.result or {}).get("rules")
-    return RaceRules(**stored) if stored else rules_of_settings((study.info.job or {}).get("measure", {}))
+    return (
+        RaceRules(stored["repeats"], stored["launches"], stored["confidence"])
+        if stored
+        else rules_of_settings((study.info.job or {}).get("measure", {}))
+    )
 
 
 def rules_of_settings(settings: Mapping[str, Any], launched_before: int = 0) -> RaceRules:

@@ -248,16 +248,22 @@ DETAILS = keys(
     },
 )
 MEASURE = keys(
+    {}, {"memory_headroom": maybe(number), "repeats": whole(0), "launches": maybe(whole(0)), "confidence": number, "budget": whole(0)}
+)
+JOB = keys(
     {},
     {
-        "memory_headroom": maybe(number),
-        "repeats": maybe(whole(0)),
-        "launches": maybe(whole(0)),
-        "confidence": maybe(number),
-        "budget": maybe(whole(0)),
+        "unit": text,
+        "text": text,
+        "path": text,
+        "cwd": text,
+        "measure": MEASURE,
+        "metrics": maybe(dict_of(keys({"unit": text}))),
+        "knobs": dict_of(text),
+        "knob_variables": dict_of(maybe(text)),
+        "knob_units": dict_of(entries(maybe(number), maybe(number))),
     },
 )
-JOB = keys({}, {"unit": text, "text": text, "path": text, "measure": maybe(MEASURE), "knobs": dict_of(text)})
 RESULT = keys(
     {},
     {
@@ -275,7 +281,7 @@ RESULT = keys(
         "notes": list_of(text),
         "searched": maybe(whole(0)),
         "launched_before": maybe(whole(0)),
-        "rules": maybe(keys({}, {"repeats": whole(1), "launches": whole(1), "confidence": number})),
+        "rules": maybe(keys({"repeats": whole(1), "launches": whole(1), "confidence": number})),
     },
 )
 
@@ -291,5 +297,10 @@ def outcome(value: Any, where: str) -> None:
 HISTORY = list_of(keys({"name": text, "space": SPACE, "goal": maybe(GOAL), "trials": list_of(entries(list_of(scalar), outcome))}))
 FACTS = keys(
     {},
-    {"meter": maybe(keys({"source": text})), "idle": keys({"power_w": number}), "programs": dict_of(text), "history": HISTORY},
+    {
+        "meter": maybe(keys({"source": text, "estimated": flag, "boundary": maybe(text)})),
+        "idle": keys({"power_w": number}),
+        "programs": dict_of(text),
+        "history": HISTORY,
+    },
 )

@@ -21,6 +21,7 @@ from bayestuner.trial import Config, Outcome, Trial
 
 SCHEMA_VERSION = 2
 _APPLICATION_ID = 0x42544E52  # "BTNR": tells our file from any other SQLite file
+_LATEST_EVENT = 2**53  # far beyond what is ever reached, and far from where SQLite's whole numbers end
 
 Role = Literal["baseline", "search", "reference", "repeat"]
 """Why a trial is run: as the default configuration at the start; by the search; as the default again, to see drift; as a final launch."""
@@ -301,6 +302,8 @@ class Store:
         """What was recorded about machine, versions and meter, one entry per start of `tune`."""
         with clear_errors(self.folder, self._db):
             rows = self._db.execute("SELECT recorded_utc, facts FROM provenance ORDER BY id").fetchall()
+            for when, _ in rows:
+                forms.time(when, "the time of a start")
             return tuple({"recorded_utc": when, **forms.load(facts, forms.FACTS, "what was recorded at a start")} for when, facts in rows)
 
     # -- writing (inside `transaction`) -------------------------------------------------------------------------------
@@ -379,13 +382,14 @@ def _record(
 ) -> Record:  # fmt: skip
     run = f"run {number + 1}"
     forms.whole(0)(row, f"{run}'s row")
+    forms.whole(1, _LATEST_EVENT)(ask_seq, f"the order in which {run} was asked")
     forms.one_of("baseline", "search", "reference", "repeat")(role, f"{run}'s role")
     forms.time(asked_utc, f"the time {run} was asked")
     values: Config = forms.load(config, forms.CONFIG, f"{run}'s configuration")
     told = None
     if outcome is not None:
         forms.time(told_utc, f"the time {run} was told")
-        forms.whole(ask_seq + 1)(tell_seq, f"the order in which {run} was told")
+        forms.whole(ask_seq + 1, _LATEST_EVENT)(tell_seq, f"the order in which {run} was told")
         try:
             told = outcome_from_json(forms.load(outcome, forms.outcome, f"{run}'s outcome"))
         except InvalidTell as error:

@@ -50,6 +50,8 @@ class Study:
             self.space: Space = space_from_json(row.space)
         with _made_of(store.folder, "goal"):
             self.goal: Goal = goal_from_json(row.goal)
+        with _made_of(store.folder, "resolved goal"):
+            _check_resolved(self.goal, row.resolved_goal)
         self._check_configurations(store, row.result or {})
         self._owner = Owner.this_process(None if read_only else self.folder)
         self._replayed = ReplayedStrategy(store, self.space)
@@ -57,7 +59,7 @@ class Study:
         self._end: str | None = None  # why the strategy has nothing more to ask, if it said so
 
     def _check_configurations(self, store: Store, result: Mapping[str, Any]) -> None:
-        """Every run, and what the result names, is a configuration of the space, a run at the row that is stored."""
+        """Every run, and what the result names, is a configuration of the space, a run at its row and with the goal's metrics."""
         with _made_of(self.folder, "result"):
             named = (result.get("recommended"), result.get("nearest"), *result.get("rejected", ()), *result.get("candidates", ()))
             for config in named:
@@ -67,6 +69,8 @@ class Study:
             with _made_of(self.folder, f"run {record.trial.number + 1}"):
                 if self.space.row(record.trial.config) != record.trial.row:
                     raise ValueError(f"row {record.trial.row} is another configuration")
+                if record.trial.outcome is not None:
+                    self._check_metrics(record.trial, record.trial.outcome)
 
     # -- opening and closing ------------------------------------------------------------------------------------------
 
@@ -364,6 +368,16 @@ def _made_of(folder: Path, what: str) -> Iterator[None]:
         yield
     except (BayesTunerError, ValueError, TypeError, LookupError, OverflowError, MemoryError) as error:
         raise StoreError(f"{folder} can't be used: its {what}: {error}; put back a copy of it or name another study") from error
+
+
+def _check_resolved(goal: Goal, stored: Mapping[str, Any] | None) -> None:
+    """Raise `ValueError` unless the goal stored as resolved is the study's own, with limits in place of its relative ones."""
+    if stored is None:
+        return
+    resolved = goal_from_json(dict(stored))
+    own, found = ((g.direction, g.objective, [(b.metric, b.sense) for b in g.bounds]) for g in (goal, resolved))
+    if own != found or resolved.relative:
+        raise ValueError(f"{resolved} is not what {goal} comes to")
 
 
 def _storable(what: str, number: int, least: int) -> int:

@@ -150,7 +150,7 @@ def set_budget(study: Study, job: Job, budget: int, progress: Progress) -> None:
         progress.note(f"the budget is now {budget} runs in all; it was {before}")
     stored = study.info.job
     if stored is not None and _budget_in_file(study, job.measure.budget) != job.measure.budget:
-        study.set_job({**stored, "measure": {**stored["measure"], "budget": job.measure.budget}})
+        study.set_job({**stored, "measure": {**stored.get("measure", {}), "budget": job.measure.budget}})
 
 
 def _budget_in_file(study: Study, otherwise: int) -> int:
@@ -183,17 +183,18 @@ def _other_differences(study: Study, job: Job) -> list[str]:
     out = []
     if goal_to_json(study.goal) != goal_to_json(job.goal):
         out.append(f"the goal was '{study.goal}' and is '{job.goal}'")
-    then, now = {"mode": "batches", "metrics": {}, **(study.info.job or {})}, _job_facts(job)
+    then, now = {"mode": "batches", **(study.info.job or {})}, _job_facts(job)
     for key in ("command", "mode", "env", "env_keep", "unit", "user", "throughput_regex", "ready_regex", "decimal_mark"):
         if key in then and then[key] != now[key]:
             out.append(f"job.{key} was {then[key]!r} and is {now[key]!r}")
-    if "cwd" in then and then["cwd"] != now["cwd"] and then["cwd_from_file"] != now["cwd_from_file"]:
+    if "cwd" in then and then["cwd"] != now["cwd"] and then.get("cwd_from_file") != now["cwd_from_file"]:
         out.append(f"job.cwd was {then['cwd']} and is {now['cwd']}")  # a job file that was moved with its folder is the same job
     for key, what in (("knobs", "kind"), ("knob_variables", "variable"), ("knob_units", "unit")):
         before, after = then.get(key, {}), now[key]
         out += [f"the {what} of knob {k} was {before[k]} and is {after[k]}" for k in before if k in after and before[k] != after[k]]
     before, after = (
-        {name: {k: v for k, v in own.items() if k != "about"} for name, own in facts["metrics"].items()} for facts in (then, now)
+        {name: {k: v for k, v in own.items() if k != "about"} for name, own in (facts.get("metrics") or {}).items()}
+        for facts in (then, now)
     )
     out += [f"the metric {m} was {before.get(m)} and is {after.get(m)}" for m in {**before, **after} if before.get(m) != after.get(m)]
     for key in ("placement", "smt", "housekeeping_cores"):

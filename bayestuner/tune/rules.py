@@ -83,7 +83,7 @@ def rules_of(job: Job) -> dict[str, StoppingRule]:
 def stored_decision(study: Study, job: Job) -> dict[str, Any] | None:
     """What an earlier call stored when a rule of the job file ended its search; None where none did, or the rule is no longer there."""
     result = study.info.result or {}
-    if result.get("stopped_by") not in [str(condition) for condition in job.measure.stop]:
+    if "stop_reason" not in result or result.get("stopped_by") not in [str(condition) for condition in job.measure.stop]:
         return None
     return {"complete": False, "stop_reason": result["stop_reason"], "stopped_by": result["stopped_by"]}
 
