@@ -208,6 +208,15 @@ def _shown_key(key: str) -> str:
 
 # -- the columns ------------------------------------------------------------------------------------------------------------
 
+RACE_RULES = keys({"repeats": whole(1), "launches": whole(1), "confidence": number})
+
+
+def race_rules(value: Any, where: str) -> None:
+    """The rules of a race, or none at all: of a search that came to no race."""
+    if value != {}:
+        RACE_RULES(value, where)
+
+
 CONFIG = dict_of(scalar)
 SPACE = keys(
     {
@@ -281,7 +290,7 @@ RESULT = keys(
         "notes": list_of(text),
         "searched": maybe(whole(0)),
         "launched_before": maybe(whole(0)),
-        "rules": maybe(keys({"repeats": whole(1), "launches": whole(1), "confidence": number})),
+        "rules": maybe(race_rules),
     },
 )
 

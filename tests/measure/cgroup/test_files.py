@@ -1,6 +1,7 @@
 """The door to cgroup files, with and without the extension."""
 
 import errno
+import gc
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,7 @@ class TestEveryWay:
     def test_ten_thousand_writes_leave_no_descriptor(self, tmp_path):
         path = tmp_path / "cpuset.cpus"
         path.write_text("")
+        gc.collect()
         before = len(list(Path("/proc/self/fd").iterdir()))
         for number in range(10_000):
             FILES.write(path, str(number))

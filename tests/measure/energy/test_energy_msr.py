@@ -1,5 +1,6 @@
 """The MSR meter over sparse files at stride 8 with moving counters (synthetic energy); errors as the kernel gives them where it can."""
 
+import gc
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -268,6 +269,7 @@ def test_without_permission_the_remedy_is_a_command(public_roots):
 
 def test_nothing_stays_open_after_a_refusal(roots):
     two_sockets(roots)
+    gc.collect()
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
         refusal(roots)

@@ -265,6 +265,7 @@ def kernel_threads():
 
 @pytest.mark.usefixtures("native")
 def test_nothing_is_left_of_it_stopped_or_forgotten(meter):
+    gc.collect()  # what earlier tests left to be collected
     before = descriptors(), kernel_threads()
     for n in range(30):
         recorder = open_recorder(meter, hz=1000.0)
