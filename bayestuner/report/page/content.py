@@ -33,15 +33,12 @@ class Axis:
         From the metric's own unit to the one in the title.
     limit : float or None
         The goal's bound on it, scaled.
-    sense : str
-        ``>=``, ``<=`` or empty.
     """
 
     name: str
     title: str
     factor: float = 1.0
     limit: float | None = None
-    sense: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ def axis_of(metric: str, summary: Summary, goal: Goal | None) -> Axis:
     factor, unit = scaled(metric, summary)
     title = label(metric, summary, estimated=summary.estimated) + (f" ({unit})" if unit else "")
     bound = next((b for b in (goal.bounds if goal else ()) if b.metric == metric and not b.relative), None)
-    return Axis(metric, title, factor, None if bound is None else bound.limit * factor, "" if bound is None else bound.sense)
+    return Axis(metric, title, factor, None if bound is None else bound.limit * factor)
 
 
 def points(study: Study, goal: Goal | None, records: Sequence[Record], axes: Sequence[Axis]) -> list[dict[str, Any]]:
